@@ -1,0 +1,113 @@
+//! Folders as backends that keep files use them: private, and removed whole or not at all.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// What a folder is renamed to before its files are removed, so that a removal that was cut short
+/// never leaves half of it under its name.
+const ERASED_PREFIX: &str = ".erased-";
+
+/// Makes `dir`, and those above it, for this user alone. No error if it exists.
+pub fn create_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Puts the names in `dir` on the disk.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Removes `dir` and all in it. From the first moment on it is not there under its name, also
+/// after a crash. No error if it does not exist.
+pub fn erase_dir(dir: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a folder without a name",
+        ));
+    };
+    let erased = parent.join(format!("{ERASED_PREFIX}{name}"));
+    remove(&erased)?;
+    match fs::rename(dir, &erased) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    sync_dir(parent)?;
+    remove(&erased)
+}
+
+/// Finishes the removals in `dir` that were cut short.
+pub fn finish_erasures(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(ERASED_PREFIX))
+        {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).expect("a folder");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn folders_are_private() {
+        let root = tempfile::tempdir().expect("a folder");
+        let dir = root.path().join("a/b");
+        create_dir(&dir).expect("made");
+        create_dir(&dir).expect("made already");
+        let mode = fs::metadata(&dir).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn erasing_leaves_nothing_and_touches_nothing_else() {
+        let root = tempfile::tempdir().expect("a folder");
+        for name in ["a", "b"] {
+            create_dir(&root.path().join(name).join("sub")).expect("made");
+            fs::write(root.path().join(name).join("sub/file"), "x").expect("written");
+        }
+        erase_dir(&root.path().join("a")).expect("erased");
+        erase_dir(&root.path().join("a")).expect("erased already");
+        assert_eq!(names(root.path()), ["b"]);
+    }
+
+    #[test]
+    fn an_erasure_that_was_cut_short_is_finished() {
+        let root = tempfile::tempdir().expect("a folder");
+        create_dir(&root.path().join(".erased-a")).expect("made");
+        fs::write(root.path().join(".erased-a/file"), "x").expect("written");
+        create_dir(&root.path().join("a")).expect("made");
+        erase_dir(&root.path().join("a")).expect("erased");
+        create_dir(&root.path().join(".erased-b")).expect("made");
+        finish_erasures(root.path()).expect("finished");
+        assert_eq!(names(root.path()), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,14 @@
+//! Traits that storage backends implement, and their conformance suite.
+//!
+//! Backends are plain Rust and know no WebAssembly. A capability receives a store that already
+//! belongs to one installation: no function here takes a tenant.
+//!
+//! The feature `conformance` adds the suite that every backend passes in its own tests; see
+//! `keyvalue_conformance!`.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod files;
+mod keyvalue;
+
+pub use keyvalue::{KeyPage, KeyValue, KeyValueProvider, StorageError, StorageLimits, Swap};

@@ -1,0 +1,133 @@
+//! The one implementation beneath all versions of the interface.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use canopy_backend::{KeyPage, KeyValue, KeyValueProvider, StorageError};
+use canopy_ids::InstallationId;
+
+/// The longest name of a bucket in bytes.
+pub const MAX_BUCKET_NAME: usize = 128;
+/// Keys in one page of a listing.
+pub const PAGE: usize = 1_000;
+/// The bucket that an empty name stands for.
+const DEFAULT_BUCKET: &str = "default";
+/// Positions that one open bucket remembers for listings by number.
+const MAX_POSITIONS: usize = 64;
+
+/// The buckets of one installation.
+#[derive(Clone)]
+pub struct Buckets {
+    provider: Arc<dyn KeyValueProvider>,
+    installation: InstallationId,
+}
+
+impl Buckets {
+    /// The buckets of `installation`, and of no other.
+    pub fn of(provider: Arc<dyn KeyValueProvider>, installation: InstallationId) -> Self {
+        Self {
+            provider,
+            installation,
+        }
+    }
+
+    /// Opens the bucket `name`, made if need be. `None`: that cannot be a bucket's name.
+    pub(crate) async fn open(&self, name: &str) -> Result<Option<Bucket>, StorageError> {
+        let name = if name.is_empty() {
+            DEFAULT_BUCKET
+        } else {
+            name
+        };
+        if name.len() > MAX_BUCKET_NAME || name.chars().any(char::is_control) {
+            return Ok(None);
+        }
+        let store = self.provider.open(self.installation, name).await?;
+        Ok(Some(Bucket {
+            store,
+            positions: HashMap::new(),
+        }))
+    }
+}
+
+/// An open bucket; what a guest's `bucket` handle stands for.
+#[expect(unreachable_pub, reason = "generated bindings re-export it")]
+pub struct Bucket {
+    pub(crate) store: Arc<dyn KeyValue>,
+    /// Where pages begin that were reached by counting keys: the number of keys before, and the
+    /// last of them.
+    positions: HashMap<u64, String>,
+}
+
+impl Bucket {
+    /// The page after the key `after`.
+    pub(crate) async fn page(&self, after: Option<&str>) -> Result<KeyPage, StorageError> {
+        self.store.list("", after, PAGE).await
+    }
+
+    /// The page that begins after `skip` keys, and the number to go on with.
+    ///
+    /// Versions of the interface whose cursor is a number mean this by it. Within one opened
+    /// bucket the page goes on after the very key that the page before ended with; a number from
+    /// elsewhere is counted off from the first key.
+    pub(crate) async fn numbered_page(
+        &mut self,
+        skip: u64,
+    ) -> Result<(Vec<String>, Option<u64>), StorageError> {
+        let after = match self.positions.get(&skip) {
+            Some(key) => Some(key.clone()),
+            None => match self.count_off(skip).await? {
+                Ok(after) => after,
+                Err(TooFew) => return Ok((Vec::new(), None)),
+            },
+        };
+        let page = self.page(after.as_deref()).await?;
+        let end = skip.saturating_add(page.keys.len() as u64);
+        let next = page.next.map(|last| {
+            if self.positions.len() >= MAX_POSITIONS {
+                self.positions.clear();
+            }
+            self.positions.insert(end, last);
+            end
+        });
+        Ok((page.keys, next))
+    }
+
+    async fn count_off(&self, skip: u64) -> Result<Result<Option<String>, TooFew>, StorageError> {
+        let mut after: Option<String> = None;
+        let mut left = skip;
+        while left > 0 {
+            let limit = usize::try_from(left).unwrap_or(PAGE).min(PAGE);
+            let page = self.store.list("", after.as_deref(), limit).await?;
+            left -= (page.keys.len() as u64).min(left);
+            match (left, page.next) {
+                (0, _) => after = page.keys.last().cloned(),
+                (_, Some(next)) => after = Some(next),
+                (_, None) => return Ok(Err(TooFew)),
+            }
+        }
+        Ok(Ok(after))
+    }
+}
+
+/// There are fewer keys than are to be skipped.
+struct TooFew;
+
+/// A value as it was seen, to be replaced if it still is that.
+#[expect(unreachable_pub, reason = "generated bindings re-export it")]
+pub struct Cas {
+    pub(crate) store: Arc<dyn KeyValue>,
+    pub(crate) key: String,
+    pub(crate) seen: Option<Vec<u8>>,
+}
+
+impl Cas {
+    /// Looks at `key` now.
+    pub(crate) async fn look(bucket: &Bucket, key: String) -> Result<Self, StorageError> {
+        let seen = bucket.store.get(&key).await?;
+        Ok(Self {
+            store: bucket.store.clone(),
+            key,
+            seen,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Bodies of outgoing requests and their responses, under their limits.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// A request's body on its way out.
+pub(crate) struct RequestBody {
+    inner: WasiBody,
+    left: u64,
+    limit: u64,
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: WasiBody, limit: u64) -> Self {
+        Self {
+            inner,
+            left: limit,
+            limit,
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.left.checked_sub(length) {
+                    Some(left) => {
+                        self.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(Error::HttpRequestBodySize(Some(self.limit)))),
+                }
+            }
+            other => other,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A response's body on its way in. Holds the request's place among those under way.
+pub(crate) struct ResponseBody {
+    inner: hyper::body::Incoming,
+    left: u64,
+    limit: u64,
+    between: Duration,
+    deadline: Instant,
+    sleep: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(
+        inner: hyper::body::Incoming,
+        limit: u64,
+        between: Duration,
+        deadline: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let sleep = Box::pin(sleep_until(next(between, deadline)));
+        Self {
+            inner,
+            left: limit,
+            limit,
+            between,
+            deadline,
+            sleep,
+            _permit: permit,
+        }
+    }
+}
+
+fn next(between: Duration, deadline: Instant) -> Instant {
+    Instant::now()
+        .checked_add(between)
+        .map_or(deadline, |next| next.min(deadline))
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            return Poll::Ready(match frame {
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    match self.left.checked_sub(length) {
+                        Some(left) => {
+                            self.left = left;
+                            let until = next(self.between, self.deadline);
+                            self.sleep.as_mut().reset(until);
+                            Some(Ok(frame))
+                        }
+                        None => Some(Err(Error::HttpResponseBodySize(Some(self.limit)))),
+                    }
+                }
+                Some(Err(error)) => Some(Err(broken(&error))),
+                None => None,
+            });
+        }
+        ready!(self.sleep.as_mut().poll(context));
+        Poll::Ready(Some(Err(if Instant::now() >= self.deadline {
+            Error::HttpResponseTimeout
+        } else {
+            Error::ConnectionReadTimeout
+        })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// What a failure of the connection is called in `wasi:http`.
+pub(crate) fn broken(error: &hyper::Error) -> Error {
+    if error.is_incomplete_message() {
+        Error::HttpResponseIncomplete
+    } else if error.is_timeout() {
+        Error::HttpResponseTimeout
+    } else if error.is_canceled() || error.is_closed() {
+        Error::ConnectionTerminated
+    } else {
+        Error::HttpProtocolError
+    }
+}

@@ -1,0 +1,154 @@
+//! What this capability knows, and the part of a store that it works on.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime_wasi::sockets::SocketAddrUse;
+
+use crate::host::Host;
+use crate::node::Network;
+use crate::policy::{EgressPolicy, Refusal};
+use crate::sockets::Sockets;
+
+/// The ways out of one component's store.
+pub struct NetworkCtx {
+    pub(crate) outlet: Arc<Outlet>,
+}
+
+/// The shared part, for tasks that have no access to the store.
+pub(crate) struct Outlet {
+    pub(crate) network: Network,
+    pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) sockets: Sockets,
+    deadline: parking_lot::Mutex<Option<Instant>>,
+    under_way: Arc<Semaphore>,
+    /// Requests and connections that the call may still make.
+    left: AtomicUsize,
+}
+
+impl NetworkCtx {
+    /// A component that may reach what `policy` names.
+    pub fn new(network: Network, policy: Arc<EgressPolicy>) -> Self {
+        let settings = &network.0.settings;
+        let under_way = settings.concurrent.min(Semaphore::MAX_PERMITS);
+        Self {
+            outlet: Arc::new(Outlet {
+                sockets: Sockets::default(),
+                deadline: parking_lot::Mutex::new(None),
+                under_way: Arc::new(Semaphore::new(under_way)),
+                left: AtomicUsize::new(settings.per_call),
+                network,
+                policy,
+            }),
+        }
+    }
+
+    /// A call begins that must be over at `deadline`.
+    pub fn begin(&mut self, deadline: Instant) {
+        *self.outlet.deadline.lock() = Some(deadline);
+        self.outlet
+            .left
+            .store(self.outlet.network.0.settings.per_call, Ordering::Relaxed);
+    }
+
+    /// Gives the component sockets that reach what the policy names, or none where it names
+    /// nothing.
+    pub fn configure(&self, wasi: &mut WasiCtxBuilder) {
+        let any = !self.outlet.policy.is_empty();
+        let outlet = self.outlet.clone();
+        wasi.allow_tcp(any)
+            .allow_udp(any)
+            .allow_ip_name_lookup(false)
+            .socket_addr_check(move |address, purpose| {
+                let allowed = outlet.allows_socket(address, purpose);
+                Box::pin(async move { allowed })
+            });
+    }
+}
+
+/// Why the addresses of a host cannot be had.
+#[derive(Debug)]
+pub(crate) enum ResolveError {
+    Refused(Refusal),
+    Timeout,
+    NotFound(std::io::Error),
+}
+
+impl Outlet {
+    /// When a request that begins now must be over.
+    pub(crate) fn deadline(&self) -> Instant {
+        let latest = Instant::now() + self.network.0.settings.total_timeout;
+        self.deadline
+            .lock()
+            .map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    /// Takes one of the requests and connections that the call may make. `None`: all are taken.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.under_way.clone().try_acquire_owned().ok()?;
+        self.count().then_some(permit)
+    }
+
+    /// Counts one of the requests, look-ups and sockets that the call may make.
+    pub(crate) fn count(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
+    }
+
+    /// The addresses of `host` that may be connected to; at least one.
+    pub(crate) async fn resolve(
+        &self,
+        host: &Host,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let found = match host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => {
+                match timeout(within, self.network.0.resolver.resolve(name)).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(error)) => return Err(ResolveError::NotFound(error)),
+                    Err(_) => return Err(ResolveError::Timeout),
+                }
+            }
+        };
+        let mut refusal = None;
+        let mut addresses = Vec::new();
+        for address in found {
+            let address = address.to_canonical();
+            match self.policy.check_address(address) {
+                Ok(()) if !addresses.contains(&address) => addresses.push(address),
+                Ok(()) => {}
+                Err(refused) => refusal = Some(refused),
+            }
+        }
+        match (addresses.is_empty(), refusal) {
+            (false, _) => Ok(addresses),
+            (true, Some(refusal)) => Err(ResolveError::Refused(refusal)),
+            (true, None) => Err(ResolveError::NotFound(std::io::ErrorKind::NotFound.into())),
+        }
+    }
+
+    fn allows_socket(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+        let allowed = self.sockets.allow(&self.policy, address, purpose);
+        if !allowed {
+            tracing::debug!(%address, ?purpose, "socket refused");
+        }
+        allowed
+    }
+}
+
+/// The part of a store that this capability works on.
+pub struct NetworkView<'a> {
+    /// The ways out.
+    pub ctx: &'a mut NetworkCtx,
+    /// Where look-ups under way are.
+    pub table: &'a mut ResourceTable,
+}

@@ -1,0 +1,25 @@
+//! Outgoing connections of a guest, under the grants of its installation.
+//!
+//! One policy ([`EgressPolicy`]) decides for every way out: outgoing `wasi:http` of either version,
+//! and TCP, UDP and name look-ups of `wasi:sockets`. Nothing is reachable by default.
+
+mod address;
+mod bindings;
+mod body;
+mod ctx;
+mod host;
+mod http_client;
+mod lookup;
+mod new_sockets;
+mod node;
+mod policy;
+mod settings;
+mod sockets;
+
+pub use address::is_public;
+pub use bindings::{add_p2_to_linker, add_p3_to_linker};
+pub use ctx::{NetworkCtx, NetworkView};
+pub use host::{Host, InvalidHost};
+pub use node::{Network, NetworkError, Resolution, Resolver, SystemResolver};
+pub use policy::{EgressPolicy, EgressRule, InvalidEgressRule, Refusal};
+pub use settings::NetworkSettings;

@@ -1,0 +1,96 @@
+//! What all guests of a node share: limits, trusted certificates, the resolver.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::settings::NetworkSettings;
+
+/// Why the network cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A trusted certificate is not one.
+    #[error("trusted certificate {number} cannot be used: {error}")]
+    Certificate {
+        /// Its place in the settings, from 1.
+        number: usize,
+        /// Why.
+        error: rustls::Error,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The addresses of a name.
+pub type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Resolves names.
+pub trait Resolver: Send + Sync + 'static {
+    /// The addresses of `name`.
+    fn resolve(&self, name: &str) -> Resolution;
+}
+
+/// The resolver of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, name: &str) -> Resolution {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// The network of a node. Clones are the same.
+#[derive(Clone)]
+pub struct Network(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) settings: NetworkSettings,
+    pub(crate) resolver: Box<dyn Resolver>,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+impl Network {
+    /// A network with these limits, resolving names as the operating system does.
+    pub fn new(settings: NetworkSettings) -> Result<Self, NetworkError> {
+        Self::with_resolver(settings, SystemResolver)
+    }
+
+    /// A network that resolves names by `resolver`.
+    pub fn with_resolver(
+        settings: NetworkSettings,
+        resolver: impl Resolver,
+    ) -> Result<Self, NetworkError> {
+        let mut roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.into(),
+        };
+        for (index, der) in settings.trusted_certificates.iter().enumerate() {
+            roots
+                .add(CertificateDer::from(der.clone()))
+                .map_err(|error| NetworkError::Certificate {
+                    number: index + 1,
+                    error,
+                })?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(Inner {
+            settings,
+            resolver: Box::new(resolver),
+            tls: Arc::new(tls),
+        })))
+    }
+}

@@ -1,0 +1,56 @@
+//! Limits of outgoing connections.
+
+use std::time::Duration;
+
+/// What the guests of a node may use of its network. Each limit has an error of its own, as
+/// `wasi:http` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// Time for one look-up, one connection and one TLS handshake, each. A guest can ask for less,
+    /// not for more. Default 10 s; beyond it `connection-timeout` (`DNS-timeout`).
+    pub connect_timeout: Duration,
+    /// Time from a request to the end of its response. Default 60 s, and never beyond the deadline
+    /// of the call that the guest serves; beyond it `HTTP-response-timeout`.
+    pub total_timeout: Duration,
+    /// Requests and look-ups of one instance under way at once. Default 16; beyond it
+    /// `connection-limit-reached` (`temporary-resolver-failure`).
+    pub concurrent: usize,
+    /// Requests, look-ups and new sockets of one instance during one call. Default 100; beyond it
+    /// `connection-limit-reached` (`temporary-resolver-failure`, `new-socket-limit`).
+    pub per_call: usize,
+    /// Bytes of one request's body. Default 64 MiB; beyond it `HTTP-request-body-size`.
+    pub request_body_bytes: u64,
+    /// Bytes of one response's body. Default 256 MiB; beyond it `HTTP-response-body-size`.
+    pub response_body_bytes: u64,
+    /// Bytes of a path with its query. Default 16 KiB; beyond it `HTTP-request-URI-too-long`.
+    pub uri_bytes: usize,
+    /// Bytes of a response's status line and headers. Default 64 KiB; beyond it
+    /// `HTTP-protocol-error`.
+    pub response_header_bytes: usize,
+    /// Headers of a response. Default 128; beyond it `HTTP-protocol-error`.
+    pub response_headers: usize,
+    /// Bytes that one write to an outgoing body may bring. Default 256 KiB; a longer write is
+    /// split.
+    pub body_chunk_bytes: usize,
+    /// Certificates (DER) that are trusted beside the roots of the public web, as of a company's
+    /// own authority. Default none.
+    pub trusted_certificates: Vec<Vec<u8>>,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            total_timeout: Duration::from_secs(60),
+            concurrent: 16,
+            per_call: 100,
+            request_body_bytes: 64 << 20,
+            response_body_bytes: 256 << 20,
+            uri_bytes: 16 << 10,
+            response_header_bytes: 64 << 10,
+            response_headers: 128,
+            body_chunk_bytes: 256 << 10,
+            trusted_certificates: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `canopy install`: an application for a tenant.
+
+use canopy_api_types::{Installation, InstallationPut};
+use canopy_ids::{Label, WitPackage};
+
+use super::settings::Settings;
+use super::{PackageRef, TenantArg};
+use crate::client::Condition;
+use crate::{Context, Error};
+
+/// Install an application for a tenant
+#[derive(Debug, clap::Args)]
+pub struct Install {
+    /// The application, and the version if it is not to be the newest
+    #[arg(value_name = "PUBLISHER/NAME[@VERSION]")]
+    package: PackageRef,
+    #[command(flatten)]
+    tenant: TenantArg,
+    /// Its name within the tenant, the first label of its host name [default: the package's]
+    #[arg(long)]
+    name: Option<Label>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Which of the tenant's drivers serves an imported WIT package; may be repeated
+    #[arg(long = "bind", value_name = "WIT-PACKAGE=DRIVER", value_parser = binding)]
+    bindings: Vec<(WitPackage, Label)>,
+    /// Replace the settings of an installation of that name, instead of refusing
+    #[arg(long)]
+    replace: bool,
+}
+
+impl Install {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Error> {
+        let client = context.client()?;
+        let PackageRef {
+            name: package,
+            version,
+        } = self.package;
+        let name = self.name.unwrap_or_else(|| package.name.clone());
+        let config = self
+            .settings
+            .config(&client, &package, version.as_ref())
+            .await?;
+        let body = InstallationPut {
+            version,
+            config,
+            secrets: self.settings.secrets()?,
+            egress: self.settings.egress,
+            bindings: self.bindings.into_iter().collect(),
+            ..InstallationPut::new(package)
+        };
+        let path = [
+            "tenants",
+            self.tenant.as_str(),
+            "installations",
+            name.as_str(),
+        ];
+        let condition = if self.replace {
+            Condition::Always
+        } else {
+            Condition::Absent
+        };
+        let progress = context.ui.spinner(format!("Installing {}", body.package));
+        let installed = client.put(&path, &body, condition).await;
+        drop(progress);
+        let installed: Installation = installed.map_err(|error| {
+            let what = format!("installation {name} of {}", self.tenant.as_str());
+            error.of_creating(
+                &what,
+                "replace its settings with --replace, or choose another name with --name",
+            )
+        })?;
+        context.ui.result(&installed, |now| {
+            format!(
+                "Installed {} {} as {}.\nIt answers at {}",
+                now.package, now.version, now.name, now.url
+            )
+        });
+        Ok(())
+    }
+}
+
+fn binding(text: &str) -> Result<(WitPackage, Label), String> {
+    let (package, driver) = super::pair(text).map_err(|_| "write it as WIT-PACKAGE=DRIVER")?;
+    let package = package
+        .parse()
+        .map_err(|error: canopy_ids::InvalidInterface| error.to_string())?;
+    let driver = driver
+        .parse()
+        .map_err(|error: canopy_ids::InvalidName| error.to_string())?;
+    Ok((package, driver))
+}

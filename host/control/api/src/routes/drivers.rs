@@ -1,0 +1,246 @@
+//! Driver instances and what can be set about each.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use canopy_api_types::{
+    Config, Driver, DriverPut, EgressPut, Page, SecretNames, SecretPut, VersionPut,
+};
+use canopy_app::Setting;
+use canopy_ids::Label;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::answer::{Stored, Tagged, part};
+use crate::extract::{Address, Asked, Asking, Body, Condition, PageQuery};
+use crate::problem::ApiError;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(read, put, delete))
+        .routes(routes!(put_version))
+        .routes(routes!(read_config, put_config, patch_config))
+        .routes(routes!(secret_names))
+        .routes(routes!(put_secret, delete_secret))
+        .routes(routes!(put_egress))
+}
+
+type Name = Address<(Label, Label)>;
+
+/// Driver instances of a tenant by name.
+#[utoipa::path(
+    get, path = "/tenants/{tenant}/drivers", operation_id = "list_drivers", tag = "drivers",
+    params(PageQuery), responses((status = 200, body = Page<Driver>))
+)]
+async fn list(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address(tenant): Address<Label>,
+    Asking(query): Asking<PageQuery>,
+) -> Result<Json<Page<Driver>>, ApiError> {
+    Ok(Json(
+        api.app.drivers(&context, tenant, query.page()?).await?,
+    ))
+}
+
+/// One driver instance.
+#[utoipa::path(
+    get, path = "/tenants/{tenant}/drivers/{driver}", operation_id = "read_driver",
+    tag = "drivers", responses((status = 200, body = Driver))
+)]
+async fn read(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+) -> Result<Tagged<Driver>, ApiError> {
+    Ok(Tagged(api.app.driver(&context, tenant, name).await?))
+}
+
+/// Creates or replaces a driver instance. Secrets that are not named stay.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}", operation_id = "put_driver",
+    tag = "drivers", request_body = DriverPut,
+    responses((status = 200, body = Driver), (status = 201, body = Driver))
+)]
+async fn put(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+    Body(put): Body<DriverPut>,
+) -> Result<Stored<Driver>, ApiError> {
+    let (driver, created) = api
+        .app
+        .put_driver(&context, tenant, name, put, condition)
+        .await?;
+    Ok(Stored(driver, created))
+}
+
+/// Deletes a driver instance that serves nobody, with its log.
+#[utoipa::path(
+    delete, path = "/tenants/{tenant}/drivers/{driver}", operation_id = "delete_driver",
+    tag = "drivers", responses((status = 204))
+)]
+async fn delete(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+) -> Result<StatusCode, ApiError> {
+    api.app
+        .delete_driver(&context, tenant, name, condition)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Moves a driver instance to another version of its package.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}/version", operation_id = "put_driver_version",
+    tag = "drivers", request_body = VersionPut, responses((status = 200, body = Driver))
+)]
+async fn put_version(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+    Body(put): Body<VersionPut>,
+) -> Result<Tagged<Driver>, ApiError> {
+    let setting = Setting::Version(put.version);
+    Ok(Tagged(
+        api.app
+            .set_driver(&context, tenant, name, setting, condition)
+            .await?,
+    ))
+}
+
+/// The configuration.
+#[utoipa::path(
+    get, path = "/tenants/{tenant}/drivers/{driver}/config", operation_id = "read_driver_config",
+    tag = "drivers", responses((status = 200, body = serde_json::Value))
+)]
+async fn read_config(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+) -> Result<Response, ApiError> {
+    let driver = api.app.driver(&context, tenant, name).await?;
+    Ok(part(driver.revision, &driver.config))
+}
+
+/// Replaces the whole configuration.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}/config", operation_id = "put_driver_config",
+    tag = "drivers", request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value))
+)]
+async fn put_config(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+    Body(config): Body<Config>,
+) -> Result<Response, ApiError> {
+    let setting = Setting::Config(config);
+    let now = api
+        .app
+        .set_driver(&context, tenant, name, setting, condition)
+        .await?;
+    Ok(part(now.revision, &now.config))
+}
+
+/// Changes the keys that are named; `null` removes one.
+#[utoipa::path(
+    patch, path = "/tenants/{tenant}/drivers/{driver}/config",
+    operation_id = "patch_driver_config", tag = "drivers", request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value))
+)]
+async fn patch_config(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+    Body(changes): Body<Config>,
+) -> Result<Response, ApiError> {
+    let setting = Setting::PatchConfig(changes);
+    let now = api
+        .app
+        .set_driver(&context, tenant, name, setting, condition)
+        .await?;
+    Ok(part(now.revision, &now.config))
+}
+
+/// The names of the secrets that are set. Their values cannot be read.
+#[utoipa::path(
+    get, path = "/tenants/{tenant}/drivers/{driver}/secrets",
+    operation_id = "list_driver_secrets", tag = "drivers",
+    responses((status = 200, body = SecretNames))
+)]
+async fn secret_names(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+) -> Result<Response, ApiError> {
+    let now = api.app.driver(&context, tenant, name).await?;
+    Ok(part(now.revision, &SecretNames { names: now.secrets }))
+}
+
+/// Sets a secret.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}/secrets/{key}",
+    operation_id = "put_driver_secret", tag = "drivers", request_body = SecretPut,
+    responses((status = 204))
+)]
+async fn put_secret(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name, key)): Address<(Label, Label, String)>,
+    Condition(condition): Condition,
+    Body(put): Body<SecretPut>,
+) -> Result<StatusCode, ApiError> {
+    let setting = Setting::SetSecret(key, put.value);
+    api.app
+        .set_driver(&context, tenant, name, setting, condition)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a secret.
+#[utoipa::path(
+    delete, path = "/tenants/{tenant}/drivers/{driver}/secrets/{key}",
+    operation_id = "delete_driver_secret", tag = "drivers", responses((status = 204))
+)]
+async fn delete_secret(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name, key)): Address<(Label, Label, String)>,
+    Condition(condition): Condition,
+) -> Result<StatusCode, ApiError> {
+    let setting = Setting::RemoveSecret(key);
+    api.app
+        .set_driver(&context, tenant, name, setting, condition)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Replaces what may be reached over the network.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}/egress", operation_id = "put_driver_egress",
+    tag = "drivers", request_body = EgressPut, responses((status = 200, body = Driver))
+)]
+async fn put_egress(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+    Body(put): Body<EgressPut>,
+) -> Result<Tagged<Driver>, ApiError> {
+    let setting = Setting::Egress(put.egress);
+    Ok(Tagged(
+        api.app
+            .set_driver(&context, tenant, name, setting, condition)
+            .await?,
+    ))
+}

@@ -1,0 +1,20 @@
+//! The control API from outside, over a real store, engine, storage and log.
+
+mod basics;
+mod installing;
+mod packages;
+mod support;
+
+use canopy_engine::compile_child_main;
+
+/// Not a test: the compiling process of the other tests, which start this program again with a
+/// request as its last argument. Does nothing otherwise.
+#[test]
+fn compiler_child() {
+    if let Some(request) = std::env::args()
+        .next_back()
+        .filter(|last| last.starts_with('{'))
+    {
+        std::process::exit(compile_child_main(&request).into());
+    }
+}

@@ -1,0 +1,219 @@
+//! The control plane of one node: what it works with, and its life.
+
+use std::sync::Arc;
+
+use canopy_backend::KeyValueProvider;
+use canopy_backend_logs::LogStore;
+use canopy_engine::{Artifacts, Engine};
+use canopy_ids::{RequestId, TokenId};
+use canopy_runtime::Runtime;
+use canopy_store::{Components, NewToken, Store, TokenScope};
+use canopy_tenant::{Routes, SECRET_BYTES, TokenHash, TokenKind, TokenText};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
+
+use crate::catalog::Catalog;
+use crate::settle::{self, Settled};
+use crate::{AppError, AppSettings, Context, Principal};
+
+/// What the control plane works with.
+pub struct AppParts {
+    /// The database.
+    pub store: Store,
+    /// The files of components.
+    pub components: Components,
+    /// wasmtime.
+    pub engine: Engine,
+    /// Native code of components.
+    pub artifacts: Artifacts,
+    /// The storage of installations, for erasing it.
+    pub storage: Arc<dyn KeyValueProvider>,
+    /// The logs of installations and driver instances.
+    pub logs: LogStore,
+    /// What runs installations, for trying whether one links before it is written.
+    pub runtime: Runtime,
+    /// What requests are routed by.
+    pub routes: Routes,
+    /// What it must know of the node, and its limits.
+    pub settings: AppSettings,
+}
+
+/// The control plane. Clones are the same.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// What the operations work with. Its parts are this crate's alone.
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) components: Components,
+    pub(crate) engine: Engine,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) logs: LogStore,
+    pub(crate) runtime: Runtime,
+    pub(crate) settings: AppSettings,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) publications: Semaphore,
+    /// Held while an installation or a driver instance is checked and written, so that what one
+    /// was checked against is not changed meanwhile by a write of the other.
+    pub(crate) linking: Mutex<()>,
+    pub(crate) settled: Settled,
+    pub(crate) started_at: OffsetDateTime,
+    settling: parking_lot::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(settling) = self.settling.get_mut() {
+            settling.abort();
+        }
+    }
+}
+
+impl App {
+    /// Starts the control plane: cleans up what an earlier process left behind and publishes the
+    /// first snapshot before it returns.
+    pub async fn start(parts: AppParts) -> Result<Self, AppError> {
+        let AppParts {
+            store,
+            components,
+            engine,
+            artifacts,
+            storage,
+            logs,
+            runtime,
+            routes,
+            settings,
+        } = parts;
+        let published = store.digests().await?.into_iter().collect();
+        let removed = components.retain(&published)?;
+        if removed > 0 {
+            tracing::info!(removed, "components that were never published were removed");
+        }
+        artifacts.retain(|digest| published.contains(digest))?;
+
+        let catalog = Arc::new(Catalog::new(store.clone()));
+        let (settled, settling) = settle::start(settle::Parts {
+            store: store.clone(),
+            catalog: Arc::clone(&catalog),
+            storage,
+            logs: logs.clone(),
+            routes,
+            settings: settings.clone(),
+        })
+        .await?;
+        Ok(Self(Arc::new(Inner {
+            publications: Semaphore::new(settings.publications.max(1)),
+            linking: Mutex::new(()),
+            started_at: OffsetDateTime::now_utc(),
+            store,
+            components,
+            engine,
+            artifacts,
+            logs,
+            runtime,
+            settings,
+            catalog,
+            settled,
+            settling: parking_lot::Mutex::new(Some(settling)),
+        })))
+    }
+
+    /// The operator's token, if this call created the first one. It cannot be shown again.
+    pub async fn create_first_operator_token(&self) -> Result<Option<String>, AppError> {
+        let (text, new) = operator_token()?;
+        let created = self.store.create_first_operator_token(new).await?;
+        Ok(created.then_some(text))
+    }
+
+    /// A new token for the operator, in place of all that operators had: for one that was lost or
+    /// has become known. It cannot be shown again.
+    pub async fn replace_operator_tokens(&self) -> Result<String, AppError> {
+        let (text, new) = operator_token()?;
+        self.store.replace_operator_tokens(new).await?;
+        Ok(text)
+    }
+
+    /// Who shows `credential`, the text after `Bearer `, if it is valid for operating the platform.
+    pub async fn authenticate(
+        &self,
+        credential: &str,
+        request_id: RequestId,
+    ) -> Result<Context, AppError> {
+        let shown = TokenText::parse(credential).ok_or(AppError::Unauthenticated)?;
+        if shown.kind != TokenKind::Operator {
+            return Err(AppError::Unauthenticated);
+        }
+        let kept = self
+            .store
+            .token(shown.id)
+            .await?
+            .ok_or(AppError::Unauthenticated)?;
+        let valid = TokenHash::from_bytes(kept.hash).matches(&shown.hash());
+        if valid && kept.scope == TokenScope::Operator {
+            Ok(Context {
+                principal: Principal::Operator { token: kept.id },
+                request_id,
+            })
+        } else {
+            Err(AppError::Unauthenticated)
+        }
+    }
+
+    /// Whether the control plane can work: the database answers.
+    pub async fn ready(&self) -> Result<(), AppError> {
+        self.store.revision().await?;
+        Ok(())
+    }
+
+    /// Ends the control plane: waits for what is under way, closes the database, and lets go of
+    /// storage and logs.
+    pub async fn close(&self) {
+        self.store.close().await;
+        let settling = self.settling.lock().take();
+        if let Some(settling) = settling {
+            settling.abort();
+            // It ends as cancelled, as it should.
+            let _ = settling.await;
+        }
+    }
+}
+
+/// A new token as its owner gets it.
+pub(crate) fn new_token(kind: TokenKind, id: TokenId) -> Result<String, AppError> {
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret)
+        .map_err(|error| AppError::Internal(format!("no random bytes: {error}")))?;
+    Ok(TokenText::compose(kind, id, &secret))
+}
+
+/// What is kept of a token.
+pub(crate) fn hash_of(token: &str) -> Result<[u8; 32], AppError> {
+    let parsed = TokenText::parse(token)
+        .ok_or_else(|| AppError::Internal("a token was composed that is none".into()))?;
+    Ok(*parsed.hash().as_bytes())
+}
+
+/// An operator's token as text, and what is kept of it.
+fn operator_token() -> Result<(String, NewToken), AppError> {
+    let id = TokenId::new();
+    let text = new_token(TokenKind::Operator, id)?;
+    let new = NewToken {
+        id,
+        scope: TokenScope::Operator,
+        subject: "operator".into(),
+        display_name: "Operator".into(),
+        roles: Vec::new(),
+        hash: hash_of(&text)?,
+        created_at: OffsetDateTime::now_utc(),
+    };
+    Ok((text, new))
+}

@@ -1,0 +1,238 @@
+//! Why an operation was refused or failed. The API turns each into a status and a problem document.
+
+use canopy_engine::{ArtifactError, InspectError, Unfit};
+use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
+use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
+use canopy_store::{ComponentError, StoreError};
+use semver::Version;
+
+/// Why an operation was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No valid credential was shown.
+    #[error(
+        "a valid token is needed: send `Authorization: Bearer TOKEN` with the operator's token"
+    )]
+    Unauthenticated,
+    /// The database refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The component could not be stored or read.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// A field has a value that it must not have.
+    #[error("`{field}` {message}")]
+    InvalidField {
+        /// The field.
+        field: String,
+        /// What it must be.
+        message: String,
+    },
+    /// The manifest cannot be used.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// The manifest describes something else than the address it was sent to.
+    #[error(
+        "the manifest describes {manifest}, but was sent to the address of {address}; \
+         change one of the two"
+    )]
+    OtherAddress {
+        /// What the manifest describes.
+        manifest: String,
+        /// What the address names.
+        address: String,
+    },
+    /// The uploaded bytes are not those that were announced.
+    #[error("the component's digest is {found}, but {declared} was announced; upload it again")]
+    OtherDigest {
+        /// What was announced.
+        declared: Digest,
+        /// What arrived.
+        found: Digest,
+    },
+    /// The upload is not a component.
+    #[error(transparent)]
+    NotAComponent(#[from] InspectError),
+    /// Manifest and component disagree.
+    #[error("{}", join(.0))]
+    Differences(Vec<Difference>),
+    /// The component imports what is not an interface.
+    #[error(
+        "the component imports {}, which no interface names; only interfaces can be served",
+        quoted(.0)
+    )]
+    BareImports(Vec<String>),
+    /// Imports that nobody can serve.
+    #[error("{}", join(.0))]
+    Unserved(Vec<Unserved>),
+    /// The component is of WASI 0.3, which is switched off.
+    #[error("the component exports `wasi:http/handler@0.3`, and WASI 0.3 is switched off here")]
+    P3Disabled,
+    /// The manifest asks for more than a package may have.
+    #[error("`limits.{limit}` asks for {asked}; at most {most} can be had here")]
+    LimitAsked {
+        /// The limit.
+        limit: &'static str,
+        /// What is asked for.
+        asked: u64,
+        /// The most that can be had.
+        most: u64,
+    },
+    /// The component was not compiled.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The component cannot run under its limits.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The package is of the other kind.
+    #[error("{package} is of kind {kind}; {needed}")]
+    OtherKind {
+        /// The package.
+        package: PackageName,
+        /// What it is.
+        kind: Kind,
+        /// What is needed instead.
+        needed: &'static str,
+    },
+    /// The configuration does not fit the package's schema.
+    #[error("the configuration does not fit {package} {version}: {}", join(.faults))]
+    InvalidConfig {
+        /// The package.
+        package: PackageName,
+        /// The version whose schema it is.
+        version: Version,
+        /// What is wrong.
+        faults: Vec<ConfigFault>,
+    },
+    /// The installation or driver instance is of another package.
+    #[error(
+        "`{name}` is an instance of {package} and holds its data and secrets; remove it first, or \
+         use another name"
+    )]
+    OtherPackage {
+        /// Its name.
+        name: Label,
+        /// What it is an instance of.
+        package: PackageName,
+    },
+    /// A binding of a package that cannot be bound.
+    #[error("`{package}` cannot be bound to a driver: the platform always serves it itself")]
+    ReservedPackage {
+        /// The package.
+        package: WitPackage,
+    },
+    /// A binding of a package that the component does not import.
+    #[error("{app} does not import `{package}`; {}", importable(.imported))]
+    NotImported {
+        /// The application.
+        app: PackageName,
+        /// What was to be bound.
+        package: WitPackage,
+        /// What could be.
+        imported: Vec<WitPackage>,
+    },
+    /// The component does not link with what it imports: names are served, shapes differ.
+    #[error("{0}")]
+    CannotLink(String),
+    /// There is no version that a rollback could return to.
+    #[error("`{name}` has no previous version to return to")]
+    NoPreviousVersion {
+        /// The installation.
+        name: Label,
+    },
+    /// The log failed.
+    #[error("the log could not be read: {0}")]
+    Log(#[from] canopy_backend_logs::LogError),
+    /// The platform failed. The text is for the operator.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// An import that nobody can serve, or not the driver that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unserved {
+    /// The import.
+    pub import: InterfaceName,
+    /// The driver that was chosen for it.
+    pub driver: Option<Label>,
+    /// An interface that can be served and was perhaps meant.
+    pub nearest: Option<InterfaceName>,
+    /// Drivers of the tenant that could serve it.
+    pub drivers: Vec<Label>,
+    /// Published drivers that could serve it, once the tenant has one.
+    pub published: Vec<PackageName>,
+}
+
+impl std::fmt::Display for Unserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            import,
+            driver,
+            nearest,
+            drivers,
+            published,
+        } = self;
+        match driver {
+            Some(driver) => write!(f, "driver `{driver}` does not serve `{import}`")?,
+            None => write!(f, "neither the platform nor a driver serves `{import}`")?,
+        }
+        if let Some(near) = nearest {
+            write!(f, "; the nearest interface that is served is `{near}`")?;
+        }
+        if !drivers.is_empty() {
+            let drivers = quoted(drivers);
+            write!(
+                f,
+                "; bind `{}` to one of the tenant's drivers: {drivers}",
+                import.package
+            )?;
+        } else if !published.is_empty() {
+            let published = quoted(published);
+            write!(
+                f,
+                "; add a driver to the tenant and bind it: {published} would serve it"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl AppError {
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::InvalidField {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn not_found(noun: &'static str, name: impl std::fmt::Display) -> Self {
+        Self::Store(StoreError::NotFound {
+            noun,
+            name: name.to_string(),
+        })
+    }
+}
+
+fn join<T: std::fmt::Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn quoted<T: std::fmt::Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(|item| format!("`{item}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn importable(imported: &[WitPackage]) -> String {
+    if imported.is_empty() {
+        "it imports nothing that can be bound".into()
+    } else {
+        format!("what it imports and can be bound is {}", quoted(imported))
+    }
+}

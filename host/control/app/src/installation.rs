@@ -1,0 +1,471 @@
+//! Installations: one application version for one tenant.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
+use canopy_ids::{Label, WitPackage};
+use canopy_manifest::Kind;
+use canopy_store::{
+    InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
+    TenantRow, Written,
+};
+use canopy_tenant::HostName;
+
+use crate::catalog::Release;
+use crate::linking::Offer;
+use crate::setting::{Settable, Setting};
+use crate::{
+    Action, App, AppError, Context, IdempotencyKey, Resource, linking, snapshot, validate,
+};
+
+impl App {
+    /// Creates or replaces an installation. The flag says whether it is new.
+    pub async fn put_installation(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        put: InstallationPut,
+        condition: Precondition,
+    ) -> Result<(Installation, bool), AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        let _linking = self.linking.lock().await;
+        let tenant = self.store.tenant(tenant).await?;
+        let old = self.find_installation(&tenant, &name).await?;
+        if let Some(old) = &old
+            && old.package != put.package
+        {
+            return Err(AppError::OtherPackage {
+                name,
+                package: old.package.clone(),
+            });
+        }
+        let version = match (put.version, &old) {
+            (Some(version), _) => version,
+            (None, Some(old)) => old.version.clone(),
+            (None, None) => self.catalog.latest(&put.package).await?.version.clone(),
+        };
+        let mut bindings = BTreeMap::new();
+        for (package, driver) in put.bindings {
+            let driver = self.store.driver(tenant.id, driver).await?;
+            bindings.insert(package, driver.id);
+        }
+        let write = InstallationWrite {
+            package: put.package,
+            version,
+            previous_version: old.as_ref().and_then(|old| old.previous_version.clone()),
+            config: put.config,
+            egress: put.egress,
+            bindings,
+            domains: old
+                .as_ref()
+                .map(|old| old.domains.clone())
+                .unwrap_or_default(),
+            secrets: put
+                .secrets
+                .into_iter()
+                .map(|(key, value)| (key, Some(value.into_inner())))
+                .collect(),
+        };
+        let checked = self
+            .check_installation(&tenant, &name, old.as_ref(), write)
+            .await?;
+        let Written { row, created } = self
+            .store
+            .put_installation(tenant.id, name, checked, condition)
+            .await?;
+        let installation = self.show_installation(&tenant, row).await?;
+        self.settled.published().await?;
+        Ok((installation, created))
+    }
+
+    /// One installation.
+    pub async fn installation(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        let tenant = self.store.tenant(tenant).await?;
+        let row = self.store.installation(tenant.id, name).await?;
+        self.show_installation(&tenant, row).await
+    }
+
+    /// Installations of a tenant by name.
+    pub async fn installations(
+        &self,
+        context: &Context,
+        tenant: Label,
+        page: PageRequest,
+    ) -> Result<Page<Installation>, AppError> {
+        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        let tenant = self.store.tenant(tenant).await?;
+        let rows = self.store.installations(tenant.id, page).await?;
+        let mut items = Vec::with_capacity(rows.rows.len());
+        for row in rows.rows {
+            items.push(self.show_installation(&tenant, row).await?);
+        }
+        Ok(Page {
+            items,
+            next_cursor: rows.next,
+        })
+    }
+
+    /// Deletes an installation with its storage and its log.
+    pub async fn delete_installation(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        condition: Precondition,
+    ) -> Result<(), AppError> {
+        context.authorize(Action::Delete, Resource::Tenant(&tenant))?;
+        {
+            let _linking = self.linking.lock().await;
+            let tenant = self.store.tenant(tenant).await?;
+            self.store
+                .delete_installation(tenant.id, name, condition)
+                .await?;
+        }
+        self.settled.erased().await
+    }
+
+    /// Changes one thing about an installation.
+    pub async fn set_installation(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        setting: Setting,
+        condition: Precondition,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        self.change_installation(tenant, name, condition, |write| {
+            Settable::from(write).set(setting);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Returns an installation to the version that it ran before, which a second rollback undoes.
+    pub async fn roll_back(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        condition: Precondition,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        let _linking = self.linking.lock().await;
+        let tenant = self.store.tenant(tenant).await?;
+        let old = self.store.installation(tenant.id, name.clone()).await?;
+        let request = match key {
+            Some(key) => Some(key.request(&format!("roll-back {}", old.id), &(), Vec::new())?),
+            None => None,
+        };
+        if let Some(request) = &request
+            && self.store.replayed(request.clone()).await?.is_some()
+        {
+            return self.show_installation(&tenant, old).await;
+        }
+        let previous = old
+            .previous_version
+            .clone()
+            .ok_or_else(|| AppError::NoPreviousVersion { name: name.clone() })?;
+        let mut write = InstallationWrite::from(&old);
+        write.version = previous;
+        let write = self
+            .check_installation(&tenant, &name, Some(&old), write)
+            .await?;
+        let row = match request {
+            Some(request) => {
+                let store = &self.store;
+                store
+                    .put_installation_once(tenant.id, name, write, condition, request)
+                    .await?
+            }
+            None => {
+                self.store
+                    .put_installation(tenant.id, name, write, condition)
+                    .await?
+                    .row
+            }
+        };
+        let installation = self.show_installation(&tenant, row).await?;
+        self.settled.published().await?;
+        Ok(installation)
+    }
+
+    /// Chooses the driver that serves a WIT package for an installation; `None`: the platform.
+    pub async fn bind(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        package: WitPackage,
+        driver: Option<Label>,
+        condition: Precondition,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        let driver = match driver {
+            Some(driver) => {
+                let tenant = self.store.tenant(tenant.clone()).await?;
+                Some(self.store.driver(tenant.id, driver).await?.id)
+            }
+            None => None,
+        };
+        self.change_installation(tenant, name, condition, |write| {
+            match driver {
+                Some(driver) => write.bindings.insert(package, driver),
+                None => write.bindings.remove(&package),
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    /// Adds a custom domain to an installation.
+    pub async fn add_domain(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        domain: &str,
+        condition: Precondition,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        let domain = self.custom_domain(domain)?;
+        self.change_installation(tenant, name, condition, |write| {
+            if !write.domains.contains(&domain) {
+                write.domains.push(domain);
+            }
+            validate::count("domains", write.domains.len(), self.settings.domains)
+        })
+        .await
+    }
+
+    /// Removes a custom domain from an installation.
+    pub async fn remove_domain(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        domain: &str,
+        condition: Precondition,
+    ) -> Result<Installation, AppError> {
+        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        let not_found =
+            || AppError::not_found("domain", domain.chars().take(253).collect::<String>());
+        let domain = HostName::from_name(domain).map_err(|_| not_found())?;
+        self.change_installation(tenant, name, condition, |write| {
+            let before = write.domains.len();
+            write.domains.retain(|other| other != domain.as_str());
+            if write.domains.len() < before {
+                Ok(())
+            } else {
+                Err(not_found())
+            }
+        })
+        .await
+    }
+
+    fn custom_domain(&self, text: &str) -> Result<String, AppError> {
+        let fault = |message: String| AppError::field("domain", message);
+        let domain = HostName::from_name(text)
+            .map_err(|error| fault(format!("is not a domain: {error}")))?;
+        let is_address = domain.as_str().parse::<std::net::IpAddr>().is_ok()
+            || domain
+                .as_str()
+                .rsplit('.')
+                .next()
+                .is_some_and(|label| label.bytes().all(|c| c.is_ascii_digit()));
+        if is_address || !domain.as_str().contains('.') {
+            return Err(fault(
+                "must be a domain such as `invoices.example.com`".into(),
+            ));
+        }
+        if domain.is_within(&self.settings.base) {
+            let message = format!(
+                "must not be within `{}`, which is the platform's",
+                self.settings.base
+            );
+            return Err(fault(message));
+        }
+        Ok(domain.to_string())
+    }
+
+    async fn find_installation(
+        &self,
+        tenant: &TenantRow,
+        name: &Label,
+    ) -> Result<Option<InstallationRow>, AppError> {
+        match self.store.installation(tenant.id, name.clone()).await {
+            Ok(row) => Ok(Some(row)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn change_installation(
+        &self,
+        tenant: Label,
+        name: Label,
+        condition: Precondition,
+        change: impl FnOnce(&mut InstallationWrite) -> Result<(), AppError>,
+    ) -> Result<Installation, AppError> {
+        let _linking = self.linking.lock().await;
+        let tenant = self.store.tenant(tenant).await?;
+        let old = self.store.installation(tenant.id, name.clone()).await?;
+        let mut write = InstallationWrite::from(&old);
+        change(&mut write)?;
+        let write = self
+            .check_installation(&tenant, &name, Some(&old), write)
+            .await?;
+        let row = self
+            .store
+            .put_installation(tenant.id, name, write, condition)
+            .await?
+            .row;
+        let installation = self.show_installation(&tenant, row).await?;
+        self.settled.published().await?;
+        Ok(installation)
+    }
+
+    /// Checks a whole installation before it is written: everything that could make it fail at
+    /// its first request is found here.
+    async fn check_installation(
+        &self,
+        tenant: &TenantRow,
+        name: &Label,
+        old: Option<&InstallationRow>,
+        mut write: InstallationWrite,
+    ) -> Result<InstallationWrite, AppError> {
+        let release = self.catalog.release(&write.package, &write.version).await?;
+        release.must_be(
+            Kind::App,
+            "add it to the tenant as a driver, not as an installation",
+        )?;
+        if let Some(old) = old
+            && old.version != write.version
+        {
+            write.previous_version = Some(old.version.clone());
+        }
+        write.egress = validate::egress(&write.egress, &self.settings)?;
+        let mut secrets = match old {
+            Some(old) => self.store.installation_secrets(old.id).await?,
+            None => BTreeMap::new(),
+        };
+        self.check_secrets(&release, &write.secrets, &mut secrets)?;
+        validate::config(&release, &write.config, &secrets, &self.settings)?;
+
+        let everyone = PageRequest {
+            limit: usize::MAX,
+            cursor: None,
+        };
+        let mut drivers = Vec::new();
+        for row in self.store.drivers(tenant.id, everyone).await?.rows {
+            let release = self.catalog.release(&row.package, &row.version).await?;
+            drivers.push((row, release));
+        }
+        let offers = drivers.iter().map(|(row, release)| Offer {
+            name: &row.name,
+            serves: &release.manifest.serves,
+        });
+        let offers: Vec<_> = offers.collect();
+        let mut bindings = BTreeMap::new();
+        for (package, id) in &write.bindings {
+            let bound = drivers
+                .iter()
+                .zip(&offers)
+                .find(|((row, _), _)| row.id == *id);
+            let (_, offer) = bound.ok_or_else(|| AppError::not_found("driver", id))?;
+            let offer = Offer {
+                name: offer.name,
+                serves: offer.serves,
+            };
+            bindings.insert(package.clone(), offer);
+        }
+        let published = self.store.serving(None).await?;
+        linking::check(&release, &bindings, &offers, &published)?;
+        let is_linked_already = old.is_some_and(|old| {
+            let bound = old
+                .bindings
+                .iter()
+                .map(|(package, driver)| (package, driver.id));
+            old.version == write.version
+                && bound.eq(write.bindings.iter().map(|(package, id)| (package, *id)))
+        });
+        if !is_linked_already {
+            let bound = write.bindings.iter().filter_map(|(package, id)| {
+                let (row, release) = drivers.iter().find(|(row, _)| row.id == *id)?;
+                Some((package, &row.name, &**release))
+            });
+            let spec = snapshot::candidate(&self.settings, tenant, name, &release, bound)?;
+            linking::try_out(&self.runtime, &spec).await?;
+        }
+        Ok(write)
+    }
+
+    /// Checks changes of secrets and applies them to `secrets`.
+    pub(crate) fn check_secrets(
+        &self,
+        release: &Release,
+        changes: &SecretChanges,
+        secrets: &mut BTreeMap<String, String>,
+    ) -> Result<(), AppError> {
+        for (key, value) in changes {
+            match value {
+                Some(value) => {
+                    validate::secret(release, key, value, &self.settings)?;
+                    secrets.insert(key.clone(), value.clone());
+                }
+                None => {
+                    secrets.remove(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn show_installation(
+        &self,
+        tenant: &TenantRow,
+        row: InstallationRow,
+    ) -> Result<Installation, AppError> {
+        let release: Arc<Release> = self.catalog.release(&row.package, &row.version).await?;
+        let interfaces = release.imports.iter().map(|import| InterfaceSource {
+            interface: import.clone(),
+            driver: row
+                .bindings
+                .get(&import.package)
+                .map(|driver| driver.name.clone()),
+        });
+        let host = format!("{}.{}.{}", row.name, tenant.name, self.settings.base);
+        Ok(Installation {
+            id: row.id,
+            url: self.settings.url(&host),
+            name: row.name,
+            tenant: tenant.name.clone(),
+            package: row.package,
+            version: row.version,
+            digest: release.digest,
+            previous_version: row.previous_version,
+            domains: row.domains,
+            config: row.config,
+            secrets: row.secrets,
+            egress: row.egress,
+            interfaces: interfaces.collect(),
+            bindings: row
+                .bindings
+                .into_iter()
+                .map(|(package, driver)| (package, driver.name))
+                .collect(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            revision: row.revision,
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! The control plane's operations, one file per noun.
+//!
+//! Every operation takes the [`Context`] first and authorizes on its first line, in the one place
+//! that decides ([`Context::authorize`]). What an operation changes is committed before it returns,
+//! and the request path knows of it: whenever the database has changed, the [`Snapshot`] that
+//! requests are routed by is built anew and swapped in whole, whoever has made the change and
+//! whether or not he still waits.
+//!
+//! [`Snapshot`]: canopy_tenant::Snapshot
+
+mod app;
+mod catalog;
+mod context;
+mod driver;
+mod error;
+mod installation;
+mod linking;
+mod log;
+mod package;
+mod publish;
+mod publisher;
+mod setting;
+mod settings;
+mod settle;
+mod snapshot;
+mod status;
+mod tenant;
+mod token;
+mod validate;
+
+pub use app::{App, AppParts};
+pub use context::{Action, Context, Principal, Resource};
+pub use error::{AppError, Unserved};
+pub use log::{LogFollow, LogQuery, LogTarget};
+pub use publish::{Publication, PublishRequest};
+pub use setting::Setting;
+pub use settings::AppSettings;
+pub use token::IdempotencyKey;
+
+pub use canopy_store::{ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded};

@@ -1,0 +1,283 @@
+//! Publishing a version.
+//!
+//! Threat: the component and its manifest are a stranger's, and what is accepted here runs beside
+//! everybody else's. In order: (1) the bytes are those that were announced; (2) the manifest is
+//! valid in itself, within the platform's limits, and describes this address; (3) the file is a
+//! component, found out without compiling it; (4) it exports what the manifest says; (5) a child
+//! process compiles it; (6) it imports what the manifest says; (7) every import can be served, by
+//! the platform or a published driver; (8) it instantiates in quarantine, within its limits;
+//! (9) its bytes are stored; (10) a row names it. Until (10) nobody can see it.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use canopy_api_types::PackageVersion;
+use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
+use canopy_ids::{Digest, InterfaceName, PackageName};
+use canopy_manifest::{ComponentInterfaces, Difference, Kind, Manifest};
+use canopy_runtime::platform;
+use canopy_store::{NewVersion, Published, Upload, Uploaded};
+use semver::Version;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use crate::snapshot::limits;
+use crate::{Action, App, AppError, AppSettings, Context, Resource, Unserved, linking};
+
+/// What is to be published.
+#[derive(Debug)]
+pub struct PublishRequest {
+    /// The package that the address names.
+    pub package: PackageName,
+    /// The version that the address names.
+    pub version: Version,
+    /// The manifest's text.
+    pub manifest: String,
+    /// The digest that was announced.
+    pub declared: Option<Digest>,
+    /// The component.
+    pub component: Uploaded,
+}
+
+/// What publishing came to.
+#[derive(Debug)]
+pub struct Publication {
+    /// The version.
+    pub version: PackageVersion,
+    /// Whether it is new; otherwise the same had been published before.
+    pub created: bool,
+}
+
+impl App {
+    /// Begins the upload of a component of `package`.
+    pub async fn begin_upload(
+        &self,
+        context: &Context,
+        package: &PackageName,
+    ) -> Result<Upload, AppError> {
+        context.authorize(Action::Write, Resource::Publisher(&package.publisher))?;
+        self.store.publisher(package.publisher.clone()).await?;
+        Ok(self.components.upload().await?)
+    }
+
+    /// Publishes a version.
+    pub async fn publish(
+        &self,
+        context: &Context,
+        request: PublishRequest,
+    ) -> Result<Publication, AppError> {
+        context.authorize(
+            Action::Write,
+            Resource::Publisher(&request.package.publisher),
+        )?;
+        let PublishRequest {
+            package,
+            version,
+            manifest: text,
+            declared,
+            component,
+        } = request;
+        let digest = component.digest();
+        if let Some(declared) = declared
+            && declared != digest
+        {
+            return Err(AppError::OtherDigest {
+                declared,
+                found: digest,
+            });
+        }
+        let manifest = Manifest::parse(&text)?;
+        if manifest.name != package || manifest.version != version {
+            return Err(AppError::OtherAddress {
+                manifest: format!("{} {}", manifest.name, manifest.version),
+                address: format!("{package} {version}"),
+            });
+        }
+        check_limits(&manifest, &self.settings)?;
+
+        let _turn = self.publications.acquire().await.map_err(|_| closed())?;
+        let inspection = inspect(component.path().to_owned()).await?;
+        let mut found = interfaces(&inspection)?;
+        let (of_imports, of_exports): (Vec<_>, Vec<_>) = manifest
+            .compare(&found)
+            .into_iter()
+            .partition(Difference::is_of_imports);
+        if !of_exports.is_empty() {
+            return Err(AppError::Differences(of_exports));
+        }
+        if inspection.http == Some(HttpWorld::Service03) && !self.settings.p3_enabled {
+            return Err(AppError::P3Disabled);
+        }
+        let compiled = self.artifacts.load(&digest, component.path()).await?;
+        let needless = imports_of_types(&compiled, &self.engine);
+        found.imports.retain(|import| !needless.contains(import));
+        let differences: Vec<_> = of_imports
+            .into_iter()
+            .filter(|difference| match difference {
+                Difference::Undeclared { import, .. } => !needless.contains(import),
+                _ => true,
+            })
+            .collect();
+        if !differences.is_empty() {
+            return Err(AppError::Differences(differences));
+        }
+        self.check_imports(&manifest, &found.imports).await?;
+        let limits = limits(&manifest.limits, &self.settings);
+        self.engine
+            .check(&compiled, limits.memory_bytes, limits.cpu)
+            .await?;
+
+        let size = component.size();
+        component.store().await?;
+        let new = NewVersion {
+            package,
+            version,
+            kind: manifest.kind,
+            title: manifest.title.clone(),
+            summary: manifest.summary.clone(),
+            categories: manifest.categories.clone(),
+            digest,
+            size,
+            manifest: text,
+            imports: found.imports,
+            exports: found.exports,
+            serves: manifest.serves,
+        };
+        let (row, created) = match self.store.publish(new).await? {
+            Published::New(row) => (row, true),
+            Published::Identical(row) => (row, false),
+        };
+        if created {
+            tracing::info!(
+                request_id = %context.request_id,
+                package = %row.package,
+                version = %row.version,
+                %digest,
+                "published"
+            );
+        }
+        let release = self.catalog.admit(row)?;
+        Ok(Publication {
+            version: self.describe(&release).await?,
+            created,
+        })
+    }
+
+    /// Refuses imports that nobody can serve: neither the platform nor a published driver. Of what
+    /// a driver imports only the platform counts, since drivers are bound to nobody.
+    async fn check_imports(
+        &self,
+        manifest: &Manifest,
+        imports: &[InterfaceName],
+    ) -> Result<(), AppError> {
+        let published = self.store.serving(None).await?;
+        let is_served = |import: &InterfaceName| {
+            let may_be_bound = manifest.kind == Kind::App && !linking::is_reserved(&import.package);
+            platform::serves(import)
+                || (may_be_bound && !linking::drivers_for(import, &published).is_empty())
+        };
+        let unserved = imports.iter().filter(|import| !is_served(import));
+        let unserved: Vec<_> = unserved
+            .map(|import| Unserved {
+                import: import.clone(),
+                driver: None,
+                nearest: linking::nearest_served(import, &published),
+                drivers: Vec::new(),
+                published: Vec::new(),
+            })
+            .collect();
+        if unserved.is_empty() {
+            Ok(())
+        } else {
+            Err(AppError::Unserved(unserved))
+        }
+    }
+}
+
+async fn inspect(path: PathBuf) -> Result<Inspection, AppError> {
+    let work = move || -> Result<Inspection, AppError> {
+        let bytes = std::fs::read(&path)
+            .map_err(|error| AppError::Internal(format!("reading an upload: {error}")))?;
+        Ok(canopy_engine::inspect(&bytes)?)
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(AppError::Internal("looking into an upload failed".into())),
+    }
+}
+
+fn interfaces(inspection: &Inspection) -> Result<ComponentInterfaces, AppError> {
+    let bare: Vec<_> = inspection
+        .imports
+        .iter()
+        .filter(|import| import.interface().is_none())
+        .map(|import| match &import.name {
+            ItemName::Interface(name) => format!("{name} ({})", import.kind),
+            ItemName::Other(name) => {
+                format!(
+                    "{} ({})",
+                    name.chars().take(100).collect::<String>(),
+                    import.kind
+                )
+            }
+        })
+        .take(20)
+        .collect();
+    if !bare.is_empty() {
+        return Err(AppError::BareImports(bare));
+    }
+    Ok(ComponentInterfaces {
+        imports: inspection.imported_interfaces().cloned().collect(),
+        exports: inspection.exported_interfaces().cloned().collect(),
+    })
+}
+
+/// Imported interfaces that consist of plain types: nobody has to serve them.
+fn imports_of_types(component: &Component, engine: &Engine) -> HashSet<InterfaceName> {
+    let engine = engine.raw();
+    let kind = component.component_type();
+    let types_alone = kind
+        .imports(engine)
+        .filter_map(|(name, item)| match item.ty {
+            ComponentItem::ComponentInstance(instance) => {
+                let mut exports = instance.exports(engine);
+                let alone = exports.all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)));
+                if alone { name.parse().ok() } else { None }
+            }
+            _ => None,
+        });
+    types_alone.collect()
+}
+
+fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppError> {
+    let (asked, most) = (&manifest.limits, &settings.max_limits);
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let limits = [
+        ("memory_bytes", asked.memory_bytes, most.memory_bytes as u64),
+        ("cpu_ms", asked.cpu_ms, millis(most.cpu)),
+        ("wall_ms", asked.wall_ms, millis(most.wall)),
+        (
+            "concurrency",
+            asked.concurrency.map(u64::from),
+            most.concurrency as u64,
+        ),
+        (
+            "request_body_bytes",
+            asked.request_body_bytes,
+            most.request_body_bytes,
+        ),
+    ];
+    for (limit, asked, most) in limits {
+        if let Some(asked) = asked
+            && asked > most
+        {
+            return Err(AppError::LimitAsked { limit, asked, most });
+        }
+    }
+    Ok(())
+}
+
+fn closed() -> AppError {
+    AppError::Store(canopy_store::StoreError::Closed)
+}

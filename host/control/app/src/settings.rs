@@ -1,0 +1,77 @@
+//! The limits of the control plane and what it must know of the node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_runtime::Limits;
+use canopy_tenant::HostName;
+use ipnet::IpNet;
+
+/// What the control plane must know of the node, and its limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AppSettings {
+    /// Applications are at `APP.TENANT.` and this.
+    pub base: HostName,
+    /// The scheme and port of applications' addresses, as in `http` and `Some(8080)`.
+    pub scheme: String,
+    /// The port of applications' addresses; `None` for the scheme's own.
+    pub port: Option<u16>,
+    /// Networks beside the public Internet that the operator has opened.
+    pub opened_networks: Arc<[IpNet]>,
+    /// Whether WASI 0.3 components can run here.
+    pub p3_enabled: bool,
+    /// What a package gets that asks for nothing.
+    pub default_limits: Limits,
+    /// What a package may ask for at most. Asking for more is refused at publish.
+    pub max_limits: Limits,
+    /// Versions that are validated and compiled at once; further ones wait. Default 4.
+    pub publications: usize,
+    /// Bytes of one configuration as JSON. Default 64 KiB.
+    pub config_bytes: usize,
+    /// Bytes of one secret. Default 64 KiB.
+    pub secret_bytes: usize,
+    /// Egress rules of one installation or driver instance. Default 128.
+    pub egress_rules: usize,
+    /// Custom domains of one installation. Default 32.
+    pub domains: usize,
+    /// Attributes of one tenant. Default 64.
+    pub attributes: usize,
+    /// Roles of one service token. Default 32.
+    pub roles: usize,
+}
+
+impl AppSettings {
+    /// The defaults for applications at `base`.
+    pub fn new(base: HostName) -> Self {
+        Self {
+            base,
+            scheme: "http".into(),
+            port: Some(8080),
+            opened_networks: Arc::default(),
+            p3_enabled: true,
+            default_limits: Limits::default(),
+            max_limits: Limits {
+                memory_bytes: 512 << 20,
+                cpu: Duration::from_secs(30),
+                wall: Duration::from_secs(300),
+                concurrency: 1_000,
+                request_body_bytes: 1 << 30,
+            },
+            publications: 4,
+            config_bytes: 64 << 10,
+            secret_bytes: 64 << 10,
+            egress_rules: 128,
+            domains: 32,
+            attributes: 64,
+            roles: 32,
+        }
+    }
+
+    /// Where an application answers: `http://APP.TENANT.BASE:PORT`.
+    pub(crate) fn url(&self, host: &str) -> String {
+        match self.port {
+            Some(port) => format!("{}://{host}:{port}", self.scheme),
+            None => format!("{}://{host}", self.scheme),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! From the database's state to what requests are routed by.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
+use canopy_manifest::LimitsAsked;
+use canopy_runtime::{
+    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits,
+    TenantSpec,
+};
+use canopy_store::{DriverRow, InstallationRow, TenantRow, TokenRow, TokenScope, World};
+use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
+use serde_json::{Map, Value};
+
+use crate::catalog::{Catalog, Release};
+use crate::{AppError, AppSettings};
+
+/// Builds snapshots. What has not changed since the last one is taken from it.
+pub(crate) struct Builder {
+    settings: AppSettings,
+    tenants: HashMap<TenantId, (u64, Arc<TenantSpec>)>,
+    drivers: HashMap<DriverInstanceId, Arc<DriverSpec>>,
+    installations: HashMap<InstallationId, Arc<InstallationSpec>>,
+}
+
+impl Builder {
+    pub(crate) fn new(settings: AppSettings) -> Self {
+        Self {
+            settings,
+            tenants: HashMap::new(),
+            drivers: HashMap::new(),
+            installations: HashMap::new(),
+        }
+    }
+
+    /// The snapshot of `world`. What cannot be understood is left out and said in the log: one
+    /// damaged row must not take everybody else off the network.
+    pub(crate) fn build(&mut self, catalog: &Catalog, world: World) -> Snapshot {
+        let World {
+            tenants,
+            installations,
+            drivers,
+            versions,
+            tokens,
+            secrets,
+            ..
+        } = world;
+        let mut releases = HashMap::new();
+        for row in versions {
+            let key = (row.package.clone(), row.version.clone());
+            match catalog.admit(row) {
+                Ok(release) => {
+                    releases.insert(key, release);
+                }
+                Err(error) => tracing::error!(%error, "a version is left out"),
+            }
+        }
+        self.tenants = tenants
+            .into_values()
+            .map(|row| {
+                let spec = match self.tenants.remove(&row.id) {
+                    Some((revision, spec)) if revision == row.revision => spec,
+                    _ => Arc::new(tenant_spec(row.clone())),
+                };
+                (row.id, (row.revision, spec))
+            })
+            .collect();
+
+        let nothing = BTreeMap::new();
+        let mut old = std::mem::take(&mut self.drivers);
+        for row in drivers {
+            let Some((tenant_revision, tenant)) = self.tenants.get(&row.tenant) else {
+                continue;
+            };
+            let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
+                continue;
+            };
+            let generation = row.revision.max(*tenant_revision);
+            let spec = old
+                .remove(&row.id)
+                .filter(|spec| spec.generation == generation);
+            let spec = spec.map_or_else(
+                || {
+                    let secrets = secrets.get(&row.id.to_string()).unwrap_or(&nothing);
+                    self.driver(&row, generation, tenant, release, secrets)
+                },
+                Ok,
+            );
+            match spec {
+                Ok(spec) => {
+                    self.drivers.insert(row.id, spec);
+                }
+                Err(error) => tracing::error!(driver = %row.id, %error, "a driver is left out"),
+            }
+        }
+
+        let mut builder = Snapshot::builder(self.settings.base.clone());
+        let mut old = std::mem::take(&mut self.installations);
+        for row in installations {
+            let Some((tenant_revision, tenant)) = self.tenants.get(&row.tenant) else {
+                continue;
+            };
+            let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
+                continue;
+            };
+            let bound = row
+                .bindings
+                .values()
+                .filter_map(|driver| self.drivers.get(&driver.id));
+            let bound = bound.map(|driver| driver.generation).max().unwrap_or(0);
+            let generation = row.revision.max(*tenant_revision).max(bound);
+            let spec = old
+                .remove(&row.id)
+                .filter(|spec| spec.generation == generation);
+            let spec = spec.map_or_else(
+                || {
+                    let secrets = secrets.get(&row.id.to_string()).unwrap_or(&nothing);
+                    self.installation(&row, generation, tenant, release, secrets)
+                },
+                Ok,
+            );
+            let added = spec.and_then(|spec| {
+                let anonymous = AnonymousPaths::parse(&release.manifest.anonymous)
+                    .map_err(|error| AppError::Internal(error.to_string()))?;
+                let domains = row
+                    .domains
+                    .iter()
+                    .filter_map(|text| HostName::from_name(text).ok());
+                self.installations.insert(row.id, Arc::clone(&spec));
+                builder
+                    .installation(spec, anonymous, domains)
+                    .map_err(|error| AppError::Internal(error.to_string()))
+            });
+            if let Err(error) = added {
+                tracing::error!(installation = %row.id, %error, "an installation is incomplete");
+            }
+        }
+        for token in tokens {
+            if let TokenScope::Tenant(tenant) = token.scope {
+                let hash = TokenHash::from_bytes(token.hash);
+                builder.token(token.id, tenant, hash, Arc::new(caller(token)));
+            }
+        }
+        builder.build()
+    }
+
+    fn driver(
+        &self,
+        row: &DriverRow,
+        generation: u64,
+        tenant: &Arc<TenantSpec>,
+        release: &Release,
+        secrets: &BTreeMap<String, String>,
+    ) -> Result<Arc<DriverSpec>, AppError> {
+        Ok(Arc::new(DriverSpec {
+            id: row.id,
+            name: row.name.clone(),
+            generation,
+            tenant: Arc::clone(tenant),
+            component: component(&self.settings, release, &row.config, secrets, &row.egress)?,
+        }))
+    }
+
+    fn installation(
+        &self,
+        row: &InstallationRow,
+        generation: u64,
+        tenant: &Arc<TenantSpec>,
+        release: &Release,
+        secrets: &BTreeMap<String, String>,
+    ) -> Result<Arc<InstallationSpec>, AppError> {
+        let bindings = row.bindings.iter().map(|(package, driver)| {
+            let spec = self.drivers.get(&driver.id).ok_or_else(|| {
+                AppError::Internal(format!("its driver `{}` is left out", driver.name))
+            })?;
+            Ok((package.clone(), Arc::clone(spec)))
+        });
+        Ok(Arc::new(InstallationSpec {
+            id: row.id,
+            name: row.name.clone(),
+            generation,
+            tenant: Arc::clone(tenant),
+            component: component(&self.settings, release, &row.config, secrets, &row.egress)?,
+            bindings: bindings.collect::<Result<_, AppError>>()?,
+        }))
+    }
+}
+
+fn tenant_spec(row: TenantRow) -> TenantSpec {
+    TenantSpec {
+        id: row.id,
+        name: row.name,
+        display_name: row.display_name,
+        plan: row.plan,
+        region: row.region,
+        attributes: row.attributes,
+    }
+}
+
+fn component(
+    settings: &AppSettings,
+    release: &Release,
+    config: &Map<String, Value>,
+    secrets: &BTreeMap<String, String>,
+    egress: &[String],
+) -> Result<ComponentSpec, AppError> {
+    let rules = egress.iter().map(|rule| {
+        rule.parse()
+            .map_err(|error| AppError::Internal(format!("stored egress rule: {error}")))
+    });
+    let rules = rules.collect::<Result<_, AppError>>()?;
+    Ok(ComponentSpec {
+        package: release.package.clone(),
+        version: release.version.clone(),
+        digest: release.digest,
+        config: Arc::new(release.manifest.config.effective(config, secrets)),
+        egress: Arc::new(EgressPolicy::new(
+            rules,
+            Arc::clone(&settings.opened_networks),
+        )),
+        limits: limits(&release.manifest.limits, settings),
+    })
+}
+
+/// An installation of `app` as it would be, under identifiers of its own and without configuration,
+/// for trying whether it links.
+pub(crate) fn candidate<'a>(
+    settings: &AppSettings,
+    tenant: &TenantRow,
+    name: &Label,
+    app: &Release,
+    bound: impl Iterator<Item = (&'a WitPackage, &'a Label, &'a Release)>,
+) -> Result<InstallationSpec, AppError> {
+    let tenant = Arc::new(tenant_spec(tenant.clone()));
+    let bare = |release| component(settings, release, &Map::new(), &BTreeMap::new(), &[]);
+    let bindings = bound.map(|(package, name, release)| {
+        let driver = DriverSpec {
+            id: DriverInstanceId::new(),
+            name: name.clone(),
+            generation: 0,
+            tenant: Arc::clone(&tenant),
+            component: bare(release)?,
+        };
+        Ok((package.clone(), Arc::new(driver)))
+    });
+    let bindings = bindings.collect::<Result<_, AppError>>()?;
+    Ok(InstallationSpec {
+        id: InstallationId::new(),
+        name: name.clone(),
+        generation: 0,
+        component: bare(app)?,
+        tenant,
+        bindings,
+    })
+}
+
+/// The limits that a package has: what it asks for within what can be had.
+pub(crate) fn limits(asked: &LimitsAsked, settings: &AppSettings) -> Limits {
+    let (default, most) = (&settings.default_limits, &settings.max_limits);
+    let size = |asked: Option<u64>, default: usize, most: usize| {
+        asked.map_or(default, |asked| {
+            usize::try_from(asked).unwrap_or(usize::MAX).min(most)
+        })
+    };
+    let time = |asked: Option<u64>, default: Duration, most: Duration| {
+        asked.map_or(default, Duration::from_millis).min(most)
+    };
+    Limits {
+        memory_bytes: size(asked.memory_bytes, default.memory_bytes, most.memory_bytes),
+        cpu: time(asked.cpu_ms, default.cpu, most.cpu),
+        wall: time(asked.wall_ms, default.wall, most.wall),
+        concurrency: size(
+            asked.concurrency.map(u64::from),
+            default.concurrency,
+            most.concurrency,
+        ),
+        request_body_bytes: asked
+            .request_body_bytes
+            .unwrap_or(default.request_body_bytes)
+            .min(most.request_body_bytes),
+    }
+}
+
+fn caller(token: TokenRow) -> Caller {
+    Caller {
+        kind: CallerKind::Service,
+        subject: token.subject,
+        display_name: token.display_name,
+        roles: token.roles,
+        claims: vec![("token_id".into(), token.id.to_string())],
+    }
+}

@@ -1,0 +1,274 @@
+//! The database file: opening it, bringing it to the present format, and who may touch it.
+//!
+//! One thread owns the only connection that writes; everybody else hands it whole transactions.
+//! Readers have connections of their own and never wait for the writer. A commit that the disk did
+//! not take ends the process: after a failed fsync nobody knows what is on the disk, and a retry
+//! that succeeds would be a lie.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::seal::Sealer;
+use crate::sql::{RowExt, one};
+use crate::{Counts, StoreError};
+
+/// `CNPY`, so that `file` and we know whose database it is.
+const APPLICATION_ID: i64 = 0x434e_5059;
+
+/// What brings the database from one format to the next; the first makes an empty one.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Transactions that may wait for the writer; whoever comes on top waits to hand his in.
+const WRITE_QUEUE: usize = 256;
+
+/// Connections that read at once.
+const READERS: usize = 4;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The control plane's database. Clones are the same.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    writer: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+    reading: Semaphore,
+    /// Counts the transactions that were written, so that others can react.
+    commits: watch::Sender<u64>,
+    path: PathBuf,
+    sealer: Sealer,
+}
+
+impl Store {
+    /// Opens `control.db` and `secrets.key` in `directory`, and makes what is missing.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join("control.db");
+        let exists = path.exists();
+        let mut connection = Connection::open(&path)?;
+        prepare(&connection)?;
+        check_application(&connection, &path)?;
+        migrate(&mut connection)?;
+        let has_secrets = one(
+            &connection,
+            "SELECT EXISTS (SELECT 1 FROM secret) OR EXISTS (SELECT 1 FROM idempotency)",
+            [],
+            |row| row.get(0),
+        )?
+        .unwrap_or(false);
+        let sealer = Sealer::open(&directory.join("secrets.key"), !exists || !has_secrets)?;
+
+        let (sender, mut jobs) = mpsc::channel::<Job>(WRITE_QUEUE);
+        let thread = thread::Builder::new()
+            .name("control-store".into())
+            .spawn(move || {
+                while let Some(job) = jobs.blocking_recv() {
+                    job(&mut connection);
+                }
+            })
+            .map_err(|error| StoreError::Failed(format!("starting the writer: {error}")))?;
+        Ok(Self(Arc::new(Inner {
+            writer: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            readers: Mutex::default(),
+            reading: Semaphore::new(READERS),
+            commits: watch::Sender::new(0),
+            path,
+            sealer,
+        })))
+    }
+
+    /// Waits for what is under way and closes the database. Later operations fail.
+    pub async fn close(&self) {
+        drop(self.0.writer.lock().take());
+        self.0.reading.close();
+        let thread = self.0.thread.lock().take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer of the control database ended with a panic");
+            }
+        }
+        self.0.readers.lock().clear();
+    }
+
+    /// Counts the transactions that were written since the store was opened. It changes before
+    /// the operation that wrote returns, and also when nobody waits for that any more.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
+    }
+
+    /// Runs one transaction that writes. It takes place whole, even if the caller goes away.
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>, &Sealer) -> Result<T, StoreError> + Send + 'static,
+    {
+        let sender = self.0.writer.lock().clone().ok_or(StoreError::Closed)?;
+        let (answer, outcome) = oneshot::channel();
+        let inner = Arc::clone(&self.0);
+        let job: Job = Box::new(move |connection| {
+            let result = transact(connection, |tx| work(tx, &inner.sealer));
+            if result.is_ok() {
+                inner.commits.send_modify(|count| *count += 1);
+            }
+            // Whoever asked may be gone; the transaction counts all the same.
+            let _ = answer.send(result);
+        });
+        sender.send(job).await.map_err(|_| StoreError::Closed)?;
+        outcome
+            .await
+            .map_err(|_| StoreError::Failed("the writer ended with a panic".into()))?
+    }
+
+    /// Runs one transaction that reads.
+    pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Sealer) -> Result<T, StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        let _turn = self
+            .0
+            .reading
+            .acquire()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let idle = inner.readers.lock().pop();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => open_reader(&inner.path)?,
+            };
+            let transaction = connection.transaction()?;
+            let result = work(&transaction, &inner.sealer);
+            drop(transaction);
+            inner.readers.lock().push(connection);
+            result
+        });
+        task.await
+            .map_err(|error| StoreError::Failed(format!("a reader ended: {error}")))?
+    }
+
+    /// The revision of the last change.
+    pub async fn revision(&self) -> Result<u64, StoreError> {
+        self.read(|db, _| {
+            one(db, "SELECT revision FROM counter", [], |row| row.number(0))?
+                .ok_or_else(|| StoreError::Corrupt("the counter is missing".into()))
+        })
+        .await
+    }
+
+    /// How many rows of each noun there are.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.read(|db, _| {
+            let sql = "SELECT (SELECT count(*) FROM publisher), (SELECT count(*) FROM package), \
+                       (SELECT count(*) FROM version), (SELECT count(*) FROM tenant), \
+                       (SELECT count(*) FROM installation), (SELECT count(*) FROM driver)";
+            let counts = one(db, sql, [], |row| {
+                Ok(Counts {
+                    publishers: row.number(0)?,
+                    packages: row.number(1)?,
+                    versions: row.number(2)?,
+                    tenants: row.number(3)?,
+                    installations: row.number(4)?,
+                    drivers: row.number(5)?,
+                })
+            })?;
+            Ok(counts.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Bytes of the database on the disk.
+    pub fn size(&self) -> u64 {
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        size(&self.0.path) + size(&self.0.path.with_extension("db-wal"))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The last job may hold the last clone, so this may be the writer's own thread.
+        drop(self.writer.get_mut().take());
+        if let Some(thread) = self.thread.get_mut().take()
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic of the writer has been reported to whoever waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&tx)?;
+    match tx.commit() {
+        Ok(()) => Ok(value),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+            tracing::error!(%error, "the disk did not take a commit of the control database; \
+                                     the process ends, since its state is unknown");
+            std::process::abort();
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}
+
+fn check_application(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let is_new = application == 0 && format == 0 && tables == 0;
+    if is_new || application == APPLICATION_ID {
+        Ok(())
+    } else {
+        Err(StoreError::Foreign(path.display().to_string()))
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = match usize::try_from(found) {
+        Ok(done) if done <= MIGRATIONS.len() => done,
+        _ => return Err(StoreError::TooNew { found, known }),
+    };
+    for (migration, format) in MIGRATIONS.iter().zip(1_i64..).skip(done) {
+        transact(connection, |tx| {
+            tx.execute_batch(migration)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+            tx.pragma_update(None, "user_version", format)?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}

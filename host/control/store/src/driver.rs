@@ -1,0 +1,223 @@
+//! Driver instances.
+
+use std::collections::BTreeMap;
+
+use canopy_ids::{DriverInstanceId, Label, PackageName, TenantId};
+use rusqlite::{Connection, Row, params};
+use semver::Version;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
+use crate::erasure::{self, Erasure};
+use crate::installation::{apply_secrets, secret_names};
+use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
+use crate::{PageRequest, Precondition, Rows, SecretChanges, Store, StoreError, Written};
+
+/// A driver instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DriverRow {
+    /// Its identifier.
+    pub id: DriverInstanceId,
+    /// Its name within the tenant.
+    pub name: Label,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The driver package.
+    pub package: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// The whole configuration.
+    pub config: Map<String, Value>,
+    /// The names of the secrets that are set.
+    pub secrets: Vec<String>,
+    /// What it may reach.
+    pub egress: Vec<String>,
+    /// The installations that are bound to it.
+    pub used_by: Vec<Label>,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+    /// When it was changed last.
+    pub updated_at: OffsetDateTime,
+    /// Of the last change.
+    pub revision: u64,
+}
+
+/// What can be written of a driver instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DriverWrite {
+    /// The driver package.
+    pub package: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// The whole configuration.
+    pub config: Map<String, Value>,
+    /// What it may reach.
+    pub egress: Vec<String>,
+    /// Which secrets change.
+    pub secrets: SecretChanges,
+}
+
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<DriverRow> {
+    Ok(DriverRow {
+        id: row.parse("id")?,
+        name: row.parse("name")?,
+        tenant: row.parse("tenant")?,
+        package: PackageName {
+            publisher: row.parse("publisher")?,
+            name: row.parse("package")?,
+        },
+        version: row.parse("version")?,
+        config: row.json("config")?,
+        secrets: Vec::new(),
+        egress: row.json("egress")?,
+        used_by: Vec::new(),
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        revision: row.number("revision")?,
+    })
+}
+
+fn complete(db: &Connection, mut row: DriverRow) -> Result<DriverRow, StoreError> {
+    row.secrets = secret_names(db, &row.id.to_string())?;
+    let sql = "SELECT DISTINCT i.name FROM binding AS b JOIN installation AS i \
+               ON i.id = b.installation WHERE b.driver = ?1 ORDER BY i.name";
+    row.used_by = all(db, sql, [Text(row.id)], |row| row.parse("name"))?;
+    Ok(row)
+}
+
+fn find(db: &Connection, tenant: TenantId, name: &Label) -> Result<Option<DriverRow>, StoreError> {
+    let sql = "SELECT * FROM driver WHERE tenant = ?1 AND name = ?2";
+    let row = one(db, sql, params![Text(tenant), Text(name)], read)?;
+    row.map(|row| complete(db, row)).transpose()
+}
+
+fn not_found(name: &Label) -> StoreError {
+    StoreError::NotFound {
+        noun: "driver",
+        name: name.to_string(),
+    }
+}
+
+impl Store {
+    /// Creates or replaces a driver instance.
+    pub async fn put_driver(
+        &self,
+        tenant: TenantId,
+        name: Label,
+        write: DriverWrite,
+        condition: Precondition,
+    ) -> Result<Written<DriverRow>, StoreError> {
+        self.write(move |tx, sealer| {
+            let old = find(tx, tenant, &name)?;
+            condition.check(old.as_ref().map(|old| old.revision))?;
+            if let Some(old) = &old {
+                let DriverWrite {
+                    package,
+                    version,
+                    config,
+                    egress,
+                    secrets,
+                } = &write;
+                let unchanged = secrets.is_empty()
+                    && (package, version, config, egress)
+                        == (&old.package, &old.version, &old.config, &old.egress);
+                if unchanged {
+                    return Ok(Written {
+                        row: old.clone(),
+                        created: false,
+                    });
+                }
+            }
+            let id = old
+                .as_ref()
+                .map_or_else(DriverInstanceId::new, |old| old.id);
+            tx.execute(
+                "INSERT INTO driver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10) \
+                 ON CONFLICT (id) DO UPDATE SET publisher = excluded.publisher, \
+                 package = excluded.package, version = excluded.version, \
+                 config = excluded.config, egress = excluded.egress, \
+                 updated_at = excluded.updated_at, revision = excluded.revision",
+                params![
+                    Text(id),
+                    Text(tenant),
+                    Text(&name),
+                    Text(&write.package.publisher),
+                    Text(&write.package.name),
+                    Text(&write.version),
+                    Json(&write.config),
+                    Json(&write.egress),
+                    Time::now(),
+                    Number(next_revision(tx)?)
+                ],
+            )?;
+            apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
+            let row = find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))?;
+            Ok(Written {
+                row,
+                created: old.is_none(),
+            })
+        })
+        .await
+    }
+
+    /// One driver instance.
+    pub async fn driver(&self, tenant: TenantId, name: Label) -> Result<DriverRow, StoreError> {
+        self.read(move |db, _| find(db, tenant, &name)?.ok_or_else(|| not_found(&name)))
+            .await
+    }
+
+    /// Driver instances of a tenant by name.
+    pub async fn drivers(
+        &self,
+        tenant: TenantId,
+        request: PageRequest,
+    ) -> Result<Rows<DriverRow>, StoreError> {
+        self.read(move |db, _| {
+            let after = request.cursor.as_deref().unwrap_or_default();
+            let sql = "SELECT * FROM driver WHERE tenant = ?1 AND name > ?2 ORDER BY name LIMIT ?3";
+            let rows = all(db, sql, params![Text(tenant), after, fetch(&request)], read)?;
+            let rows = rows
+                .into_iter()
+                .map(|row| complete(db, row))
+                .collect::<Result<_, _>>()?;
+            Ok(page(rows, &request, |row: &DriverRow| row.name.to_string()))
+        })
+        .await
+    }
+
+    /// Deletes a driver instance that no installation is bound to.
+    pub async fn delete_driver(
+        &self,
+        tenant: TenantId,
+        name: Label,
+        condition: Precondition,
+    ) -> Result<Erasure, StoreError> {
+        self.write(move |tx, _| {
+            let driver = find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))?;
+            condition.check(Some(driver.revision))?;
+            if !driver.used_by.is_empty() {
+                let mut installations = driver.used_by;
+                installations.truncate(10);
+                return Err(StoreError::DriverInUse {
+                    driver: driver.name,
+                    installations,
+                });
+            }
+            let owner = Erasure::Driver(driver.id);
+            erasure::begin(tx, &owner)?;
+            tx.execute("DELETE FROM driver WHERE id = ?1", [Text(driver.id)])?;
+            next_revision(tx)?;
+            Ok(owner)
+        })
+        .await
+    }
+
+    /// The secrets of a driver instance.
+    pub async fn driver_secrets(
+        &self,
+        id: DriverInstanceId,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        self.read(move |db, sealer| crate::installation::secrets_of(db, sealer, &id.to_string()))
+            .await
+    }
+}

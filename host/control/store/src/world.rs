@@ -1,0 +1,113 @@
+//! Everything that the request path needs to know, read in one transaction.
+
+use std::collections::{BTreeMap, HashMap};
+
+use canopy_ids::{InstallationId, TenantId};
+use rusqlite::Connection;
+
+use crate::seal::Sealer;
+use crate::sql::{RowExt, all, one};
+use crate::{
+    DriverRef, DriverRow, InstallationRow, Store, StoreError, TenantRow, TokenRow, VersionRow,
+    driver, installation, package, tenant, token,
+};
+
+/// The state of the platform at one revision.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// Of the last change in it.
+    pub revision: u64,
+    /// All tenants by identifier.
+    pub tenants: HashMap<TenantId, TenantRow>,
+    /// All installations. Of the secrets the names only; see `secrets`.
+    pub installations: Vec<InstallationRow>,
+    /// All driver instances, without who uses them.
+    pub drivers: Vec<DriverRow>,
+    /// Every version that one of them runs.
+    pub versions: Vec<VersionRow>,
+    /// All tokens of tenants.
+    pub tokens: Vec<TokenRow>,
+    /// All secrets, by owner.
+    pub secrets: HashMap<String, BTreeMap<String, String>>,
+}
+
+impl Store {
+    /// Reads everything.
+    pub async fn world(&self) -> Result<World, StoreError> {
+        self.read(read).await
+    }
+}
+
+fn read(db: &Connection, sealer: &Sealer) -> Result<World, StoreError> {
+    let revision = one(db, "SELECT revision FROM counter", [], |row| row.number(0))?
+        .ok_or_else(|| StoreError::Corrupt("the counter is missing".into()))?;
+    let tenants = all(db, "SELECT * FROM tenant", [], tenant::read)?;
+    let mut installations = all(
+        db,
+        "SELECT * FROM installation ORDER BY id",
+        [],
+        installation::read,
+    )?;
+    let index: HashMap<InstallationId, usize> = installations
+        .iter()
+        .enumerate()
+        .map(|(at, row)| (row.id, at))
+        .collect();
+
+    let sql = "SELECT b.installation, b.wit_package, d.id, d.name FROM binding AS b \
+               JOIN driver AS d ON d.id = b.driver";
+    let bindings = all(db, sql, [], |row| {
+        let driver = DriverRef {
+            id: row.parse("id")?,
+            name: row.parse("name")?,
+        };
+        Ok((
+            row.parse::<InstallationId>("installation")?,
+            row.parse("wit_package")?,
+            driver,
+        ))
+    })?;
+    for (owner, package, driver) in bindings {
+        if let Some(at) = index.get(&owner) {
+            installations[*at].bindings.insert(package, driver);
+        }
+    }
+    let domains = all(db, "SELECT * FROM domain ORDER BY domain", [], |row| {
+        Ok((
+            row.parse::<InstallationId>("installation")?,
+            row.get("domain")?,
+        ))
+    })?;
+    for (owner, domain) in domains {
+        if let Some(at) = index.get(&owner) {
+            installations[*at].domains.push(domain);
+        }
+    }
+
+    let mut secrets: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+    let sealed = all(db, "SELECT owner, key, sealed FROM secret", [], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, Vec<u8>>(2)?,
+        ))
+    })?;
+    for (owner, key, sealed) in sealed {
+        let (key, text) = installation::open(sealer, &owner, key, &sealed)?;
+        secrets.entry(owner).or_default().insert(key, text);
+    }
+    Ok(World {
+        revision,
+        tenants: tenants.into_iter().map(|row| (row.id, row)).collect(),
+        installations,
+        drivers: all(db, "SELECT * FROM driver ORDER BY id", [], driver::read)?,
+        versions: package::versions_in_use(db)?,
+        tokens: all(
+            db,
+            "SELECT * FROM token WHERE tenant IS NOT NULL",
+            [],
+            token::read,
+        )?,
+        secrets,
+    })
+}

@@ -1,0 +1,586 @@
+//! The store keeps what it acknowledged, and refuses what must not be.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use canopy_ids::{Digest, Label, PackageName, TenantId, TokenId};
+use canopy_manifest::Kind;
+use canopy_store::{
+    Components, DriverWrite, Idempotency, InstallationWrite, NewToken, NewVersion, Outcome,
+    PackageFilter, PageRequest, Precondition, Published, Store, StoreError, TenantWrite,
+    TokenScope,
+};
+use semver::Version;
+use time::OffsetDateTime;
+
+fn label(text: &str) -> Label {
+    text.parse().expect(text)
+}
+
+fn package(text: &str) -> PackageName {
+    text.parse().expect(text)
+}
+
+fn page(limit: usize, cursor: Option<String>) -> PageRequest {
+    PageRequest { limit, cursor }
+}
+
+fn tenant(display_name: &str) -> TenantWrite {
+    TenantWrite {
+        display_name: display_name.into(),
+        plan: "standard".into(),
+        region: "local".into(),
+        attributes: BTreeMap::new(),
+    }
+}
+
+fn version(name: &str, version: &str, kind: Kind, bytes: &[u8]) -> NewVersion {
+    let serves = match kind {
+        Kind::App => Vec::new(),
+        Kind::Driver => vec!["acme:payments/charge@1.2.0".parse().expect("an interface")],
+    };
+    NewVersion {
+        package: package(name),
+        version: version.parse().expect(version),
+        kind,
+        title: format!("Title of {version}"),
+        summary: "Summary.".into(),
+        categories: vec!["office".into()],
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        manifest: "name = …".into(),
+        imports: Vec::new(),
+        exports: serves.clone(),
+        serves,
+    }
+}
+
+fn installation() -> InstallationWrite {
+    InstallationWrite {
+        package: package("acme/notes"),
+        version: Version::new(1, 0, 0),
+        previous_version: None,
+        config: serde_json::Map::new(),
+        egress: vec!["api.example.com:443".into()],
+        bindings: BTreeMap::new(),
+        domains: Vec::new(),
+        secrets: BTreeMap::new(),
+    }
+}
+
+fn driver() -> DriverWrite {
+    DriverWrite {
+        package: package("acme/pay"),
+        version: Version::new(1, 0, 0),
+        config: serde_json::Map::new(),
+        egress: Vec::new(),
+        secrets: BTreeMap::new(),
+    }
+}
+
+/// A store with a publisher, an app, a driver package and the tenants `one` and `two`.
+async fn filled(directory: &Path) -> (Store, TenantId, TenantId) {
+    let store = Store::open(directory).expect("opens");
+    let any = Precondition::Any;
+    store
+        .put_publisher(label("acme"), "Acme".into(), any)
+        .await
+        .expect("publisher");
+    store
+        .publish(version("acme/notes", "1.0.0", Kind::App, b"app"))
+        .await
+        .expect("app");
+    store
+        .publish(version("acme/pay", "1.0.0", Kind::Driver, b"driver"))
+        .await
+        .expect("driver");
+    let one = store
+        .put_tenant(label("one"), tenant("One"), any)
+        .await
+        .expect("tenant")
+        .row
+        .id;
+    let two = store
+        .put_tenant(label("two"), tenant("Two"), any)
+        .await
+        .expect("tenant")
+        .row
+        .id;
+    (store, one, two)
+}
+
+#[tokio::test]
+async fn everything_is_there_after_reopening() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, _) = filled(folder.path()).await;
+    let any = Precondition::Any;
+    let bound = store
+        .put_driver(one, label("pay"), driver(), any)
+        .await
+        .expect("driver")
+        .row;
+    let mut write = installation();
+    write.config.insert("language".into(), "en".into());
+    write
+        .bindings
+        .insert("acme:payments".parse().expect("a package"), bound.id);
+    write.domains.push("notes.example.com".into());
+    write
+        .secrets
+        .insert("key".into(), Some("canary-4711".into()));
+    let before = store
+        .put_installation(one, label("notes"), write, any)
+        .await
+        .expect("put")
+        .row;
+    let world = store.world().await.expect("world");
+    store.close().await;
+    assert!(matches!(store.revision().await, Err(StoreError::Closed)));
+    drop(store);
+
+    for entry in std::fs::read_dir(folder.path()).expect("a folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        assert!(
+            !bytes.windows(11).any(|window| window == b"canary-4711"),
+            "a secret is readable"
+        );
+    }
+
+    let store = Store::open(folder.path()).expect("reopens");
+    assert_eq!(
+        store
+            .installation(one, label("notes"))
+            .await
+            .expect("still there"),
+        before
+    );
+    assert_eq!(before.secrets, ["key"]);
+    let secrets = store
+        .installation_secrets(before.id)
+        .await
+        .expect("secrets");
+    assert_eq!(secrets["key"], "canary-4711");
+    let again = store.world().await.expect("world");
+    assert_eq!(again.revision, world.revision);
+    assert_eq!(again.installations, world.installations);
+    assert_eq!(again.installations[0].domains, ["notes.example.com"]);
+    assert_eq!(again.versions.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_fifty_contents_of_one_version_exactly_one_wins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ..) = filled(folder.path()).await;
+    let attempts: Vec<_> = (0_u8..50)
+        .map(|byte| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store
+                    .publish(version("acme/notes", "2.0.0", Kind::App, &[byte]))
+                    .await
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    let mut told = HashSet::new();
+    for attempt in attempts {
+        match attempt.await.expect("no panic") {
+            Ok(Published::New(row)) => winners.push(row.digest),
+            Err(StoreError::VersionExists { digest, .. }) => {
+                told.insert(digest);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    assert_eq!(told, HashSet::from([winners[0]]));
+    let stored = store
+        .version(package("acme/notes"), Version::new(2, 0, 0))
+        .await
+        .expect("there");
+    assert_eq!(stored.digest, winners[0]);
+}
+
+#[tokio::test]
+async fn a_version_can_be_published_again_only_with_the_same_content() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ..) = filled(folder.path()).await;
+    let revision = store.revision().await.expect("revision");
+    let same = store
+        .publish(version("acme/notes", "1.0.0", Kind::App, b"app"))
+        .await;
+    assert!(matches!(same, Ok(Published::Identical(_))), "{same:?}");
+    let mut manifest = version("acme/notes", "1.0.0", Kind::App, b"app");
+    manifest.manifest.push(' ');
+    let other = store.publish(manifest).await;
+    assert!(
+        matches!(other, Err(StoreError::VersionExists { .. })),
+        "{other:?}"
+    );
+    let kind = store
+        .publish(version("acme/notes", "3.0.0", Kind::Driver, b"x"))
+        .await;
+    assert!(
+        matches!(kind, Err(StoreError::KindDiffers { .. })),
+        "{kind:?}"
+    );
+    let nobody = store
+        .publish(version("nobody/notes", "1.0.0", Kind::App, b"x"))
+        .await;
+    assert!(
+        matches!(
+            nobody,
+            Err(StoreError::NotFound {
+                noun: "publisher",
+                ..
+            })
+        ),
+        "{nobody:?}"
+    );
+    assert_eq!(store.revision().await.expect("revision"), revision);
+}
+
+#[tokio::test]
+async fn the_latest_version_is_the_greatest_release() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ..) = filled(folder.path()).await;
+    for (next, latest) in [
+        ("2.0.0", "2.0.0"),
+        ("1.5.0", "2.0.0"),
+        ("3.0.0-rc.1", "2.0.0"),
+    ] {
+        let new = version("acme/notes", next, Kind::App, next.as_bytes());
+        store.publish(new).await.expect("published");
+        let row = store.package(package("acme/notes")).await.expect("there");
+        assert_eq!(row.latest_version.to_string(), latest);
+        assert_eq!(row.title, format!("Title of {latest}"));
+    }
+    let first = store
+        .versions(package("acme/notes"), page(3, None))
+        .await
+        .expect("versions");
+    let listed: Vec<_> = first
+        .rows
+        .iter()
+        .map(|row| row.version.to_string())
+        .collect();
+    assert_eq!(listed, ["3.0.0-rc.1", "1.5.0", "2.0.0"]);
+    let rest = store
+        .versions(package("acme/notes"), page(3, first.next))
+        .await
+        .expect("versions");
+    assert_eq!(rest.rows.len(), 1);
+    assert_eq!(rest.next, None);
+}
+
+#[tokio::test]
+async fn conditions_are_checked_with_the_write() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ..) = filled(folder.path()).await;
+    let name = || label("one");
+    let row = store.tenant(name()).await.expect("there");
+
+    let absent = store
+        .put_tenant(name(), tenant("X"), Precondition::Absent)
+        .await;
+    assert!(matches!(
+        absent,
+        Err(StoreError::PreconditionFailed { current: Some(_) })
+    ));
+    let missing = store
+        .put_tenant(label("new"), tenant("X"), Precondition::Present)
+        .await;
+    assert!(matches!(
+        missing,
+        Err(StoreError::PreconditionFailed { current: None })
+    ));
+
+    let condition = Precondition::Revision(row.revision);
+    let changed = store
+        .put_tenant(name(), tenant("X"), condition)
+        .await
+        .expect("as expected");
+    assert!(changed.row.revision > row.revision && !changed.created);
+    assert_eq!(changed.row.id, row.id);
+    let late = store.put_tenant(name(), tenant("Y"), condition).await;
+    assert!(matches!(late, Err(StoreError::PreconditionFailed { .. })));
+    let late = store.delete_tenant(name(), condition).await;
+    assert!(matches!(late, Err(StoreError::PreconditionFailed { .. })));
+
+    let same = store
+        .put_tenant(name(), tenant("X"), Precondition::Any)
+        .await
+        .expect("no change");
+    assert_eq!(
+        same.row.revision, changed.row.revision,
+        "what changes nothing is no change"
+    );
+}
+
+#[tokio::test]
+async fn pages_hold_every_row_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, ..) = filled(folder.path()).await;
+    for index in 0..23 {
+        let name = label(&format!("t{index}"));
+        store
+            .put_tenant(name, tenant("T"), Precondition::Any)
+            .await
+            .expect("tenant");
+    }
+    let mut names = Vec::new();
+    let mut cursor = None;
+    loop {
+        let rows = store.tenants(page(10, cursor)).await.expect("a page");
+        assert!(rows.rows.len() <= 10);
+        names.extend(rows.rows.into_iter().map(|row| row.name));
+        cursor = rows.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names.len(), 25);
+    assert!(names.is_sorted());
+    let bad = store
+        .packages(PackageFilter::default(), page(10, Some("nonsense".into())))
+        .await;
+    assert!(matches!(bad, Err(StoreError::InvalidCursor)));
+}
+
+#[tokio::test]
+async fn a_driver_that_serves_someone_cannot_be_deleted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, two) = filled(folder.path()).await;
+    let any = Precondition::Any;
+    let bound = store
+        .put_driver(one, label("pay"), driver(), any)
+        .await
+        .expect("driver")
+        .row;
+    let mut write = installation();
+    write
+        .bindings
+        .insert("acme:payments".parse().expect("a package"), bound.id);
+    let foreign = store
+        .put_installation(two, label("notes"), write.clone(), any)
+        .await;
+    assert!(
+        matches!(foreign, Err(StoreError::NotFound { noun: "driver", .. })),
+        "another tenant's driver does not exist: {foreign:?}"
+    );
+    store
+        .put_installation(one, label("notes"), write, any)
+        .await
+        .expect("bound");
+
+    let refused = store.delete_driver(one, label("pay"), any).await;
+    let Err(StoreError::DriverInUse { installations, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(installations, [label("notes")]);
+    store
+        .put_installation(one, label("notes"), installation(), any)
+        .await
+        .expect("unbound");
+    store
+        .delete_driver(one, label("pay"), any)
+        .await
+        .expect("free now");
+}
+
+#[tokio::test]
+async fn a_domain_has_one_installation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, two) = filled(folder.path()).await;
+    let mut write = installation();
+    write.domains.push("notes.example.com".into());
+    let any = Precondition::Any;
+    store
+        .put_installation(one, label("notes"), write.clone(), any)
+        .await
+        .expect("first");
+    let taken = store
+        .put_installation(two, label("notes"), write, any)
+        .await;
+    assert!(
+        matches!(taken, Err(StoreError::DomainTaken { .. })),
+        "{taken:?}"
+    );
+    let nothing = store.installation(two, label("notes")).await;
+    assert!(
+        matches!(nothing, Err(StoreError::NotFound { .. })),
+        "nothing half done is left"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_tenant_leaves_a_note_of_what_must_be_erased() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, _) = filled(folder.path()).await;
+    let any = Precondition::Any;
+    let mut write = installation();
+    write.secrets.insert("key".into(), Some("v".into()));
+    let row = store
+        .put_installation(one, label("notes"), write, any)
+        .await
+        .expect("put")
+        .row;
+    store
+        .put_driver(one, label("pay"), driver(), any)
+        .await
+        .expect("driver");
+    let owners = store
+        .delete_tenant(label("one"), any)
+        .await
+        .expect("deleted");
+    assert_eq!(owners.len(), 2);
+    assert!(
+        store
+            .installation_secrets(row.id)
+            .await
+            .expect("read")
+            .is_empty()
+    );
+    store.close().await;
+    drop(store);
+
+    let store = Store::open(folder.path()).expect("reopens");
+    let pending = store.erasures().await.expect("erasures");
+    let pending: Vec<_> = pending.into_iter().map(|(owner, _)| owner).collect();
+    assert_eq!(
+        HashSet::<_>::from_iter(&pending),
+        HashSet::from_iter(&owners)
+    );
+    for owner in pending {
+        store.erased(owner).await.expect("crossed out");
+    }
+    assert!(store.erasures().await.expect("erasures").is_empty());
+    let again = store
+        .put_tenant(label("one"), tenant("One"), any)
+        .await
+        .expect("again")
+        .row;
+    assert_ne!(again.id, one, "an identifier is never used again");
+    assert!(store.world().await.expect("world").installations.is_empty());
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_answered_as_the_first_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, _) = filled(folder.path()).await;
+    let token = |subject: &str| NewToken {
+        id: TokenId::new(),
+        scope: TokenScope::Tenant(one),
+        subject: subject.into(),
+        display_name: subject.into(),
+        roles: vec!["admin".into()],
+        hash: [7; 32],
+        created_at: OffsetDateTime::UNIX_EPOCH,
+    };
+    let request = |fingerprint, answer: &str| {
+        let answer = answer.as_bytes().to_vec();
+        Some(Idempotency {
+            key: [1; 32],
+            fingerprint: [fingerprint; 32],
+            answer,
+        })
+    };
+    let first = store
+        .create_token(token("a"), request(1, "first"))
+        .await
+        .expect("created");
+    assert_eq!(first, Outcome::Done);
+    let again = store
+        .create_token(token("a"), request(1, "second"))
+        .await
+        .expect("replayed");
+    assert_eq!(again, Outcome::Before(b"first".to_vec()));
+    let other = store.create_token(token("b"), request(2, "third")).await;
+    assert!(matches!(other, Err(StoreError::KeyReused)), "{other:?}");
+    assert_eq!(
+        store
+            .tokens(one, page(10, None))
+            .await
+            .expect("tokens")
+            .rows
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_or_newer_database_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.db");
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    other
+        .execute_batch("CREATE TABLE something (x)")
+        .expect("a table");
+    drop(other);
+    assert!(matches!(
+        Store::open(folder.path()).err(),
+        Some(StoreError::Foreign(_))
+    ));
+
+    std::fs::remove_file(&path).expect("removed");
+    drop(Store::open(folder.path()).expect("a new one"));
+    let newer = rusqlite::Connection::open(&path).expect("opens");
+    newer
+        .pragma_update(None, "user_version", 999)
+        .expect("updated");
+    drop(newer);
+    let refused = Store::open(folder.path()).err();
+    assert!(
+        matches!(refused, Some(StoreError::TooNew { found: 999, .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn secrets_without_their_key_are_not_opened_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, _) = filled(folder.path()).await;
+    let mut write = installation();
+    write.secrets.insert("key".into(), Some("v".into()));
+    store
+        .put_installation(one, label("notes"), write, Precondition::Any)
+        .await
+        .expect("put");
+    store.close().await;
+    drop(store);
+    std::fs::remove_file(folder.path().join("secrets.key")).expect("removed");
+    let refused = Store::open(folder.path()).err().expect("refused");
+    assert!(
+        refused.to_string().contains("restore it from your backup"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn components_are_stored_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = || std::fs::read_dir(folder.path()).expect("a folder").count();
+    let components = Components::open(folder.path(), 8).expect("opens");
+    let mut upload = components.upload().await.expect("begun");
+    upload.write(b"abc").await.expect("written");
+    upload.write(b"def").await.expect("written");
+    let uploaded = upload.finish().await.expect("finished");
+    let digest = uploaded.digest();
+    assert_eq!(digest, Digest::of(b"abcdef"));
+    uploaded.store().await.expect("stored");
+    assert_eq!(components.read(digest).await.expect("read"), b"abcdef");
+
+    let mut large = components.upload().await.expect("begun");
+    large.write(b"12345678").await.expect("at the limit");
+    assert!(large.write(b"9").await.is_err(), "over the limit");
+    drop(large);
+    assert_eq!(files(), 1, "an upload given up leaves nothing");
+
+    std::fs::write(folder.path().join(".upload-x"), b"torn").expect("written");
+    Components::open(folder.path(), 8).expect("reopens");
+    assert_eq!(files(), 1, "what a crash left is removed");
+
+    std::fs::write(components.path(&digest), b"abcdeX").expect("damaged");
+    assert!(components.read(digest).await.is_err(), "damage is noticed");
+    assert_eq!(components.retain(&HashSet::new()).expect("cleaned"), 1);
+}

@@ -1,0 +1,94 @@
+//! Driver instances: one driver version configured for one tenant.
+
+use std::collections::BTreeMap;
+
+use canopy_ids::{Digest, DriverInstanceId, InterfaceName, Label, PackageName};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{Config, SecretText};
+
+/// Creates or replaces a driver instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DriverPut {
+    /// The driver package.
+    #[schema(value_type = String)]
+    pub package: PackageName,
+    /// Its version. Absent: the newest for a new driver instance, the present one for an old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub version: Option<Version>,
+    /// The whole configuration.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub config: Config,
+    /// Secrets to set. Those not named here stay as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub secrets: BTreeMap<String, SecretText>,
+    /// The hosts and ports that it may reach, each as `host:port`.
+    #[serde(default)]
+    pub egress: Vec<String>,
+}
+
+impl DriverPut {
+    /// The newest version of `package` with nothing set.
+    pub fn new(package: PackageName) -> Self {
+        Self {
+            package,
+            version: None,
+            config: Config::new(),
+            secrets: BTreeMap::new(),
+            egress: Vec::new(),
+        }
+    }
+}
+
+/// A driver instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Driver {
+    /// Never used again for another driver instance.
+    #[schema(value_type = String)]
+    pub id: DriverInstanceId,
+    /// Its name within the tenant.
+    #[schema(value_type = String)]
+    pub name: Label,
+    /// The tenant's name.
+    #[schema(value_type = String)]
+    pub tenant: Label,
+    /// The driver package.
+    #[schema(value_type = String)]
+    pub package: PackageName,
+    /// The version that runs.
+    #[schema(value_type = String)]
+    pub version: Version,
+    /// The digest of that version's component.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The interfaces that it serves.
+    #[schema(value_type = Vec<String>)]
+    pub serves: Vec<InterfaceName>,
+    /// The installations that are bound to it.
+    #[schema(value_type = Vec<String>)]
+    pub used_by: Vec<Label>,
+    /// The whole configuration.
+    #[schema(value_type = Object)]
+    pub config: Config,
+    /// The names of the secrets that are set.
+    pub secrets: Vec<String>,
+    /// The hosts and ports that it may reach.
+    pub egress: Vec<String>,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: OffsetDateTime,
+    /// When it was changed last.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: OffsetDateTime,
+    /// Grows with every change; the ETag.
+    pub revision: u64,
+}

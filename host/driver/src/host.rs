@@ -1,0 +1,48 @@
+//! What the runtime provides: the data of stores, and how a driver's store is made.
+
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, StoreContextMut};
+
+use crate::context::CallContext;
+use crate::error::DriverFailed;
+use crate::proxies::Proxies;
+
+/// The data of a store whose component calls drivers, is a driver, or both.
+pub trait DriverHost: Sized + Send + 'static {
+    /// What a call carries about who makes it. Cloned per call.
+    type Caller: Clone + Send + Sync + 'static;
+
+    /// The resources of drivers that this store's component holds.
+    fn proxies(&mut self) -> &mut Proxies<Self::Caller>;
+
+    /// On whose behalf the component calls a driver now, and until when. In a driver's store this
+    /// is the context given to [`DriverHost::begin_call`]. `None` where no call is under way; the
+    /// call is refused then.
+    fn outgoing_call(store: StoreContextMut<'_, Self>) -> Option<CallContext<Self::Caller>>;
+
+    /// A call of this driver, or a destructor of one of its resources, begins: keep the context,
+    /// and renew the budgets that count per call.
+    fn begin_call(store: StoreContextMut<'_, Self>, context: CallContext<Self::Caller>);
+
+    /// The call is over. Not called where it failed, as the store is dropped then.
+    fn end_call(store: StoreContextMut<'_, Self>);
+}
+
+/// How the store of one driver instance is made.
+pub trait DriverProgram: Send + Sync + 'static {
+    /// The data of the store.
+    type Data: DriverHost;
+
+    /// The driver component with all its imports.
+    fn instance_pre(&self) -> &InstancePre<Self::Data>;
+
+    /// A new store with all its limits. The guest must yield to the host regularly (epoch
+    /// interruption), or no deadline can end it.
+    fn new_store(&self) -> wasmtime::Result<Store<Self::Data>>;
+
+    /// The instance failed and its store is dropped: write it to the driver's log. `resources` of
+    /// callers were lost with it.
+    fn failed(&self, failure: &DriverFailed, resources: usize) {
+        tracing::warn!(driver = %failure.driver, resources, "{failure}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Serving an imported interface from a driver component in a store of its own.
+//!
+//! An application imports an interface that the platform does not serve itself. A *driver* is a
+//! component that exports it. Neither is known when the platform is built: both are read from
+//! their component types, compared, and joined by host functions that carry each call over.
+//!
+//! ```text
+//! application's store                       driver's store
+//!   import ──► host function ──► mailbox ──► actor ──► export
+//!   proxy of a resource ◄── handle ◄──────── table of owned resources
+//! ```
+//!
+//! # How to use it
+//! 1. The data of every store implements [`DriverHost`]: it keeps the [`Proxies`] of resources
+//!    that live in drivers, says on whose behalf a call goes out, and is told on whose behalf one
+//!    comes in. Applications and drivers use the same trait, so drivers may call drivers.
+//! 2. A [`DriverProgram`] says how a store for one driver instance is made.
+//!    [`DriverHandle::spawn`] starts the instance's actor; clones of the handle share it, and when
+//!    the last is gone (with the resources it gave out) the instance ends.
+//! 3. [`link_interfaces`] joins an application's imports to handles, all bound imports of a
+//!    component in one go. It refuses differing shapes with a [`LinkError`] that names the
+//!    function and the difference. [`check_interfaces`] does the same without a handle, for
+//!    checking a binding before it is saved.
+//!
+//! # What holds
+//! - One actor per driver instance: its calls run one after the other, in order of arrival. A call
+//!   that traps, runs out of time or returns what it must not ends that store alone; the call gets
+//!   a [`DriverFailed`], and the next call starts a fresh store.
+//! - The application sees a failure as an error value where the function's result type has a
+//!   fitting case, otherwise its call traps with a [`DriverFailed`] that can be downcast from the
+//!   [`wasmtime::Error`].
+//! - A resource lives in the driver's store. The application holds a proxy; when that is dropped,
+//!   or the whole store of the application is, the driver's destructor runs, once. Resources of a
+//!   store that has been replaced answer with [`FailureCause::ResourceLost`].
+//! - A driver runs only while it is called; what it left unfinished goes on at its next call.
+//!
+//! # Costs
+//! A call is two hops between tasks and a copy of its values; see the example `call_cost`. On the
+//! way every element of a list is a [`wasmtime::component::Val`] of 40 bytes, bytes too, and
+//! [`wasmtime::Store::set_hostcall_fuel`] counts it as that: both stores of a call need 40 times as
+//! much fuel as the longest list of bytes that is to cross.
+//!
+//! # Limits
+//! [`DriverSettings`] has them all with their defaults; [`ProxiesFull`] and [`FailureCause`] are
+//! their errors.
+
+mod actor;
+mod context;
+mod error;
+mod exports;
+mod failure;
+mod handle;
+mod host;
+mod link;
+mod live;
+mod plan;
+mod proxies;
+mod settings;
+mod shape;
+mod values;
+
+pub use context::CallContext;
+pub use error::{DriverFailed, FailureCause, LinkError, ProxiesFull};
+pub use handle::DriverHandle;
+pub use host::{DriverHost, DriverProgram};
+pub use link::{Binding, link_interfaces};
+pub use plan::{Candidate, check_interfaces, has_only_types};
+pub use proxies::Proxies;
+pub use settings::DriverSettings;

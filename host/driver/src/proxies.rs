@@ -1,0 +1,71 @@
+//! The resources of drivers that a component holds.
+//!
+//! Each is in the driver's store; the component's handle stands for a slot in this table. When the
+//! slot is emptied, or the table is dropped with its store, the driver is told to drop its side.
+
+use std::sync::Arc;
+
+use crate::error::ProxiesFull;
+use crate::handle::Remote;
+
+/// A table of handles to resources in drivers' stores, one table per store.
+pub struct Proxies<C> {
+    slots: Vec<Option<Arc<Remote<C>>>>,
+    free: Vec<u32>,
+    limit: usize,
+}
+
+impl<C> Proxies<C> {
+    /// The default of [`Proxies::new`]'s limit.
+    pub const DEFAULT_LIMIT: usize = 1024;
+
+    /// An empty table for at most `limit` resources; beyond it calls that return a resource trap
+    /// with [`ProxiesFull`].
+    pub fn new(limit: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            limit,
+        }
+    }
+
+    /// How many resources the component holds.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether the component holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn insert(&mut self, remote: Arc<Remote<C>>) -> Result<u32, ProxiesFull> {
+        if let Some(rep) = self.free.pop() {
+            self.slots[rep as usize] = Some(remote);
+            return Ok(rep);
+        }
+        let full = ProxiesFull { limit: self.limit };
+        if self.slots.len() >= self.limit {
+            return Err(full);
+        }
+        let rep = u32::try_from(self.slots.len()).map_err(|_| full)?;
+        self.slots.push(Some(remote));
+        Ok(rep)
+    }
+
+    pub(crate) fn get(&self, rep: u32) -> Option<&Arc<Remote<C>>> {
+        self.slots.get(rep as usize)?.as_ref()
+    }
+
+    pub(crate) fn remove(&mut self, rep: u32) -> Option<Arc<Remote<C>>> {
+        let remote = self.slots.get_mut(rep as usize)?.take()?;
+        self.free.push(rep);
+        Some(remote)
+    }
+}
+
+impl<C> Default for Proxies<C> {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_LIMIT)
+    }
+}

@@ -1,0 +1,203 @@
+//! The way of a request, step by step.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use canopy_runtime::{Call, RequestBody, ServeError};
+use canopy_tenant::authenticate;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
+
+use crate::Edge;
+use crate::body::{ClientBody, Received, ResponseBody};
+use crate::guests::Guests;
+use crate::headers::{REQUEST_ID, clean_request, clean_response};
+use crate::io::LengthConflict;
+use crate::problem::{Cause, Problem};
+use crate::record::{Outcome, Record};
+use crate::request;
+
+/// What the connection knows about every request that comes over it.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    pub(crate) conflict: LengthConflict,
+}
+
+/// Time beyond an installation's deadline for its own end to be noticed first, which says more
+/// about the cause than the edge can.
+const DEADLINE_SLACK: Duration = Duration::from_millis(500);
+
+/// Answers a request, whatever comes of it.
+pub(crate) async fn respond<G, B>(
+    edge: &Edge<G>,
+    peer: &Peer,
+    request: Request<B>,
+) -> Response<ResponseBody<G::Body>>
+where
+    G: Guests,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut record = Record::begin(&request, peer.address);
+    let head_only = request.method() == Method::HEAD;
+    match answer(edge, peer, &mut record, request).await {
+        Ok(answer) => sent(edge, record, answer, head_only),
+        Err(cause) => refused(record, &cause, head_only),
+    }
+}
+
+/// An application's response and when it must have ended.
+struct Answer<B> {
+    response: Response<B>,
+    deadline: Instant,
+}
+
+async fn answer<G, B>(
+    edge: &Edge<G>,
+    peer: &Peer,
+    record: &mut Record,
+    request: Request<B>,
+) -> Result<Answer<G::Body>, Cause>
+where
+    G: Guests,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // What is asked for, and of which host?
+    let (host, authority) = request::check(&request, &edge.settings, &peer.conflict)?;
+    let (mut head, body) = request.into_parts();
+
+    // Which installation answers for this host?
+    let snapshot = edge.routes.current();
+    let route = snapshot
+        .route(&host)
+        .ok_or_else(|| Cause::UnknownHost(host.as_str().to_owned()))?;
+    let spec = Arc::clone(&route.spec);
+    record.installation = Some(Arc::clone(&spec));
+
+    // Who calls, and may they?
+    let caller = authenticate(&snapshot, route, head.uri.path(), &mut head.headers)?;
+    record.caller = caller.kind;
+    drop(snapshot);
+
+    // Is the body in its limit, as far as it says?
+    let limits = &spec.component.limits;
+    let limit = limits.request_body_bytes;
+    if request::declared_length(&head.headers).is_some_and(|length| length > limit) {
+        return Err(Cause::BodyTooLarge { limit });
+    }
+
+    // Is there room?
+    let permit = edge
+        .admission
+        .admit(spec.tenant.id, spec.id, limits.concurrency)
+        .await?;
+
+    // The request as the application is to see it.
+    let proxies = &edge.settings.trusted_proxies;
+    let scheme = clean_request(&mut head.headers, &authority, peer.address, proxies);
+    let mut uri = head.uri.into_parts();
+    uri.scheme = Some(scheme);
+    uri.authority = Some(authority);
+    if uri.path_and_query.is_none() {
+        uri.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+    }
+    head.uri = Uri::from_parts(uri).map_err(|error| ServeError::Internal(error.to_string()))?;
+    head.headers.insert(REQUEST_ID, request_id(record));
+    let received = Arc::new(Received::default());
+    record.received = Some(Arc::clone(&received));
+    let body: RequestBody = if body.is_end_stream() {
+        Empty::new().map_err(|never| match never {}).boxed_unsync()
+    } else {
+        let idle = edge.settings.body_idle_timeout;
+        ClientBody::new(body, limit, idle, Arc::clone(&received)).boxed_unsync()
+    };
+
+    // Call it. A body over its limit is the client's fault, whatever the application makes of it.
+    let deadline = record.arrived + limits.wall;
+    let call = Call::new(record.id, caller, deadline).holding(permit);
+    let response = tokio::select! {
+        biased;
+        () = received.over_limit() => return Err(Cause::BodyTooLarge { limit }),
+        response = edge.guests.serve(&spec, call, Request::from_parts(head, body)) => {
+            if received.is_over_limit() {
+                return Err(Cause::BodyTooLarge { limit });
+            }
+            response?
+        }
+    };
+    if response.status().is_informational() {
+        return Err(Cause::Informational(response.status()));
+    }
+    Ok(Answer { response, deadline })
+}
+
+/// Sends an application's response, and has it ended if the client does not take it in time.
+fn sent<G: Guests>(
+    edge: &Edge<G>,
+    mut record: Record,
+    answer: Answer<G::Body>,
+    head_only: bool,
+) -> Response<ResponseBody<G::Body>> {
+    let (mut head, body) = answer.response.into_parts();
+    clean_response(&mut head.headers);
+    head.headers.insert(REQUEST_ID, request_id(&record));
+    record.status = Some(head.status);
+
+    let no_body = head_only
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    let length = if no_body {
+        Some(0)
+    } else {
+        let declared = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        declared
+            .and_then(|value| value.parse().ok())
+            .or_else(|| body.size_hint().exact())
+    };
+    let body = ResponseBody::open(body, record, length);
+    if let ResponseBody::Open(open) = &body {
+        edge.reaper.watch(open, answer.deadline + DEADLINE_SLACK);
+    }
+    Response::from_parts(head, body)
+}
+
+/// Tells the client why no application answers, and the log more than that.
+fn refused<B: Body>(
+    mut record: Record,
+    cause: &Cause,
+    head_only: bool,
+) -> Response<ResponseBody<B>> {
+    if let Cause::Serve(error) = cause {
+        record.failure(error);
+    }
+    let problem = Problem::from(cause);
+    record.status = Some(problem.status);
+    record.code = Some(problem.code);
+    record.outcome = Outcome::Complete;
+    let mut response = problem.response(record.id);
+    response
+        .headers_mut()
+        .insert(REQUEST_ID, request_id(&record));
+    record.bytes_sent = if head_only {
+        0
+    } else {
+        response.body().len() as u64
+    };
+    response.map(|body| ResponseBody::Whole(Some(body), record))
+}
+
+fn request_id(record: &Record) -> HeaderValue {
+    HeaderValue::try_from(record.id.to_string())
+        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}

@@ -1,0 +1,209 @@
+//! A client's connection with the limits that hyper does not set itself: time for the first bytes,
+//! time for the client to take what is sent, and the refusal of lengths declared twice.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::framing::Framing;
+
+/// Set when a request on this connection declared its length twice.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LengthConflict(Arc<AtomicBool>);
+
+impl LengthConflict {
+    pub(crate) fn found(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4). A connection that has sent only a
+/// part of it is neither version yet, and no timer of hyper's runs.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection that ends with an error when its client sends no beginning of a request in time,
+/// or takes nothing of what is sent to it.
+pub struct GuardedIo<T> {
+    inner: T,
+    preface_seen: usize,
+    preface_timer: Option<Pin<Box<Sleep>>>,
+    write_stall: Duration,
+    write_timer: Option<Pin<Box<Sleep>>>,
+    framing: Framing,
+    conflict: LengthConflict,
+}
+
+impl<T> GuardedIo<T> {
+    /// Guards `inner`: `first_bytes` is the time until it is known which version of HTTP the client
+    /// speaks, `write_stall` that for which a write may make no progress.
+    pub fn new(inner: T, first_bytes: Duration, write_stall: Duration) -> Self {
+        Self {
+            inner,
+            preface_seen: 0,
+            preface_timer: Some(Box::pin(sleep_until(Instant::now() + first_bytes))),
+            write_stall,
+            write_timer: None,
+            framing: Framing::new(),
+            conflict: LengthConflict::default(),
+        }
+    }
+
+    pub(crate) fn conflict(&self) -> LengthConflict {
+        self.conflict.clone()
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) {
+        if self.preface_timer.is_some() {
+            let rest = &PREFACE[self.preface_seen..];
+            let compared = rest.len().min(bytes.len());
+            self.preface_seen += compared;
+            if rest[..compared] != bytes[..compared] || self.preface_seen == PREFACE.len() {
+                self.preface_timer = None;
+            }
+        }
+        if self.framing.read(bytes) {
+            self.conflict.0.store(true, Ordering::Release);
+        }
+    }
+
+    /// Passes a write's outcome on; an error if it has been pending for too long.
+    fn watch_write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if outcome.is_ready() {
+            self.write_timer = None;
+            return outcome;
+        }
+        let stall = self.write_stall;
+        let timer = self
+            .write_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(timed_out("the client takes nothing of what is sent")))
+    }
+}
+
+fn timed_out(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, message)
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for GuardedIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                this.look_at(&buffer.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                if let Some(timer) = &mut this.preface_timer {
+                    ready!(timer.as_mut().poll(cx));
+                    return Poll::Ready(Err(timed_out("the client did not begin a request")));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.watch_write(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.watch_write(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.inner).poll_flush(cx);
+        self.watch_write(cx, outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_half_a_preface_time_out() {
+        for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM"] {
+            let (mut client, server) = duplex(1024);
+            let mut io = GuardedIo::new(server, TIME, TIME);
+            client.write_all(sent.as_bytes()).await.expect("written");
+            let mut got = vec![0; sent.len()];
+            io.read_exact(&mut got).await.expect("what was sent");
+            let error = io.read_u8().await.expect_err("nothing more came");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_the_version_is_known_other_timers_take_over() {
+        for sent in ["GET", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (mut client, server) = duplex(1024);
+            let mut io = GuardedIo::new(server, TIME, TIME);
+            client.write_all(sent.as_bytes()).await.expect("written");
+            let mut got = vec![0; sent.len()];
+            io.read_exact(&mut got).await.expect("what was sent");
+            let more = tokio::time::timeout(10 * TIME, io.read_u8()).await;
+            assert!(more.is_err(), "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (_client, server) = duplex(16);
+        let mut io = GuardedIo::new(server, TIME, TIME);
+        let error = io.write_all(&[0; 64]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_that_keeps_reading_is_served() {
+        let (mut client, server) = duplex(16);
+        let mut io = GuardedIo::new(server, TIME, TIME);
+        let writer = tokio::spawn(async move { io.write_all(&[7; 160]).await });
+        for _ in 0..160 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(client.read_u8().await.expect("a byte"), 7);
+        }
+        writer.await.expect("no panic").expect("all written");
+    }
+}

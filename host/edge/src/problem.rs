@@ -1,0 +1,347 @@
+//! The one place where causes become status codes: problem documents of RFC 9457.
+//!
+//! | status | code | cause |
+//! |---|---|---|
+//! | 400 | `bad-request` | the request is not one that HTTP/1.1 or HTTP/2 allows, or names no host, or two |
+//! | 401 | `token-required` | the path needs a token and none was shown |
+//! | 401 | `token-invalid` | the token is not one of this tenant |
+//! | 404 | `unknown-host` | no installation has this host name |
+//! | 413 | `body-too-large` | the body is longer than the installation takes |
+//! | 414 | `uri-too-long` | path and query are longer than the node takes |
+//! | 429 | `installation-busy` | the installation's limit of concurrent requests |
+//! | 429 | `tenant-busy` | the tenant's limit of concurrent requests |
+//! | 431 | `headers-too-large` | more header fields, or longer ones, than the node takes |
+//! | 500 | `trap` | the application trapped |
+//! | 500 | `internal` | the platform failed |
+//! | 501 | `method-not-supported` | `CONNECT`, `TRACE` |
+//! | 501 | `upgrade-not-supported` | a change of protocol, as to WebSocket |
+//! | 502 | `no-response` | the application ended without a response |
+//! | 502 | `bad-response` | the application's response is not one that HTTP allows |
+//! | 502 | `driver-failed` | a driver failed and the application could not be told |
+//! | 503 | `cpu-limit` | the application used up its processor time |
+//! | 503 | `node-busy` | the node's limit of concurrent requests or of instances |
+//! | 503 | `not-servable` | the application cannot run on this node as it is set up |
+//! | 504 | `deadline-exceeded` | the application did not answer in time |
+//! | 507 | `memory-limit` | the application needs more memory than it may use |
+//!
+//! What a client is told names no internals; those go to the log, under the same request id.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use canopy_admission::{Refused, Scope};
+use canopy_ids::RequestId;
+use canopy_runtime::ServeError;
+use canopy_tenant::{AuthenticationError, InvalidHost};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+/// Why a request is not answered by an application.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cause {
+    #[error("the host name is not valid: {0}")]
+    InvalidHost(#[from] InvalidHost),
+    #[error("the request names no host")]
+    NoHost,
+    #[error("the request names two different hosts")]
+    TwoHosts,
+    #[error("the request declares its length twice")]
+    TwoLengths,
+    #[error("`OPTIONS *` asks the server itself, and applications answer here")]
+    Asterisk,
+    #[error("the method {0} is not supported")]
+    Method(String),
+    #[error("changing the protocol to `{0}` is not supported")]
+    Upgrade(String),
+    #[error("path and query of {actual} bytes are over the limit of {limit}")]
+    UriTooLong { actual: usize, limit: usize },
+    #[error("{what} of the header are over the limit of {limit}")]
+    HeadersTooLarge { what: &'static str, limit: usize },
+    #[error("no application is installed under the host name `{0}`")]
+    UnknownHost(String),
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
+    #[error("the body is over the limit of {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the application answered with the status {0}, which is not a final one")]
+    Informational(StatusCode),
+}
+
+/// What a client is told.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    title: &'static str,
+    detail: String,
+    retry_after: Option<Duration>,
+    close: bool,
+}
+
+const SOON: Duration = Duration::from_secs(1);
+
+impl From<&Cause> for Problem {
+    fn from(cause: &Cause) -> Self {
+        use StatusCode as S;
+        let (status, code, title) = match cause {
+            Cause::InvalidHost(_)
+            | Cause::NoHost
+            | Cause::TwoHosts
+            | Cause::TwoLengths
+            | Cause::Asterisk => (S::BAD_REQUEST, "bad-request", "The request is not valid"),
+            Cause::Method(_) => (
+                S::NOT_IMPLEMENTED,
+                "method-not-supported",
+                "This method is not supported",
+            ),
+            Cause::Upgrade(_) => (
+                S::NOT_IMPLEMENTED,
+                "upgrade-not-supported",
+                "The protocol cannot be changed",
+            ),
+            Cause::UriTooLong { .. } => (
+                S::URI_TOO_LONG,
+                "uri-too-long",
+                "Path and query are too long",
+            ),
+            Cause::HeadersTooLarge { .. } => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "The header is too large",
+            ),
+            Cause::UnknownHost(_) => (S::NOT_FOUND, "unknown-host", "Nothing is installed here"),
+            Cause::Authentication(AuthenticationError::Required) => {
+                (S::UNAUTHORIZED, "token-required", "A token is needed")
+            }
+            Cause::Authentication(AuthenticationError::Invalid) => {
+                (S::UNAUTHORIZED, "token-invalid", "The token is not valid")
+            }
+            Cause::BodyTooLarge { .. } => (
+                S::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                "The body is too large",
+            ),
+            Cause::Refused(refused) => match refused.scope {
+                Scope::Installation => (
+                    S::TOO_MANY_REQUESTS,
+                    "installation-busy",
+                    "The application is answering as many requests as it may",
+                ),
+                Scope::Tenant => (
+                    S::TOO_MANY_REQUESTS,
+                    "tenant-busy",
+                    "The tenant's applications are answering as many requests as they may",
+                ),
+                Scope::Node => NODE_BUSY,
+            },
+            Cause::Informational(_) => BAD_RESPONSE,
+            Cause::Serve(error) => served(error),
+        };
+        let retry_after = match cause {
+            Cause::Refused(refused) => Some(refused.retry_after),
+            Cause::Serve(ServeError::Unavailable) => Some(SOON),
+            _ => None,
+        };
+        let close = matches!(cause, Cause::TwoLengths | Cause::BodyTooLarge { .. });
+        Self {
+            status,
+            code,
+            title,
+            detail: detail(cause),
+            retry_after,
+            close,
+        }
+    }
+}
+
+type Kind = (StatusCode, &'static str, &'static str);
+
+const NODE_BUSY: Kind = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "node-busy",
+    "The node is answering as many requests as it can",
+);
+const BAD_RESPONSE: Kind = (
+    StatusCode::BAD_GATEWAY,
+    "bad-response",
+    "The application's response is not valid",
+);
+
+fn served(error: &ServeError) -> Kind {
+    use StatusCode as S;
+    match error {
+        ServeError::Cpu { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "cpu-limit",
+            "The application used up its processor time",
+        ),
+        ServeError::Wall { .. } => (
+            S::GATEWAY_TIMEOUT,
+            "deadline-exceeded",
+            "The application did not answer in time",
+        ),
+        ServeError::Memory { .. } => (
+            S::INSUFFICIENT_STORAGE,
+            "memory-limit",
+            "The application used up its memory",
+        ),
+        ServeError::Trap { .. } => (S::INTERNAL_SERVER_ERROR, "trap", "The application failed"),
+        ServeError::NoResponse => (
+            S::BAD_GATEWAY,
+            "no-response",
+            "The application gave no response",
+        ),
+        ServeError::GuestError { .. } => BAD_RESPONSE,
+        ServeError::DriverFailed { .. } => (
+            S::BAD_GATEWAY,
+            "driver-failed",
+            "A service that the application needs failed",
+        ),
+        ServeError::Unavailable => NODE_BUSY,
+        ServeError::Unsupported { .. } | ServeError::Prepare(_) => (
+            S::SERVICE_UNAVAILABLE,
+            "not-servable",
+            "The application cannot run on this node",
+        ),
+        _ => (S::INTERNAL_SERVER_ERROR, "internal", "The platform failed"),
+    }
+}
+
+/// What to say beyond the title. A guest's trap, a driver's message and the platform's own failures
+/// are for the log.
+fn detail(cause: &Cause) -> String {
+    const LOGGED: &str = "The cause is in the log under this request id.";
+    match cause {
+        Cause::Serve(error) => match error {
+            ServeError::Cpu { .. }
+            | ServeError::Wall { .. }
+            | ServeError::Memory { .. }
+            | ServeError::NoResponse
+            | ServeError::Unavailable => sentence(&error.to_string()),
+            ServeError::DriverFailed { interface, .. } => {
+                format!("The driver that serves {interface} failed. {LOGGED}")
+            }
+            _ => LOGGED.to_owned(),
+        },
+        Cause::Authentication(AuthenticationError::Required) => {
+            "Send a service token of this tenant as `Authorization: Bearer …`.".to_owned()
+        }
+        other => sentence(&other.to_string()),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        let end = if text.ends_with('.') { "" } else { "." };
+        format!("{}{}{end}", first.to_uppercase(), letters.as_str())
+    })
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: RequestId,
+}
+
+impl Problem {
+    /// The problem as a response.
+    pub(crate) fn response(&self, request_id: RequestId) -> Response<Bytes> {
+        let document = Document {
+            r#type: format!("urn:canopy:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            request_id,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"canopy\""),
+            );
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_that_differ_have_codes_that_differ() {
+        let causes = [
+            ServeError::Cpu { limit: SOON },
+            ServeError::Wall { limit: SOON },
+            ServeError::Memory { limit: 1 },
+            ServeError::Trap {
+                message: String::new(),
+                backtrace: String::new(),
+            },
+            ServeError::NoResponse,
+            ServeError::GuestError {
+                code: String::new(),
+            },
+            ServeError::Unavailable,
+            ServeError::Unsupported {
+                reason: String::new(),
+            },
+            ServeError::Internal(String::new()),
+        ];
+        let mut codes: Vec<_> = causes
+            .into_iter()
+            .map(|error| Problem::from(&Cause::Serve(error)).code)
+            .collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), 9);
+    }
+
+    #[test]
+    fn a_client_is_told_no_internals() {
+        let trap = Cause::Serve(ServeError::Trap {
+            message: "unreachable at secret_function".into(),
+            backtrace: "secret_function".into(),
+        });
+        let internal = Cause::Serve(ServeError::Internal("disk /dev/secret_function".into()));
+        for cause in [trap, internal] {
+            let response = Problem::from(&cause).response(RequestId::new());
+            assert!(!String::from_utf8_lossy(response.body()).contains("secret_function"));
+        }
+    }
+
+    #[test]
+    fn whoever_is_refused_for_load_is_told_when_to_come_back() {
+        let refused = Refused {
+            scope: Scope::Tenant,
+            limit: 3,
+            retry_after: Duration::from_millis(100),
+        };
+        let response = Problem::from(&Cause::Refused(refused)).response(RequestId::new());
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+}

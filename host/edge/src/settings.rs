@@ -1,0 +1,54 @@
+//! What the edge can be told.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Limits of the data plane's listener. The limits of one installation come with its route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeSettings {
+    /// Connections open at once; further ones wait in the system's backlog.
+    pub max_connections: usize,
+    /// Connections open at once from one address; further ones are closed at once.
+    pub max_connections_per_address: usize,
+    /// Time for a client to send the head of a request, and for which an HTTP/1.1 connection may
+    /// be idle between two requests.
+    pub header_timeout: Duration,
+    /// Time that may pass without a further byte of a request body.
+    pub body_idle_timeout: Duration,
+    /// Time that may pass without the client taking a further byte of what is sent to it.
+    pub write_stall_timeout: Duration,
+    /// Header fields of one request.
+    pub max_headers: usize,
+    /// Bytes of the header fields of one request together.
+    pub max_header_bytes: usize,
+    /// Bytes of a request's path and query.
+    pub max_uri_bytes: usize,
+    /// Requests of one HTTP/2 connection under way at once.
+    pub http2_max_streams: u32,
+    /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
+    pub http2_ping_interval: Duration,
+    /// Time for requests under way to finish once the node is told to stop.
+    pub drain_grace: Duration,
+    /// Proxies whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for EdgeSettings {
+    fn default() -> Self {
+        Self {
+            max_connections: 8192,
+            max_connections_per_address: 1024,
+            header_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(20),
+            write_stall_timeout: Duration::from_secs(20),
+            max_headers: 64,
+            max_header_bytes: 32 << 10,
+            max_uri_bytes: 16 << 10,
+            http2_max_streams: 64,
+            http2_ping_interval: Duration::from_secs(20),
+            drain_grace: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}

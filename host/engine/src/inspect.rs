@@ -1,0 +1,345 @@
+//! What some bytes are, and what a component imports and exports, without compiling it.
+//!
+//! One pass over the sections; types and code are left to the compiler, which validates them in
+//! its child process. Whatever is not a component is refused with what it is instead.
+
+use std::fmt;
+
+use canopy_ids::InterfaceName;
+use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
+use wasmtime::Precompiled;
+
+/// Imports or exports that a component may have; more is not a program that anyone wrote.
+const MAX_ITEMS: usize = 10_000;
+
+/// What a component asks for and offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What it imports, in its order.
+    pub imports: Vec<Item>,
+    /// What it exports, in its order.
+    pub exports: Vec<Item>,
+    /// How it serves HTTP, where it does.
+    pub http: Option<HttpWorld>,
+    /// Size of the component in bytes.
+    pub size: usize,
+    /// Core modules in it, at any depth.
+    pub core_modules: usize,
+    /// Functions in all of its core modules.
+    pub functions: usize,
+}
+
+/// How a component serves HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpWorld {
+    /// It exports `wasi:http/incoming-handler@0.2.x`: the world `proxy`.
+    Proxy02,
+    /// It exports `wasi:http/handler@0.3.x`: the world `service`.
+    Service03,
+}
+
+/// One import or export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its name.
+    pub name: ItemName,
+    /// What kind of thing it is.
+    pub kind: ItemKind,
+}
+
+/// The name of an import or export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemName {
+    /// An interface, such as `wasi:http/types@0.2.3`.
+    Interface(InterfaceName),
+    /// Anything else, such as a function of the world itself.
+    Other(Box<str>),
+}
+
+/// What kind of thing an import or export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemKind {
+    /// An instance: what an interface is in a component.
+    Instance,
+    /// A function.
+    Function,
+    /// A type or resource.
+    Type,
+    /// A value.
+    Value,
+    /// A core module.
+    Module,
+    /// A component.
+    Component,
+}
+
+/// Why some bytes are not a component that can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// There is nothing.
+    #[error("the file is empty; a WebAssembly component was expected")]
+    Empty,
+    /// The text format.
+    #[error(
+        "the file is WebAssembly text; publish the binary instead (`wasm-tools parse FILE -o OUT`)"
+    )]
+    Text,
+    /// A core module.
+    #[error(
+        "the file is a core module, not a component; build for `wasm32-wasip2`, or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// Native code, ours or another's.
+    #[error(
+        "the file is native code ({what}), not a component; publish the component it was \
+         compiled from"
+    )]
+    Native {
+        /// What native code it is.
+        what: &'static str,
+    },
+    /// Something else.
+    #[error("the file is not WebAssembly: it does not begin with `\\0asm`")]
+    NotWasm,
+    /// A component of a version of the format that is not known.
+    #[error("the component is of an unknown version of the binary format: {message}")]
+    Version {
+        /// What the parser says.
+        message: String,
+    },
+    /// The end is missing.
+    #[error("the component is truncated: it ends at byte {size}, inside of a section")]
+    Truncated {
+        /// Its size.
+        size: usize,
+    },
+    /// The sections make no sense.
+    #[error("the component is malformed at byte {offset}: {message}")]
+    Malformed {
+        /// Where.
+        offset: u64,
+        /// What the parser says.
+        message: String,
+    },
+    /// More imports or exports than anyone needs.
+    #[error("the component has more than {MAX_ITEMS} {what}")]
+    TooManyItems {
+        /// `imports` or `exports`.
+        what: &'static str,
+    },
+}
+
+/// What a component imports and exports. Linear in the size of `bytes`.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
+    refuse_other_formats(bytes)?;
+    let mut inspection = Inspection {
+        imports: Vec::new(),
+        exports: Vec::new(),
+        http: None,
+        size: bytes.len(),
+        core_modules: 0,
+        functions: 0,
+    };
+    let mut depth = 0_usize;
+    let refused = |error: wasmparser::BinaryReaderError| refusal(&error, bytes.len());
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(refused)? {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => {
+                return Err(InspectError::CoreModule);
+            }
+            Payload::ModuleSection { .. } => {
+                depth += 1;
+                inspection.core_modules += 1;
+            }
+            Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CodeSectionStart { count, .. } => inspection.functions += count as usize,
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    let import = import.map_err(refused)?;
+                    let item = Item::new(import.name.name, import.ty.kind());
+                    push(&mut inspection.imports, item, "imports")?;
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    let export = export.map_err(refused)?;
+                    let item = Item::new(export.name.name, export.kind);
+                    push(&mut inspection.exports, item, "exports")?;
+                }
+            }
+            _ => {}
+        }
+    }
+    inspection.http = http_world(&inspection.exports);
+    Ok(inspection)
+}
+
+fn refuse_other_formats(bytes: &[u8]) -> Result<(), InspectError> {
+    const MAGIC: &[u8] = b"\0asm";
+    if bytes.is_empty() {
+        return Err(InspectError::Empty);
+    }
+    if let Some(precompiled) = wasmtime::Engine::detect_precompiled(bytes) {
+        let what = match precompiled {
+            Precompiled::Module => "a module compiled by wasmtime",
+            Precompiled::Component => "a component compiled by wasmtime",
+        };
+        return Err(InspectError::Native { what });
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(InspectError::Native {
+            what: "an ELF file",
+        });
+    }
+    if MAGIC.starts_with(bytes) {
+        return Err(InspectError::Truncated { size: bytes.len() });
+    }
+    if bytes.starts_with(MAGIC) {
+        return if bytes.len() < 8 {
+            Err(InspectError::Truncated { size: bytes.len() })
+        } else {
+            Ok(())
+        };
+    }
+    if is_text(bytes) {
+        Err(InspectError::Text)
+    } else {
+        Err(InspectError::NotWasm)
+    }
+}
+
+/// Whether the bytes begin as the text format does: blanks and comments, then `(component` or
+/// `(module`.
+fn is_text(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(64 << 10)];
+    let Some(text) = start.utf8_chunks().next().map(|chunk| chunk.valid()) else {
+        return false;
+    };
+    let mut rest = text.trim_start_matches('\u{feff}').trim_start();
+    while let Some(comment) = rest.strip_prefix(";;") {
+        rest = comment
+            .split_once('\n')
+            .map_or("", |(_, after)| after)
+            .trim_start();
+    }
+    rest.starts_with("(;")
+        || rest
+            .strip_prefix('(')
+            .map(str::trim_start)
+            .is_some_and(|head| {
+                ["component", "module", "wit-component"]
+                    .iter()
+                    .any(|word| head.starts_with(word))
+            })
+}
+
+fn refusal(error: &wasmparser::BinaryReaderError, size: usize) -> InspectError {
+    let message = error.message().to_owned();
+    let at_end = error.offset() >= size || message.contains("unexpected end");
+    if at_end {
+        InspectError::Truncated { size }
+    } else if message.contains("version") {
+        InspectError::Version { message }
+    } else {
+        InspectError::Malformed {
+            offset: error.offset() as u64,
+            message,
+        }
+    }
+}
+
+fn push(items: &mut Vec<Item>, item: Item, what: &'static str) -> Result<(), InspectError> {
+    if items.len() == MAX_ITEMS {
+        return Err(InspectError::TooManyItems { what });
+    }
+    items.push(item);
+    Ok(())
+}
+
+fn http_world(exports: &[Item]) -> Option<HttpWorld> {
+    let mut world = None;
+    for export in exports {
+        let ItemName::Interface(name) = &export.name else {
+            continue;
+        };
+        if &*name.package.namespace != "wasi" || &*name.package.name != "http" {
+            continue;
+        }
+        let Some(version) = &name.version else {
+            continue;
+        };
+        match (&*name.interface, version.major, version.minor) {
+            ("handler", 0, 3) if version.pre.is_empty() => return Some(HttpWorld::Service03),
+            ("incoming-handler", 0, 2) if version.pre.is_empty() => {
+                world = Some(HttpWorld::Proxy02);
+            }
+            _ => {}
+        }
+    }
+    world
+}
+
+impl Inspection {
+    /// The interfaces it imports.
+    pub fn imported_interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
+        self.imports.iter().filter_map(Item::interface)
+    }
+
+    /// The interfaces it exports.
+    pub fn exported_interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
+        self.exports.iter().filter_map(Item::interface)
+    }
+}
+
+impl Item {
+    fn new(name: &str, kind: ComponentExternalKind) -> Self {
+        let kind = match kind {
+            ComponentExternalKind::Module => ItemKind::Module,
+            ComponentExternalKind::Func => ItemKind::Function,
+            ComponentExternalKind::Value => ItemKind::Value,
+            ComponentExternalKind::Type => ItemKind::Type,
+            ComponentExternalKind::Instance => ItemKind::Instance,
+            ComponentExternalKind::Component => ItemKind::Component,
+        };
+        let name = match name.parse() {
+            Ok(interface) => ItemName::Interface(interface),
+            Err(_) => ItemName::Other(name.into()),
+        };
+        Self { name, kind }
+    }
+
+    /// Its name, where it is an instance of a named interface.
+    pub fn interface(&self) -> Option<&InterfaceName> {
+        match (&self.name, self.kind) {
+            (ItemName::Interface(name), ItemKind::Instance) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => name.fmt(f),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for ItemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instance => "instance",
+            Self::Function => "function",
+            Self::Type => "type",
+            Self::Value => "value",
+            Self::Module => "core module",
+            Self::Component => "component",
+        })
+    }
+}

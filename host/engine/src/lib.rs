@@ -1,0 +1,43 @@
+//! wasmtime, and what a platform must add to it: settings with every limit named, compilation in a
+//! child process, authenticated native artifacts, memory and CPU limits with typed causes.
+//!
+//! This crate knows components, not tenants: no SQL, no HTTP, no capability. It is generic over
+//! what a store holds.
+//!
+//! ```text
+//! EngineSettings::default()                                     every knob, documented
+//! Engine::new(&EngineSettings) -> Result<Engine, EngineError>   starts the epoch ticker; Clone
+//!   .raw() -> &wasmtime::Engine      .settings() -> &EngineSettings
+//!   .new_store(data: T, limits: fn(&mut T) -> &mut StoreLimits, cpu: &CpuBudget) -> Store<T>
+//!   .check(&Component, memory_bytes, cpu) -> Result<(), Unfit>  async: instantiates once, in quarantine
+//! inspect(&[u8]) -> Result<Inspection, InspectError>            what it imports and exports
+//! CompilerCommand::this_program(["compile"]) | { program, args }
+//! Artifacts::open(&Engine, dir, CompilerCommand) -> Result<Artifacts, ArtifactError>
+//!   .load(&Digest, component: &Path) -> Result<Component, ArtifactError>   async, single-flight
+//!   .remove(&Digest)   .retain(|digest| bool)
+//! compile_child_main(request: &str) -> u8                       body of the hidden `canopy compile REQUEST`
+//! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
+//! CpuBudget::new(Duration): .meter(future) .used() .renew()     CPU time of the guest's own thread
+//! LimitExceeded::{Cpu, Memory, Wall, Pool}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
+//! ```
+
+mod artifacts;
+mod check;
+mod compile;
+mod compile_child;
+mod cpu;
+mod engine;
+mod inspect;
+mod limits;
+mod seal;
+mod settings;
+
+pub use artifacts::{ArtifactError, Artifacts};
+pub use check::Unfit;
+pub use compile::{CompileError, CompilerCommand};
+pub use compile_child::compile_child_main;
+pub use cpu::CpuBudget;
+pub use engine::{Engine, EngineError};
+pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
+pub use limits::{LimitExceeded, StoreLimits};
+pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};

@@ -1,0 +1,225 @@
+//! What a manifest says against what its component really imports and exports.
+
+use std::fmt;
+
+use canopy_ids::InterfaceName;
+
+use crate::error::nearest;
+use crate::manifest::{Kind, Manifest};
+use crate::need::Needed;
+
+/// What a component imports and exports, found by looking into it.
+#[derive(Debug, Clone, Default)]
+pub struct ComponentInterfaces {
+    /// Every interface that it imports.
+    pub imports: Vec<InterfaceName>,
+    /// Every interface that it exports.
+    pub exports: Vec<InterfaceName>,
+}
+
+/// One way in which a manifest and its component disagree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// The component imports what the manifest does not declare.
+    Undeclared {
+        /// The import.
+        import: InterfaceName,
+        /// A declared need that was perhaps meant.
+        nearest: Option<Needed>,
+    },
+    /// The manifest declares what the component does not import.
+    NotImported {
+        /// The need.
+        need: Needed,
+        /// An import that was perhaps meant.
+        nearest: Option<InterfaceName>,
+    },
+    /// The manifest says that the driver serves what the component does not export.
+    NotExported {
+        /// The interface.
+        serves: InterfaceName,
+        /// An export that was perhaps meant.
+        nearest: Option<InterfaceName>,
+    },
+    /// The component of a driver exports what the manifest does not name.
+    NotServed {
+        /// The export.
+        export: InterfaceName,
+    },
+    /// The component of an app exports no HTTP handler.
+    NoHandler {
+        /// What it exports.
+        exports: Vec<InterfaceName>,
+    },
+}
+
+impl Difference {
+    /// Whether it is about what the component imports, rather than what it exports.
+    pub fn is_of_imports(&self) -> bool {
+        matches!(self, Self::Undeclared { .. } | Self::NotImported { .. })
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undeclared { import, nearest } => {
+                write!(
+                    f,
+                    "the component imports `{import}`, which the manifest does not declare"
+                )?;
+                match nearest {
+                    Some(near) => write!(f, "; the nearest declared need is `{near}`"),
+                    None => f.write_str("; add a `[[needs]]` with that interface and a reason"),
+                }
+            }
+            Self::NotImported { need, nearest } => {
+                write!(
+                    f,
+                    "the manifest needs `{need}`, which the component does not import"
+                )?;
+                match nearest {
+                    Some(near) => write!(f, "; the nearest import is `{near}`"),
+                    None => f.write_str("; remove the need"),
+                }
+            }
+            Self::NotExported { serves, nearest } => {
+                write!(
+                    f,
+                    "the manifest serves `{serves}`, which the component does not export"
+                )?;
+                match nearest {
+                    Some(near) => write!(f, "; the nearest export is `{near}`"),
+                    None => Ok(()),
+                }
+            }
+            Self::NotServed { export } => write!(
+                f,
+                "the component exports `{export}`, which `serves.interfaces` does not name"
+            ),
+            Self::NoHandler { exports } => {
+                f.write_str(
+                    "an app must export `wasi:http/incoming-handler@0.2.x` or \
+                     `wasi:http/handler@0.3.x`; the component exports ",
+                )?;
+                if exports.is_empty() {
+                    return f.write_str("no interface");
+                }
+                let exports: Vec<_> = exports.iter().map(InterfaceName::to_string).collect();
+                f.write_str(&exports.join(", "))
+            }
+        }
+    }
+}
+
+impl Manifest {
+    /// Every difference between this manifest and the component `found`.
+    pub fn compare(&self, found: &ComponentInterfaces) -> Vec<Difference> {
+        let mut differences = Vec::new();
+        for import in &found.imports {
+            let declared = self.needs.iter().any(|need| need.interface.covers(import));
+            if !declared && !is_baseline(import) {
+                let names: Vec<_> = self
+                    .needs
+                    .iter()
+                    .map(|need| need.interface.to_string())
+                    .collect();
+                let near = nearest(&import.to_string(), names.iter().map(String::as_str))
+                    .and_then(|name| name.parse().ok());
+                differences.push(Difference::Undeclared {
+                    import: import.clone(),
+                    nearest: near,
+                });
+            }
+        }
+        for need in &self.needs {
+            if !found
+                .imports
+                .iter()
+                .any(|import| need.interface.covers(import))
+            {
+                differences.push(Difference::NotImported {
+                    need: need.interface.clone(),
+                    nearest: nearest_interface(&need.interface.to_string(), &found.imports),
+                });
+            }
+        }
+        match self.kind {
+            Kind::App if !found.exports.iter().any(is_http_handler) => {
+                differences.push(Difference::NoHandler {
+                    exports: found.exports.clone(),
+                });
+            }
+            Kind::App => {}
+            Kind::Driver => self.compare_served(found, &mut differences),
+        }
+        differences
+    }
+
+    fn compare_served(&self, found: &ComponentInterfaces, differences: &mut Vec<Difference>) {
+        for serves in &self.serves {
+            if !found.exports.contains(serves) {
+                differences.push(Difference::NotExported {
+                    serves: serves.clone(),
+                    nearest: nearest_interface(&serves.to_string(), &found.exports),
+                });
+            }
+        }
+        for export in &found.exports {
+            if !self.serves.contains(export) && !is_command(export) {
+                differences.push(Difference::NotServed {
+                    export: export.clone(),
+                });
+            }
+        }
+    }
+}
+
+fn nearest_interface(text: &str, among: &[InterfaceName]) -> Option<InterfaceName> {
+    let names: Vec<_> = among.iter().map(InterfaceName::to_string).collect();
+    nearest(text, names.iter().map(String::as_str)).and_then(|name| name.parse().ok())
+}
+
+/// Whether a component may import `interface` without declaring a need: what every toolchain's
+/// components import, and what grants nothing by being there.
+pub fn is_baseline(interface: &InterfaceName) -> bool {
+    let package = &interface.package;
+    match &*package.namespace {
+        "wasi" => matches!(
+            &*package.name,
+            "io" | "cli"
+                | "clocks"
+                | "random"
+                | "filesystem"
+                | "sockets"
+                | "http"
+                | "logging"
+                | "config"
+        ),
+        "canopy" => &*package.name == "tenant",
+        _ => false,
+    }
+}
+
+fn is_http_handler(export: &InterfaceName) -> bool {
+    let is_http = &*export.package.namespace == "wasi" && &*export.package.name == "http";
+    let Some(version) = &export.version else {
+        return false;
+    };
+    is_http
+        && match &*export.interface {
+            "incoming-handler" => (version.major, version.minor) == (0, 2),
+            "handler" => (version.major, version.minor) == (0, 3),
+            _ => false,
+        }
+}
+
+/// `wasi:cli/run`, which toolchains export from anything with a `main`.
+fn is_command(export: &InterfaceName) -> bool {
+    let package = &export.package;
+    (&*package.namespace, &*package.name, &*export.interface) == ("wasi", "cli", "run")
+}
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

@@ -1,0 +1,78 @@
+use super::*;
+
+const APP: &str = r#"
+    name = "acme/notes"
+    version = "1.0.0"
+    kind = "app"
+    title = "Notes"
+    summary = "Keeps notes."
+    component = "notes.wasm"
+"#;
+
+const HANDLER: &str = "wasi:http/incoming-handler@0.2.6";
+
+fn names(texts: &[&str]) -> Vec<InterfaceName> {
+    texts.iter().map(|text| text.parse().expect(text)).collect()
+}
+
+fn differences(manifest: &str, imports: &[&str], exports: &[&str]) -> Vec<String> {
+    let found = ComponentInterfaces {
+        imports: names(imports),
+        exports: names(exports),
+    };
+    let manifest = Manifest::parse(manifest).expect("valid");
+    manifest
+        .compare(&found)
+        .iter()
+        .map(Difference::to_string)
+        .collect()
+}
+
+#[test]
+fn what_every_toolchain_imports_needs_no_declaration() {
+    let imports = [
+        "wasi:io/streams@0.2.6",
+        "wasi:http/outgoing-handler@0.2.6",
+        "canopy:tenant/identity@0.1.0",
+    ];
+    assert!(differences(APP, &imports, &[HANDLER]).is_empty());
+    assert!(differences(APP, &[], &["wasi:http/handler@0.3.0"]).is_empty());
+}
+
+#[test]
+fn both_sides_of_a_difference_are_named() {
+    let manifest = format!(
+        "{APP}\n[[needs]]\ninterface = \"wasi:keyvalue/store@0.2.0-draft\"\nreason = \"r\""
+    );
+    let found = differences(&manifest, &["wasi:keyvalue/store@0.2.0-draft2"], &[HANDLER]);
+    assert_eq!(
+        found,
+        [
+            "the component imports `wasi:keyvalue/store@0.2.0-draft2`, which the manifest does not \
+             declare; the nearest declared need is `wasi:keyvalue/store@0.2.0-draft`",
+            "the manifest needs `wasi:keyvalue/store@0.2.0-draft`, which the component does not \
+             import; the nearest import is `wasi:keyvalue/store@0.2.0-draft2`",
+        ]
+    );
+}
+
+#[test]
+fn an_app_must_export_a_handler() {
+    let found = differences(APP, &[], &["wasi:cli/run@0.2.6"]);
+    assert!(found[0].contains("incoming-handler") && found[0].ends_with("wasi:cli/run@0.2.6"));
+    assert!(
+        differences(APP, &[], &["wasi:http/incoming-handler@0.3.0"])[0].contains("must export")
+    );
+}
+
+#[test]
+fn a_driver_serves_exactly_what_it_exports() {
+    let driver = APP.replace("\"app\"", "\"driver\"");
+    let driver = format!("{driver}\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]");
+    let exports = ["acme:payments/charge@1.2.0", "wasi:cli/run@0.2.6"];
+    assert!(differences(&driver, &[], &exports).is_empty());
+    let found = differences(&driver, &[], &["acme:payments/charge@1.3.0"]);
+    assert!(found[0].contains("`acme:payments/charge@1.2.0`, which the component does not export"));
+    assert!(found[0].contains("the nearest export is `acme:payments/charge@1.3.0`"));
+    assert!(found[1].contains("exports `acme:payments/charge@1.3.0`"));
+}

@@ -1,0 +1,187 @@
+//! Bodies of requests and responses.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+
+use crate::call::Permit;
+use crate::error::ServeError;
+
+/// The body of a request on its way to a guest.
+pub type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
+
+/// Why a request's body ends early. The guest is told by the error code that `wasi:http` has for
+/// it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestBodyError {
+    /// The body is longer than the installation takes.
+    #[error("the request's body is longer than {limit} bytes")]
+    TooLarge {
+        /// [`Limits::request_body_bytes`](crate::spec::Limits::request_body_bytes).
+        limit: u64,
+    },
+    /// The client sends too slowly.
+    #[error("the client did not send the request's body in time")]
+    Timeout,
+    /// The client is gone, or broke the protocol.
+    #[error("the request's body broke off: {0}")]
+    Broken(Arc<dyn StdError + Send + Sync>),
+}
+
+impl From<RequestBodyError> for HttpError {
+    fn from(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::TooLarge { limit } => Self::HttpRequestBodySize(Some(limit)),
+            RequestBodyError::Timeout => Self::ConnectionReadTimeout,
+            RequestBodyError::Broken(_) => Self::ConnectionTerminated,
+        }
+    }
+}
+
+/// What became of a guest, told to the body of its response.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict(Arc<Mutex<Option<ServeError>>>);
+
+impl Verdict {
+    /// The guest failed. To be called before its store is dropped: a body whose guest is gone looks
+    /// like one that has ended.
+    pub(crate) fn fail(&self, error: ServeError) {
+        self.0.lock().get_or_insert(error);
+    }
+
+    pub(crate) fn failure(&self) -> Option<ServeError> {
+        self.0.lock().clone()
+    }
+}
+
+/// Ends the task that runs a guest when dropped, unless it was told not to.
+pub(crate) struct CancelOnDrop(Option<tokio::task::AbortHandle>);
+
+impl CancelOnDrop {
+    pub(crate) fn new(task: tokio::task::AbortHandle) -> Self {
+        Self(Some(task))
+    }
+
+    pub(crate) fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+/// The body of a guest's response.
+///
+/// It fails with the guest's [`ServeError`] where the guest does before the end, so that a server
+/// can break the connection off and no part of a body passes for the whole. Dropping it before the
+/// end cancels the guest; after the end the guest goes on until it returns or its time is over.
+pub struct ResponseBody {
+    inner: WasiBody,
+    verdict: Verdict,
+    cancel: CancelOnDrop,
+    /// Bytes that are still to come, where the response says how many they are.
+    remaining: Option<u64>,
+    /// Dropped with the body, which tells the guest's task that it is read.
+    _done: oneshot::Sender<()>,
+    _permit: Permit,
+}
+
+impl ResponseBody {
+    /// `head_only`: the response has no body on the wire whatever its headers say, so that not
+    /// reading it is no reason to cancel the guest.
+    pub(crate) fn new(
+        inner: WasiBody,
+        verdict: Verdict,
+        mut cancel: CancelOnDrop,
+        content_length: Option<u64>,
+        head_only: bool,
+        done: oneshot::Sender<()>,
+        permit: Permit,
+    ) -> Self {
+        if head_only {
+            cancel.disarm();
+        }
+        let mut this = Self {
+            inner,
+            verdict,
+            cancel,
+            remaining: content_length,
+            _done: done,
+            _permit: permit,
+        };
+        this.count(0);
+        this
+    }
+
+    fn count(&mut self, bytes: u64) {
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(bytes);
+            if *remaining == 0 {
+                self.cancel.disarm();
+            }
+        }
+    }
+}
+
+/// A server may know from [`Body::is_end_stream`] that nothing follows, and not ask again.
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.cancel.disarm();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ServeError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ServeError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.count(data.len() as u64);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(self.verdict.failure().unwrap_or_else(|| {
+                ServeError::GuestError {
+                    code: error.to_string(),
+                }
+            }))),
+            None => match self.verdict.failure() {
+                Some(failure) if self.remaining != Some(0) => Some(Err(failure)),
+                _ => {
+                    self.cancel.disarm();
+                    None
+                }
+            },
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream() && self.verdict.failure().is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

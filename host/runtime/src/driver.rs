@@ -1,0 +1,104 @@
+//! Driver instances: one per driver and generation, shared by the tenant's applications.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use canopy_backend_logs::{Entry, Level, Source};
+use canopy_driver::{DriverFailed, DriverHandle, DriverProgram, FailureCause};
+use canopy_engine::LimitExceeded;
+use canopy_ids::DriverInstanceId;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+
+use crate::error::{BACKTRACE_LINES, PrepareError, backtrace};
+use crate::guest::{CallerFacts, GuestState};
+use crate::stores::Stores;
+
+/// A handle to a running driver instance.
+pub(crate) type Handle = DriverHandle<Arc<CallerFacts>>;
+
+/// A driver's component, ready to be instantiated.
+pub(crate) struct Program {
+    pub(crate) pre: InstancePre<GuestState>,
+    pub(crate) stores: Stores,
+}
+
+impl DriverProgram for Program {
+    type Data = GuestState;
+
+    fn instance_pre(&self) -> &InstancePre<GuestState> {
+        &self.pre
+    }
+
+    fn new_store(&self) -> wasmtime::Result<Store<GuestState>> {
+        Ok(self.stores.store())
+    }
+
+    fn failed(&self, failure: &DriverFailed, resources: usize) {
+        let text = if resources == 0 {
+            failure.to_string()
+        } else {
+            format!("{failure}; {resources} resources of callers were lost with it")
+        };
+        let log = self.stores.log();
+        log.append(Entry::new(Level::Error, Source::Platform, &text));
+        if let FailureCause::Trap(cause) | FailureCause::Start(cause) = &failure.cause
+            && LimitExceeded::of(cause.error()).is_none()
+        {
+            let frames = backtrace(cause.error());
+            log.append_lines(
+                Entry::new(Level::Error, Source::Platform, &frames),
+                BACKTRACE_LINES,
+            );
+        }
+        let tenant = &log.context().tenant;
+        tracing::warn!(%tenant, driver = %failure.driver, resources, "{failure}");
+    }
+}
+
+/// How many generations of one driver are kept: the one that the newest snapshot has, and the one
+/// before it, which requests that began earlier still name.
+const GENERATIONS: usize = 2;
+
+/// The running driver instances of a node.
+#[derive(Default)]
+pub(crate) struct Drivers(Mutex<HashMap<DriverInstanceId, Vec<Slot>>>);
+
+type Slot = (u64, Arc<OnceCell<Handle>>);
+
+impl Drivers {
+    /// The instance of this generation; `start` starts it if it is not there.
+    pub(crate) async fn get<F>(
+        &self,
+        id: DriverInstanceId,
+        generation: u64,
+        start: impl FnOnce() -> F,
+    ) -> Result<Handle, PrepareError>
+    where
+        F: Future<Output = Result<Handle, PrepareError>>,
+    {
+        let cell = self.slot(id, generation);
+        cell.get_or_try_init(start).await.cloned()
+    }
+
+    fn slot(&self, id: DriverInstanceId, generation: u64) -> Arc<OnceCell<Handle>> {
+        let mut instances = self.0.lock();
+        let slots = instances.entry(id).or_default();
+        if let Some((_, cell)) = slots.iter().find(|(known, _)| *known == generation) {
+            return cell.clone();
+        }
+        if slots.len() >= GENERATIONS {
+            slots.remove(0);
+        }
+        let cell = Arc::new(OnceCell::new());
+        slots.push((generation, cell.clone()));
+        cell
+    }
+
+    /// Forgets the instances that `keep` does not name. They end when nothing is linked to them.
+    pub(crate) fn retain(&self, keep: impl Fn(DriverInstanceId) -> bool) {
+        self.0.lock().retain(|id, _| keep(*id));
+    }
+}

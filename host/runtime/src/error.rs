@@ -1,0 +1,198 @@
+//! Why an invocation brought no response, or not a whole one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_driver::DriverFailed;
+use canopy_engine::LimitExceeded;
+
+/// Why an invocation failed. Each variant is a cause of its own for whoever asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The guest used up its CPU time.
+    #[error("the application used its CPU time of {} ms for one request", limit.as_millis())]
+    Cpu {
+        /// [`Limits::cpu`](crate::spec::Limits::cpu).
+        limit: Duration,
+    },
+    /// The call's deadline has passed.
+    #[error("the application did not finish in time ({} ms)", limit.as_millis())]
+    Wall {
+        /// [`Limits::wall`](crate::spec::Limits::wall).
+        limit: Duration,
+    },
+    /// The guest ended because it was refused more memory.
+    #[error("the application needs more memory than the {limit} bytes that it may use")]
+    Memory {
+        /// [`Limits::memory_bytes`](crate::spec::Limits::memory_bytes).
+        limit: usize,
+    },
+    /// The guest trapped.
+    #[error("the application failed: {message}")]
+    Trap {
+        /// The cause, on one line.
+        message: String,
+        /// Where in the guest, one frame a line; for the installation's log.
+        backtrace: String,
+    },
+    /// The guest returned without setting a response.
+    #[error("the application ended without a response")]
+    NoResponse,
+    /// The guest answered with an error code of `wasi:http` in place of a response.
+    #[error("the application answered with the error code {code}")]
+    GuestError {
+        /// The code, as `wasi:http` names it.
+        code: String,
+    },
+    /// A driver failed and the interface has no error for it to be told by.
+    #[error("driver `{driver}` did not answer {interface}: {message}")]
+    DriverFailed {
+        /// The driver instance's name within the tenant.
+        driver: String,
+        /// The interface that was called.
+        interface: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// The node runs as many instances as it can. Nobody's fault; try again.
+    #[error("the node is running as many instances as it can")]
+    Unavailable,
+    /// The component cannot run here as this node is set up.
+    #[error("the application cannot be served by this node: {reason}")]
+    Unsupported {
+        /// What it needs.
+        reason: String,
+    },
+    /// The installation could not be made ready to run.
+    #[error(transparent)]
+    Prepare(#[from] Arc<PrepareError>),
+    /// The host failed. The text is for the operator.
+    #[error("the platform failed: {0}")]
+    Internal(String),
+}
+
+/// Why an installation could not be made ready to run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// The native artifact of the component could not be had.
+    #[error("{package} {version} could not be loaded: {error}")]
+    Artifact {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// Why.
+        error: canopy_engine::ArtifactError,
+    },
+    /// The component exports no HTTP handler.
+    #[error(
+        "the component of {package} answers no HTTP requests: it exports neither \
+         `wasi:http/incoming-handler` of 0.2 nor `wasi:http/handler` of 0.3"
+    )]
+    NoHandler {
+        /// The package.
+        package: String,
+    },
+    /// The component is of WASI 0.3 and the operator has switched that off.
+    #[error("{package} is a WASI 0.3 component, and WASI 0.3 is switched off on this node")]
+    P3Disabled {
+        /// The package.
+        package: String,
+    },
+    /// Imports that nobody serves.
+    #[error("nobody serves {} that {package} imports", list(imports))]
+    Unserved {
+        /// The package.
+        package: String,
+        /// The imports.
+        imports: Vec<String>,
+    },
+    /// A driver does not fit the component's imports.
+    #[error(transparent)]
+    Driver(#[from] canopy_driver::LinkError),
+    /// A driver's own component could not be made ready.
+    #[error("driver `{driver}` could not be made ready: {error}")]
+    InDriver {
+        /// The driver instance's name within the tenant.
+        driver: String,
+        /// Why.
+        error: Box<PrepareError>,
+    },
+    /// wasmtime refused to link the component.
+    #[error("the component of {package} could not be linked: {message}")]
+    Link {
+        /// The package.
+        package: String,
+        /// What wasmtime says.
+        message: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl ServeError {
+    /// What ended a guest. `limits` is what its store's limiter says the cause is.
+    pub(crate) fn of(error: &wasmtime::Error, limit: Option<LimitExceeded>) -> Self {
+        if let Some(limit) = limit.or_else(|| LimitExceeded::of(error)) {
+            return limit.into();
+        }
+        if let Some(failed) = error.downcast_ref::<DriverFailed>() {
+            return failed.into();
+        }
+        if let Some(own) = error.downcast_ref::<ServeError>() {
+            return own.clone();
+        }
+        Self::Trap {
+            message: one_line(&error.root_cause().to_string()),
+            backtrace: backtrace(error),
+        }
+    }
+}
+
+/// Lines of a backtrace that a log takes.
+pub(crate) const BACKTRACE_LINES: usize = 64;
+
+/// Where in the guest an error came about, one frame a line.
+pub(crate) fn backtrace(error: &wasmtime::Error) -> String {
+    error
+        .downcast_ref::<wasmtime::WasmBacktrace>()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+fn one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl From<LimitExceeded> for ServeError {
+    fn from(exceeded: LimitExceeded) -> Self {
+        match exceeded {
+            LimitExceeded::Cpu { limit } => Self::Cpu { limit },
+            LimitExceeded::Memory { limit, .. } => Self::Memory { limit },
+            LimitExceeded::Wall { limit } => Self::Wall { limit },
+            LimitExceeded::Pool(_) => Self::Unavailable,
+        }
+    }
+}
+
+impl From<&DriverFailed> for ServeError {
+    fn from(failed: &DriverFailed) -> Self {
+        Self::DriverFailed {
+            driver: failed.driver.to_string(),
+            interface: failed.interface.to_string(),
+            message: one_line(&failed.cause.to_string()),
+        }
+    }
+}

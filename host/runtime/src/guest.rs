@@ -1,0 +1,135 @@
+//! The state of one guest's store: every capability that a component has, in order.
+
+use std::sync::Arc;
+
+use canopy_capability_config::{ConfigCtx, ConfigView};
+use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
+use canopy_capability_keyvalue::{KeyValueCtx, KeyValueView};
+use canopy_capability_log::{LogCtx, LogView};
+use canopy_capability_network::{NetworkCtx, NetworkView};
+use canopy_driver::{CallContext, DriverHost, Proxies};
+use canopy_engine::{CpuBudget, StoreLimits};
+use canopy_ids::RequestId;
+use wasmtime::StoreContextMut;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Who calls, and for which request; what one guest tells the next.
+#[derive(Debug, Clone)]
+pub struct CallerFacts {
+    /// The request that everything began with.
+    pub request_id: RequestId,
+    /// What `canopy:tenant/identity` answers.
+    pub facts: CallFacts,
+}
+
+/// What a call carries from guest to guest.
+pub type GuestCall = CallContext<Arc<CallerFacts>>;
+
+/// Everything that belongs to one store.
+pub struct GuestState {
+    pub(crate) table: ResourceTable,
+    pub(crate) limits: StoreLimits,
+    pub(crate) cpu: CpuBudget,
+    pub(crate) call: Option<GuestCall>,
+    // The WASI that every toolchain's components import: clocks, random, standard streams, an
+    // empty environment, no files.
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    // Capabilities.
+    pub(crate) identity: IdentityCtx,
+    pub(crate) config: ConfigCtx,
+    pub(crate) log: LogCtx,
+    pub(crate) keyvalue: KeyValueCtx,
+    pub(crate) network: NetworkCtx,
+    // What drivers gave to this component.
+    pub(crate) proxies: Proxies<Arc<CallerFacts>>,
+}
+
+impl GuestState {
+    /// A call begins: budgets start anew, and identity and log know whose call it is.
+    pub(crate) fn begin(&mut self, call: GuestCall) {
+        self.cpu.renew();
+        self.identity.begin(call.caller.facts.clone());
+        self.log.begin(call.caller.request_id);
+        self.network.begin(call.deadline);
+        self.call = Some(call);
+    }
+
+    /// The call is over.
+    pub(crate) fn end(&mut self) {
+        self.identity.end();
+        self.log.end();
+        self.call = None;
+    }
+
+    pub(crate) fn identity(&mut self) -> IdentityView<'_> {
+        IdentityView {
+            ctx: &mut self.identity,
+        }
+    }
+
+    pub(crate) fn config(&mut self) -> ConfigView<'_> {
+        ConfigView {
+            ctx: &mut self.config,
+        }
+    }
+
+    pub(crate) fn log(&mut self) -> LogView<'_> {
+        LogView { ctx: &mut self.log }
+    }
+
+    pub(crate) fn keyvalue(&mut self) -> KeyValueView<'_> {
+        KeyValueView {
+            ctx: &mut self.keyvalue,
+            table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn network(&mut self) -> NetworkView<'_> {
+        NetworkView {
+            ctx: &mut self.network,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.network,
+        }
+    }
+}
+
+impl DriverHost for GuestState {
+    type Caller = Arc<CallerFacts>;
+
+    fn proxies(&mut self) -> &mut Proxies<Arc<CallerFacts>> {
+        &mut self.proxies
+    }
+
+    fn outgoing_call(store: StoreContextMut<'_, Self>) -> Option<GuestCall> {
+        store.data().call.clone()
+    }
+
+    fn begin_call(mut store: StoreContextMut<'_, Self>, call: GuestCall) {
+        store.data_mut().begin(call);
+    }
+
+    fn end_call(mut store: StoreContextMut<'_, Self>) {
+        store.data_mut().end();
+    }
+}

@@ -1,0 +1,134 @@
+//! Instances of an installation's component, and which of them serve more than one request.
+//!
+//! A WASI 0.2 instance serves one request and is gone. A WASI 0.3 instance waits for further
+//! requests of the same generation of the same installation, and serves one at a time. That gives
+//! up some of what 0.3 allows, and keeps what the platform promises: a trap ends its own request
+//! alone, budgets are per request, and whoever asks `canopy:tenant/identity` gets the caller of the
+//! one request there is.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use http::Request;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+
+use crate::body::RequestBody;
+use crate::guest::GuestState;
+use crate::{p2, p3};
+
+/// A component by the way it answers.
+pub(crate) enum Program {
+    /// `wasi:http/incoming-handler@0.2`.
+    P2(ProxyPre<GuestState>),
+    /// `wasi:http/handler@0.3`.
+    P3(ServicePre<GuestState>),
+}
+
+/// An instance by the way it answers.
+enum Exports {
+    P2(Proxy),
+    P3(Service),
+}
+
+/// Where a guest's answer goes.
+pub(crate) enum Reply {
+    P2(oneshot::Sender<p2::Answer>),
+    /// And what resolves when the response's body is read or dropped.
+    P3(oneshot::Sender<p3::Answer>, oneshot::Receiver<()>),
+}
+
+/// One instance and its store.
+pub(crate) struct Instance {
+    pub(crate) store: Store<GuestState>,
+    exports: Option<Exports>,
+    served: usize,
+}
+
+impl Instance {
+    /// An instance yet to be made in `store`.
+    pub(crate) fn unborn(store: Store<GuestState>) -> Self {
+        Self {
+            store,
+            exports: None,
+            served: 0,
+        }
+    }
+
+    /// Makes the instance, if it is not there yet.
+    pub(crate) async fn instantiate(&mut self, program: &Program) -> wasmtime::Result<()> {
+        if self.exports.is_none() {
+            let store = &mut self.store;
+            self.exports = Some(match program {
+                Program::P2(pre) => Exports::P2(pre.instantiate_async(store).await?),
+                Program::P3(pre) => Exports::P3(pre.instantiate_async(store).await?),
+            });
+        }
+        Ok(())
+    }
+
+    /// Runs the guest for one request, to its end.
+    pub(crate) async fn call(
+        &mut self,
+        request: Request<RequestBody>,
+        reply: Reply,
+    ) -> wasmtime::Result<()> {
+        self.served += 1;
+        let store = &mut self.store;
+        match (&self.exports, reply) {
+            (Some(Exports::P2(proxy)), Reply::P2(answer)) => {
+                p2::run(store, proxy, request, answer).await
+            }
+            (Some(Exports::P3(service)), Reply::P3(answer, done)) => {
+                p3::run(store, service, request, answer, done).await
+            }
+            _ => Err(wasmtime::Error::msg(
+                "the instance answers in another way than was asked for",
+            )),
+        }
+    }
+
+    /// Whether it may serve a further request where instances serve up to `limit`.
+    pub(crate) fn is_reusable(&self, limit: usize) -> bool {
+        matches!(self.exports, Some(Exports::P3(_))) && self.served < limit
+    }
+}
+
+/// Instances that wait for a request, the one that has waited longest first.
+#[derive(Default)]
+pub(crate) struct Idle(Mutex<VecDeque<(Instant, Instance)>>);
+
+impl Idle {
+    /// The instance that served last.
+    pub(crate) fn take(&self) -> Option<Instance> {
+        self.0.lock().pop_back().map(|(_, instance)| instance)
+    }
+
+    /// Keeps an instance for the next request, and drops the one that has waited longest where
+    /// there would be more than `limit`.
+    pub(crate) fn put(&self, instance: Instance, limit: usize) {
+        let surplus = {
+            let mut idle = self.0.lock();
+            idle.push_back((Instant::now(), instance));
+            if idle.len() > limit {
+                idle.pop_front()
+            } else {
+                None
+            }
+        };
+        drop(surplus);
+    }
+
+    /// Drops those that have been waiting since before `since`, and says how many they were.
+    pub(crate) fn drop_before(&self, since: Instant) -> usize {
+        let dropped: Vec<_> = {
+            let mut idle = self.0.lock();
+            let count = idle.iter().take_while(|(at, _)| *at < since).count();
+            idle.drain(..count).collect()
+        };
+        dropped.len()
+    }
+}

@@ -1,0 +1,42 @@
+//! An installation becomes a running instance that answers requests.
+//!
+//! ```text
+//! Runtime::new(RuntimeParts)            once per node
+//!   .serve(&spec, call, request)        a response, or the one cause why there is none
+//!   .prepare(&spec)                     the same up to the first request, to be ready for it
+//!   .retain(installations, drivers)     forgets what the snapshot no longer has
+//! platform::serves(&InterfaceName)      what a component may import without a driver
+//! ```
+//!
+//! WASI 0.2 `wasi:http/incoming-handler` components get a fresh instance for every request. WASI
+//! 0.3 `wasi:http/handler` components are reused, one request at a time, within one generation of
+//! one installation. [`guest`] lists every capability that a component has.
+
+pub mod guest;
+pub mod platform;
+pub mod spec;
+
+mod body;
+mod call;
+mod clocks;
+mod driver;
+mod error;
+mod installed;
+mod instance;
+mod linker;
+mod p2;
+mod p3;
+mod prepare;
+mod runtime;
+mod serve;
+mod settings;
+mod stores;
+
+pub use body::{RequestBody, RequestBodyError, ResponseBody};
+pub use call::{Call, Permit};
+pub use canopy_capability_identity::{Caller, CallerKind};
+pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
+pub use error::{PrepareError, ServeError};
+pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
+pub use settings::RuntimeSettings;
+pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantSpec};

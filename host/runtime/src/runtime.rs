@@ -1,0 +1,197 @@
+//! The runtime of a node: from a request to the response of the application that it is for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use canopy_backend::KeyValueProvider;
+use canopy_backend_logs::LogStore;
+use canopy_capability_network::{Network, NetworkError};
+use canopy_engine::{Artifacts, Engine};
+use canopy_ids::{Digest, DriverInstanceId, InstallationId};
+use http::{Request, Response};
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::call::Call;
+use crate::driver::Drivers;
+use crate::error::{PrepareError, ServeError};
+use crate::installed::{Cache, Installed};
+use crate::linker::Platform;
+use crate::serve;
+use crate::settings::RuntimeSettings;
+use crate::spec::InstallationSpec;
+use crate::stores::StoreParts;
+
+/// Where the bytes of a component are.
+pub type ComponentPath = Arc<dyn Fn(&Digest) -> PathBuf + Send + Sync>;
+
+/// How often instances that nobody needs any more are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a runtime is made of.
+pub struct RuntimeParts {
+    /// The engine.
+    pub engine: Engine,
+    /// Its native artifacts.
+    pub artifacts: Artifacts,
+    /// Where components are that have no native artifact yet.
+    pub component_path: ComponentPath,
+    /// The storage of installations.
+    pub storage: Arc<dyn KeyValueProvider>,
+    /// The logs of installations and driver instances.
+    pub logs: LogStore,
+    /// Limits.
+    pub settings: RuntimeSettings,
+}
+
+/// Why there is no runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The network cannot be set up.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The platform's interfaces could not be defined.
+    #[error("the platform's interfaces cannot be defined: {0}")]
+    Linker(String),
+}
+
+/// Runs installations. Clones are the same runtime.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) parts: StoreParts,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) component_path: ComponentPath,
+    pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) platform: Platform,
+    pub(crate) drivers: Drivers,
+    installed: Cache,
+}
+
+impl Runtime {
+    /// A runtime. To be made within a tokio runtime, where its tasks will run.
+    pub fn new(parts: RuntimeParts) -> Result<Self, RuntimeError> {
+        let network = Network::new(parts.settings.network.clone())?;
+        Self::with_network(parts, network)
+    }
+
+    /// A runtime whose guests use `network` in place of one made from the settings.
+    pub fn with_network(parts: RuntimeParts, network: Network) -> Result<Self, RuntimeError> {
+        let RuntimeParts {
+            engine,
+            artifacts,
+            component_path,
+            storage,
+            logs,
+            settings,
+        } = parts;
+        let platform =
+            Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let settings = Arc::new(settings);
+        let inner = Arc::new(Inner {
+            parts: StoreParts {
+                engine,
+                network,
+                logs,
+                settings,
+            },
+            artifacts,
+            component_path,
+            storage,
+            platform,
+            drivers: Drivers::default(),
+            installed: Cache::default(),
+        });
+        sweep(&inner);
+        Ok(Self(inner))
+    }
+
+    /// Has the application answer `request`.
+    ///
+    /// Dropping the future, or the response's body before its end, cancels the application. What
+    /// the application fails by is also written to the installation's log.
+    pub async fn serve(
+        &self,
+        spec: &Arc<InstallationSpec>,
+        call: Call,
+        request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, ServeError> {
+        let wall = spec.component.limits.wall;
+        let installed = tokio::time::timeout_at(call.deadline.into(), self.0.installed(spec))
+            .await
+            .map_err(|_| ServeError::Wall { limit: wall })??;
+        serve::serve(&self.0, installed, call, request).await
+    }
+
+    /// Makes an installation ready, so that its first request need not wait for it.
+    pub async fn prepare(&self, spec: &Arc<InstallationSpec>) -> Result<(), ServeError> {
+        self.0.installed(spec).await.map(drop)
+    }
+
+    /// Whether an installation could be made ready, without touching the one that runs under the
+    /// same identifier, nor its driver instances: every function of a driver must have the shape
+    /// that the application expects.
+    pub async fn check(&self, spec: &InstallationSpec) -> Result<(), PrepareError> {
+        self.0.check(spec).await
+    }
+
+    /// Forgets installations and driver instances that are gone. Requests under way go on.
+    pub fn retain(
+        &self,
+        installations: impl Fn(InstallationId) -> bool,
+        drivers: impl Fn(DriverInstanceId) -> bool,
+    ) {
+        self.0.installed.retain(installations);
+        self.0.drivers.retain(drivers);
+    }
+}
+
+impl Inner {
+    async fn installed(
+        self: &Arc<Self>,
+        spec: &Arc<InstallationSpec>,
+    ) -> Result<Arc<Installed>, ServeError> {
+        let slot = self.installed.slot(spec);
+        // A task of its own: what has been compiled for a client that went away is there for the
+        // next one.
+        let install = || {
+            let (inner, spec) = (self.clone(), spec.clone());
+            let task = tokio::spawn(async move { inner.install(&spec).await.map(Arc::new) });
+            async move {
+                match task.await {
+                    Ok(Ok(installed)) => Ok(installed),
+                    Ok(Err(error @ PrepareError::P3Disabled { .. })) => {
+                        Err(ServeError::Unsupported {
+                            reason: error.to_string(),
+                        })
+                    }
+                    Ok(Err(error)) => Err(ServeError::Prepare(Arc::new(error))),
+                    Err(_) => Err(ServeError::Internal(
+                        "preparing an installation failed".into(),
+                    )),
+                }
+            }
+        };
+        slot.get_or_try_init(install).await.cloned()
+    }
+
+    /// Gives the slots of waiting instances back to the pool. Whether there were any.
+    pub(crate) fn drop_all_idle(&self) -> bool {
+        self.installed.drop_idle(Instant::now()) > 0
+    }
+}
+
+fn sweep(inner: &Arc<Inner>) {
+    let weak = Arc::downgrade(inner);
+    let idle = inner.parts.settings.reuse_idle;
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(SWEEP.min(idle)).await;
+            let Some(inner) = weak.upgrade() else { break };
+            if let Some(since) = Instant::now().checked_sub(idle) {
+                inner.installed.drop_idle(since);
+            }
+        }
+    });
+}

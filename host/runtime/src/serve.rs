@@ -1,0 +1,271 @@
+//! One request in one guest: the task that runs the guest, and what the caller gets from it.
+
+use std::sync::Arc;
+
+use canopy_backend_logs::{Entry, Level, Log, Source};
+use canopy_capability_identity::CallFacts;
+use canopy_driver::CallContext;
+use canopy_engine::LimitExceeded;
+use canopy_ids::RequestId;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use tokio::sync::oneshot;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout_at;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::body::{CancelOnDrop, RequestBody, ResponseBody, Verdict};
+use crate::call::{Call, Permit};
+use crate::error::{BACKTRACE_LINES, ServeError};
+use crate::guest::{CallerFacts, GuestCall};
+use crate::installed::Installed;
+use crate::instance::{Instance, Program, Reply};
+use crate::runtime::Inner;
+use crate::{p2, p3};
+
+/// What both kinds of guests answer.
+type Answer = Result<Response<WasiBody>, String>;
+
+/// Runs `installed` for one request.
+pub(crate) async fn serve(
+    inner: &Arc<Inner>,
+    installed: Arc<Installed>,
+    call: Call,
+    request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, ServeError> {
+    let is_head = request.method() == Method::HEAD;
+    let log = installed.stores.log().clone();
+    let (task, answer, body_done) = Task::new(inner, installed, &call);
+    let verdict = task.verdict.clone();
+    let running = tokio::spawn(task.run(request));
+    let cancel = CancelOnDrop::new(running.abort_handle());
+
+    let response = match answer.receive().await {
+        Some(Ok(response)) => response,
+        Some(Err(code)) => {
+            let failure = ServeError::GuestError { code };
+            write_down(&log, call.request_id, &failure);
+            return Err(failure);
+        }
+        None => {
+            // Whether the guest failed or only gave no answer is known when it has ended.
+            let ended = running.await;
+            return Err(match (verdict.failure(), ended) {
+                (Some(failure), _) => failure,
+                (None, Ok(())) => ServeError::NoResponse,
+                (None, Err(_)) => ServeError::Internal("the task of a guest ended".into()),
+            });
+        }
+    };
+    let content_length = content_length(response.headers());
+    let no_body = is_head
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    let permit = call.permit;
+    Ok(response.map(|body| {
+        ResponseBody::new(
+            body,
+            verdict,
+            cancel,
+            content_length,
+            no_body,
+            body_done,
+            permit,
+        )
+    }))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The answer of a guest that is still running.
+enum Pending {
+    P2(oneshot::Receiver<p2::Answer>),
+    P3(oneshot::Receiver<p3::Answer>),
+}
+
+impl Pending {
+    /// `None`: the guest will not answer.
+    async fn receive(self) -> Option<Answer> {
+        let told = |error: wasmtime_wasi_http::Error| error.to_string();
+        match self {
+            Self::P2(answer) => answer
+                .await
+                .ok()
+                .map(|answer| answer.map_err(|e| told(e.into()))),
+            Self::P3(answer) => answer
+                .await
+                .ok()
+                .map(|answer| answer.map_err(|e| told(e.into()))),
+        }
+    }
+}
+
+/// A guest at work on one request.
+struct Task {
+    inner: Arc<Inner>,
+    installed: Arc<Installed>,
+    request_id: RequestId,
+    call: GuestCall,
+    reply: Reply,
+    verdict: Verdict,
+    _permit: Permit,
+}
+
+impl Task {
+    fn new(
+        inner: &Arc<Inner>,
+        installed: Arc<Installed>,
+        call: &Call,
+    ) -> (Self, Pending, oneshot::Sender<()>) {
+        let facts = CallFacts {
+            caller: call.caller.clone(),
+            installation: installed.installation.clone(),
+        };
+        let caller = Arc::new(CallerFacts {
+            request_id: call.request_id,
+            facts,
+        });
+        let (body_done, done) = oneshot::channel();
+        let (reply, pending) = match &installed.program {
+            Program::P2(_) => {
+                let (reply, answer) = oneshot::channel();
+                (Reply::P2(reply), Pending::P2(answer))
+            }
+            Program::P3(_) => {
+                let (reply, answer) = oneshot::channel();
+                (Reply::P3(reply, done), Pending::P3(answer))
+            }
+        };
+        let task = Self {
+            inner: inner.clone(),
+            installed,
+            request_id: call.request_id,
+            call: CallContext::new(caller, call.deadline),
+            reply,
+            verdict: Verdict::default(),
+            _permit: call.permit.clone(),
+        };
+        (task, pending, body_done)
+    }
+
+    async fn run(self, request: Request<RequestBody>) {
+        let Self {
+            inner,
+            installed,
+            request_id,
+            call,
+            reply,
+            verdict,
+            _permit,
+        } = self;
+        let Installed {
+            stores,
+            program,
+            idle,
+            ..
+        } = &*installed;
+        let waiting = idle.take();
+        let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));
+        // Declared after the store, so that it speaks before the store is dropped by a panic.
+        let guard = PanicGuard(Some(verdict.clone()));
+        instance.store.data_mut().begin(call.clone());
+
+        let mut outcome = within(&call, &mut instance, async |instance| {
+            instance.instantiate(program).await
+        })
+        .await;
+        if is_pool_full(&outcome) && inner.drop_all_idle() {
+            instance = Instance::unborn(stores.store());
+            instance.store.data_mut().begin(call.clone());
+            outcome = within(&call, &mut instance, async |instance| {
+                instance.instantiate(program).await
+            })
+            .await;
+        }
+        if let Ok(Ok(())) = outcome {
+            outcome = within(&call, &mut instance, async |instance| {
+                instance.call(request, reply).await
+            })
+            .await;
+        }
+        guard.disarm();
+        let failure = match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                let limit = instance.store.data().limits.cause(&error);
+                Some(ServeError::of(&error, limit))
+            }
+            Err(_) => Some(ServeError::Wall {
+                limit: stores.component().limits.wall,
+            }),
+        };
+        if let Some(failure) = failure {
+            verdict.fail(failure.clone());
+            write_down(stores.log(), request_id, &failure);
+            return;
+        }
+        instance.store.data_mut().end();
+        let settings = stores.settings();
+        if instance.is_reusable(settings.reuse_requests) {
+            idle.put(instance, settings.reuse_instances);
+        }
+    }
+}
+
+/// Outer error: the call's time is over.
+type Outcome = Result<wasmtime::Result<()>, Elapsed>;
+
+/// Runs what drives an instance under the call's deadline, and has its CPU time measured.
+async fn within(
+    call: &GuestCall,
+    instance: &mut Instance,
+    work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<()>,
+) -> Outcome {
+    let cpu = instance.store.data().cpu.clone();
+    timeout_at(call.deadline.into(), cpu.meter(work(instance))).await
+}
+
+fn is_pool_full(outcome: &Outcome) -> bool {
+    let Ok(Err(error)) = outcome else {
+        return false;
+    };
+    matches!(LimitExceeded::of(error), Some(LimitExceeded::Pool(_)))
+}
+
+/// Says why a guest failed in the log of its installation, where that is the guest's affair.
+fn write_down(log: &Log, request: RequestId, failure: &ServeError) {
+    if matches!(failure, ServeError::Unavailable) {
+        return;
+    }
+    let text = failure.to_string();
+    log.append(Entry::new(Level::Error, Source::Platform, &text).request(request));
+    if let ServeError::Trap { backtrace, .. } = failure {
+        let entry = Entry::new(Level::Error, Source::Platform, backtrace).request(request);
+        log.append_lines(entry, BACKTRACE_LINES);
+    }
+}
+
+/// Tells the response's body when the task ends by a panic of the host.
+struct PanicGuard(Option<Verdict>);
+
+impl PanicGuard {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if let Some(verdict) = self.0.take() {
+            verdict.fail(ServeError::Internal("a guest's task ended early".into()));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Limits of guests that are the same for every installation of a node.
+
+use std::time::Duration;
+
+use canopy_capability_network::NetworkSettings;
+use canopy_driver::DriverSettings;
+
+/// What a guest may use beside its installation's [`Limits`](crate::spec::Limits), and how
+/// instances are reused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuntimeSettings {
+    /// Host resources (streams, headers, sockets, buckets …) that one instance may hold. Default
+    /// 1,000; beyond it the call that would make one more traps.
+    pub resources: usize,
+    /// Bytes of one set of HTTP headers, as held in memory. Default 128 KiB; beyond it the guest
+    /// gets `header-error.size-exceeded`.
+    pub header_bytes: usize,
+    /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
+    pub random_bytes: u64,
+    /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced.
+    /// Default 128; 1 gives every request an instance of its own, as WASI 0.2 components have.
+    pub reuse_requests: usize,
+    /// How long a WASI 0.3 instance waits for its next request. Default 5 s.
+    pub reuse_idle: Duration,
+    /// WASI 0.3 instances of one installation that wait at once. Default 64: as many as an
+    /// installation may serve at once by default.
+    pub reuse_instances: usize,
+    /// Resources of drivers that one instance may hold. Default 1,024; beyond it the call that
+    /// would give one more traps.
+    pub driver_resources: usize,
+    /// What a component that calls drivers, or is one, may hand over in one call, as held in
+    /// memory, where each element of a list takes 40 bytes or more. Default 48 MiB, which lets
+    /// 1 MiB of bytes pass; beyond it the call traps.
+    pub driver_hostcall_bytes: usize,
+    /// Outgoing connections.
+    pub network: NetworkSettings,
+    /// Driver instances.
+    pub drivers: DriverSettings,
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            resources: 1_000,
+            header_bytes: 128 << 10,
+            random_bytes: 64 << 10,
+            reuse_requests: 128,
+            reuse_idle: Duration::from_secs(5),
+            reuse_instances: 64,
+            driver_resources: 1_024,
+            driver_hostcall_bytes: 48 << 20,
+            network: NetworkSettings::default(),
+            drivers: DriverSettings::default(),
+        }
+    }
+}

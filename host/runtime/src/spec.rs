@@ -1,0 +1,107 @@
+//! What is to be run: immutable descriptions that the control plane publishes and the request path
+//! only reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_capability_network::EgressPolicy;
+use canopy_ids::{
+    Digest, DriverInstanceId, InstallationId, Label, PackageName, TenantId, WitPackage,
+};
+use semver::Version;
+
+/// A tenant, as its applications see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSpec {
+    /// Its identifier, never used again for another tenant.
+    pub id: TenantId,
+    /// Its name, unique among the tenants that exist.
+    pub name: Label,
+    /// What people call it.
+    pub display_name: String,
+    /// The plan that it is on.
+    pub plan: String,
+    /// Where its data is kept.
+    pub region: String,
+    /// What the operator noted about it for applications to read.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A component to run: which one, with what configuration, what it may reach, and its limits.
+/// Applications and drivers have this in common.
+#[derive(Debug, Clone)]
+pub struct ComponentSpec {
+    /// The package's name.
+    pub package: PackageName,
+    /// The package's version.
+    pub version: Version,
+    /// The digest of the component's bytes.
+    pub digest: Digest,
+    /// Configuration and granted secrets, by key.
+    pub config: Arc<BTreeMap<String, String>>,
+    /// Which addresses it may reach.
+    pub egress: Arc<EgressPolicy>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// One application version installed for one tenant.
+#[derive(Debug, Clone)]
+pub struct InstallationSpec {
+    /// Its identifier.
+    pub id: InstallationId,
+    /// Its name within the tenant; the first label of its host name.
+    pub name: Label,
+    /// Changes whenever anything in this description changes; never repeats for one `id`.
+    pub generation: u64,
+    /// Whose it is.
+    pub tenant: Arc<TenantSpec>,
+    /// What runs.
+    pub component: ComponentSpec,
+    /// Which driver instance serves which imported package. What is not here and is known to the
+    /// platform, the platform serves itself.
+    pub bindings: BTreeMap<WitPackage, Arc<DriverSpec>>,
+}
+
+/// One driver version configured for one tenant.
+#[derive(Debug, Clone)]
+pub struct DriverSpec {
+    /// Its identifier.
+    pub id: DriverInstanceId,
+    /// Its name within the tenant.
+    pub name: Label,
+    /// Changes whenever anything in this description changes; never repeats for one `id`.
+    pub generation: u64,
+    /// Whose it is.
+    pub tenant: Arc<TenantSpec>,
+    /// What runs.
+    pub component: ComponentSpec,
+}
+
+/// What one component may use. Every limit has an error of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all linear memories and tables of one instance together.
+    pub memory_bytes: usize,
+    /// Time that the guest itself may run for one call; waiting in the host is not counted.
+    pub cpu: Duration,
+    /// Time from a request's arrival to the end of its response.
+    pub wall: Duration,
+    /// Requests of one installation under way at once.
+    pub concurrency: usize,
+    /// Bytes of one request body.
+    pub request_body_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 << 20,
+            cpu: Duration::from_secs(2),
+            wall: Duration::from_secs(30),
+            concurrency: 64,
+            request_body_bytes: 64 << 20,
+        }
+    }
+}

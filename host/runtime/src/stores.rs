@@ -1,0 +1,147 @@
+//! Stores for instances of one component, with everything that the component may use.
+
+use std::sync::Arc;
+
+use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
+use canopy_capability_config::ConfigCtx;
+use canopy_capability_identity::{IdentityCtx, Tenant};
+use canopy_capability_keyvalue::KeyValueCtx;
+use canopy_capability_log::LogCtx;
+use canopy_capability_network::{Network, NetworkCtx};
+use canopy_driver::Proxies;
+use canopy_engine::{CpuBudget, Engine, StoreLimits};
+use canopy_ids::Label;
+use wasmtime::Store;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use crate::clocks::{MonotonicClock, WallClock};
+use crate::guest::GuestState;
+use crate::settings::RuntimeSettings;
+use crate::spec::{ComponentSpec, TenantSpec};
+
+/// What all stores of a node have in common.
+#[derive(Clone)]
+pub(crate) struct StoreParts {
+    pub(crate) engine: Engine,
+    pub(crate) network: Network,
+    pub(crate) logs: LogStore,
+    pub(crate) settings: Arc<RuntimeSettings>,
+}
+
+/// Makes stores for one component of one tenant.
+pub(crate) struct Stores {
+    parts: StoreParts,
+    tenant: Arc<Tenant>,
+    component: ComponentSpec,
+    config: ConfigCtx,
+    keyvalue: KeyValueCtx,
+    log: Log,
+    meets_drivers: bool,
+}
+
+/// Whose component it is, for its log.
+pub(crate) struct Owner {
+    pub(crate) log: LogOwner,
+    pub(crate) app: Option<Label>,
+    pub(crate) driver: Option<Label>,
+}
+
+impl Stores {
+    /// `meets_drivers`: whether the component calls drivers or is one, so that values of unknown
+    /// types cross.
+    pub(crate) fn new(
+        parts: StoreParts,
+        tenant: &TenantSpec,
+        component: ComponentSpec,
+        keyvalue: KeyValueCtx,
+        owner: Owner,
+        meets_drivers: bool,
+    ) -> Self {
+        let context = LogContext {
+            tenant: tenant.name.clone(),
+            app: owner.app,
+            driver: owner.driver,
+            package: component.package.clone(),
+            version: component.version.clone(),
+        };
+        let tenant = Tenant {
+            id: tenant.id,
+            name: tenant.name.to_string(),
+            display_name: tenant.display_name.clone(),
+            plan: tenant.plan.clone(),
+            region: tenant.region.clone(),
+            attributes: tenant.attributes.clone(),
+        };
+        Self {
+            log: parts.logs.log(owner.log, context),
+            parts,
+            tenant: Arc::new(tenant),
+            config: ConfigCtx::new(component.config.clone()),
+            component,
+            keyvalue,
+            meets_drivers,
+        }
+    }
+
+    /// The component's log, for records of the platform.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn settings(&self) -> &RuntimeSettings {
+        &self.parts.settings
+    }
+
+    pub(crate) fn component(&self) -> &ComponentSpec {
+        &self.component
+    }
+
+    /// A store for one instance. Nothing in it comes from another.
+    pub(crate) fn store(&self) -> Store<GuestState> {
+        let StoreParts {
+            engine,
+            network,
+            settings,
+            ..
+        } = &self.parts;
+        let limits = &self.component.limits;
+        let log = LogCtx::new(self.log.clone());
+        let network = NetworkCtx::new(network.clone(), self.component.egress.clone());
+
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(log.stdout())
+            .stderr(log.stderr())
+            .wall_clock(WallClock)
+            .monotonic_clock(MonotonicClock::new())
+            .max_random_size(settings.random_bytes);
+        network.configure(&mut wasi);
+
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(settings.header_bytes);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(settings.resources);
+
+        let cpu = CpuBudget::new(limits.cpu);
+        let state = GuestState {
+            table,
+            limits: StoreLimits::new(limits.memory_bytes, engine.settings()),
+            cpu: cpu.clone(),
+            call: None,
+            wasi: wasi.build(),
+            http,
+            identity: IdentityCtx::new(self.tenant.clone()),
+            config: self.config.clone(),
+            log,
+            keyvalue: self.keyvalue.clone(),
+            network,
+            proxies: Proxies::new(settings.driver_resources),
+        };
+        let mut store = engine.new_store(state, |state| &mut state.limits, &cpu);
+        if self.meets_drivers {
+            store.set_hostcall_fuel(settings.driver_hostcall_bytes);
+        }
+        store
+    }
+}

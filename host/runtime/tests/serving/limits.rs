@@ -1,0 +1,118 @@
+//! Every limit ends a guest by its own cause, and the node goes on.
+
+use std::time::{Duration, Instant};
+
+use canopy_runtime::ServeError;
+
+use crate::support::Node;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_loop_ends_at_its_cpu_time() {
+    let node = Node::new();
+    let cpu = Duration::from_millis(200);
+    let app = node.app("spin").limits(|limits| limits.cpu = cpu);
+    node.get(&app, "/alive").await.expect("answer");
+    let start = Instant::now();
+    let ended = node.get(&app, "/").await;
+    assert!(
+        matches!(ended, Err(ServeError::Cpu { limit }) if limit == cpu),
+        "{ended:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(node.get(&app, "/alive").await.expect("answer").1, "alive");
+    let log = node.log(app.id()).await;
+    assert!(
+        log.iter().any(|line| line.contains("CPU time of 200 ms")),
+        "{log:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sleeping_costs_no_cpu_and_ends_at_the_deadline() {
+    let node = Node::new();
+    let app = node.app("sleep").limits(|limits| {
+        limits.cpu = Duration::from_millis(100);
+        limits.wall = Duration::from_secs(1);
+    });
+    node.runtime.prepare(&app.spec()).await.expect("ready");
+    let (status, _) = node.get(&app, "/?ms=400").await.expect("answer");
+    assert_eq!(status, 200);
+    let start = Instant::now();
+    let ended = node.get(&app, "/?ms=3600000").await;
+    assert!(matches!(ended, Err(ServeError::Wall { .. })), "{ended:?}");
+    let late = start.elapsed();
+    assert!(
+        late >= Duration::from_secs(1) && late < Duration::from_secs(4),
+        "{late:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_refused_and_named_as_the_cause() {
+    let node = Node::new();
+    let app = node
+        .app("hog")
+        .limits(|limits| limits.memory_bytes = 24 << 20);
+    let (_, got) = node.get(&app, "/grow?mib=100").await.expect("answer");
+    let got: usize = got.parse().expect("number");
+    assert!((1..24).contains(&got), "{got}");
+    let ended = node.get(&app, "/allocate?mib=100").await;
+    assert!(
+        matches!(ended, Err(ServeError::Memory { limit }) if limit == 24 << 20),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_says_where_it_happened() {
+    let node = Node::new();
+    let app = node.app("trap");
+    for (path, text) in [("/", "unreachable"), ("/recurse", ""), ("/divide", "")] {
+        let ended = node.get(&app, path).await;
+        let Err(ServeError::Trap { message, backtrace }) = &ended else {
+            panic!("{path}: {ended:?}")
+        };
+        assert!(message.contains(text), "{message}");
+        assert!(backtrace.lines().count() > 2, "{backtrace}");
+    }
+    assert_eq!(node.get(&app, "/alive").await.expect("answer").1, "alive");
+    let log = node.log(app.id()).await;
+    assert!(
+        log.iter().any(|line| line.contains("gives up on purpose")),
+        "{log:?}"
+    );
+    assert!(
+        log.iter()
+            .any(|line| line.contains("wasm function") || line.contains("!")),
+        "{log:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_free_slot_says_so_and_recovers() {
+    let node = std::sync::Arc::new(Node::with(Default::default(), |engine| {
+        engine.pool.instances = 2;
+    }));
+    let app = node.app("sleep");
+    node.runtime.prepare(&app.spec()).await.expect("ready");
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let (node, app) = (node.clone(), app.clone());
+            tokio::spawn(async move { node.get(&app, "/?ms=500").await })
+        })
+        .collect();
+    let mut answers = 0;
+    let mut refusals = 0;
+    for task in tasks {
+        match task.await.expect("task") {
+            Ok((200, _)) => answers += 1,
+            Err(ServeError::Unavailable) => refusals += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(
+        answers >= 1 && refusals >= 1,
+        "{answers} answers, {refusals} refusals"
+    );
+    assert_eq!(node.get(&app, "/?ms=1").await.expect("answer").0, 200);
+}

@@ -1,0 +1,232 @@
+//! The folder of everything that a node keeps.
+//!
+//! ```text
+//! lock          held by the process that serves; holds its process id
+//! control/      database of the control plane, and the key of its secrets
+//! components/   published components, by digest
+//! artifacts/    native code compiled from them; can be deleted at any time
+//! storage/      data of installations, one folder each
+//! logs/         logs of installations and drivers
+//! ```
+//!
+//! Whoever can write here can have any code run, so a folder that others may write to is refused.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+/// The folder, locked for this process as long as this exists.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    #[error("data folder {path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("data folder {path}: not a folder")]
+    NotAFolder { path: PathBuf },
+    #[error(
+        "data folder {path}: others than its owner may write to it (mode {mode:04o}); \
+         run `chmod go-w {path}`"
+    )]
+    Writable { path: PathBuf, mode: u32 },
+    #[error(
+        "data folder {path}: it belongs to user {owner} and this process runs as user {user}; run \
+         it as the owner, or choose another `data_dir`"
+    )]
+    Foreign {
+        path: PathBuf,
+        owner: u32,
+        user: u32,
+    },
+    #[error("data folder {path}: another canopy uses it (process {process})")]
+    Locked { path: PathBuf, process: String },
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing, checks who may write to it, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let io_error = |error| DataDirError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        make(path).map_err(io_error)?;
+        let path = path.canonicalize().map_err(io_error)?;
+        let io_error = |error| DataDirError::Io {
+            path: path.clone(),
+            error,
+        };
+        let found = path.metadata().map_err(io_error)?;
+        if !found.is_dir() {
+            return Err(DataDirError::NotAFolder { path });
+        }
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return Err(DataDirError::Foreign {
+                path,
+                owner: found.uid(),
+                user,
+            });
+        }
+        let mode = found.mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(DataDirError::Writable { path, mode });
+        }
+        let lock = lock(&path)?;
+        let this = Self { path, _lock: lock };
+        for folder in [
+            this.control(),
+            this.components(),
+            this.artifacts(),
+            this.storage(),
+            this.logs(),
+        ] {
+            make(&folder).map_err(|error| DataDirError::Io {
+                path: folder,
+                error,
+            })?;
+        }
+        Ok(this)
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The control plane's.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.path.join("control")
+    }
+
+    /// Published components.
+    pub(crate) fn components(&self) -> PathBuf {
+        self.path.join("components")
+    }
+
+    /// Native code.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.path.join("artifacts")
+    }
+
+    /// Data of installations.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.path.join("storage")
+    }
+
+    /// Logs of installations and drivers.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, DataDirError> {
+    let path = folder.join("lock");
+    let io_error = |error| DataDirError::Io {
+        path: path.clone(),
+        error,
+    };
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let mut file = options.open(&path).map_err(io_error)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut process = String::new();
+            let _ = file.read_to_string(&mut process);
+            let process = process.trim();
+            let process = if process.is_empty() {
+                "unknown"
+            } else {
+                process
+            };
+            return Err(DataDirError::Locked {
+                path: folder.into(),
+                process: process.into(),
+            });
+        }
+        Err(errno) => return Err(io_error(errno.into())),
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(io_error)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn made_private_and_found_again() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("a/b");
+        drop(DataDir::open(&path).expect("made"));
+        let again = DataDir::open(&path).expect("found");
+        for folder in [again.path().to_owned(), again.control(), again.storage()] {
+            assert_eq!(
+                folder.metadata().expect("a folder").mode() & 0o777,
+                0o700,
+                "{folder:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let first = DataDir::open(parent.path()).expect("free");
+        let refused = DataDir::open(parent.path()).expect_err("taken").to_string();
+        assert!(
+            refused.contains(&std::process::id().to_string()),
+            "{refused}"
+        );
+        drop(first);
+        DataDir::open(parent.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let parent = tempfile::tempdir().expect("a folder");
+        for mode in [0o770, 0o707, 0o777] {
+            std::fs::set_permissions(parent.path(), Permissions::from_mode(mode)).expect("changed");
+            let refused = DataDir::open(parent.path());
+            assert!(
+                matches!(refused, Err(DataDirError::Writable { .. })),
+                "{mode:o}"
+            );
+        }
+        std::fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).expect("changed");
+        DataDir::open(parent.path()).expect("others may read");
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        assert!(DataDir::open(file.path()).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! Wires a node together, runs it until it is told to stop, and takes it apart in order.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use canopy_admission::Admission;
+use canopy_app::{App, AppParts};
+use canopy_backend::KeyValueProvider;
+use canopy_backend_embedded::EmbeddedStorage;
+use canopy_backend_logs::LogStore;
+use canopy_edge::Edge;
+use canopy_engine::{Artifacts, CompilerCommand, Engine};
+use canopy_runtime::{Runtime, RuntimeParts};
+use canopy_store::{Components, Store};
+use canopy_tenant::{Routes, Snapshot};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::data_dir::DataDir;
+use crate::settings::Settings;
+
+/// How often the runtime is told which installations are gone.
+const FORGET_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs a node until SIGTERM or SIGINT.
+pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow::Result<()> {
+    // A second installation is refused and harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut signals = Signals::new()?;
+    raise_descriptor_limit();
+    let data = DataDir::open(&settings.data_dir.0)?;
+
+    // From right to left: what a request reaches last has to be there first.
+    let embedded = Arc::new(EmbeddedStorage::open(
+        data.storage(),
+        settings.storage.clone(),
+    )?);
+    let storage: Arc<dyn KeyValueProvider> = embedded.clone();
+    let logs = LogStore::open(data.logs(), settings.logs.clone())?;
+    let engine = Engine::new(&settings.engine)?;
+    let compiler = CompilerCommand::this_program(["compile"])?;
+    let artifacts = Artifacts::open(&engine, data.artifacts(), compiler)?;
+    let components = Components::open(data.components(), settings.upload_bytes)?;
+    let component_path = {
+        let components = components.clone();
+        Arc::new(move |digest: &canopy_ids::Digest| components.path(digest))
+    };
+    let mut guests = settings.runtime.clone();
+    for file in &settings.trusted_certificates {
+        guests
+            .network
+            .trusted_certificates
+            .extend(certificates(&file.0)?);
+    }
+    let runtime = Runtime::new(RuntimeParts {
+        engine: engine.clone(),
+        artifacts: artifacts.clone(),
+        component_path,
+        storage: Arc::clone(&storage),
+        logs: logs.clone(),
+        settings: guests,
+    })?;
+    let routes = Routes::default();
+    let app = App::start(AppParts {
+        store: Store::open(&data.control())?,
+        components,
+        engine,
+        artifacts,
+        storage,
+        logs: logs.clone(),
+        runtime: runtime.clone(),
+        routes: routes.clone(),
+        settings: settings.app.clone(),
+    })
+    .await?;
+    let token = if new_operator_token {
+        Some(app.replace_operator_tokens().await?)
+    } else {
+        app.create_first_operator_token().await?
+    };
+    if let Some(token) = token {
+        let file = settings
+            .operator_token_file
+            .as_ref()
+            .map(|file| file.0.as_path());
+        hand_over(&token, file)?;
+    }
+
+    let api_listener = bind("api_listen", settings.api_listen).await?;
+    let listener = bind("listen", settings.listen).await?;
+    let stop = CancellationToken::new();
+    let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
+    let admission = Admission::new(settings.admission);
+    let edge = Edge::new(settings.edge, routes, admission, runtime);
+    tracing::info!(
+        applications = %listener.local_addr()?,
+        api = %api_listener.local_addr()?,
+        base_domain = %settings.base_domain,
+        data = %data.path().display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving",
+    );
+    let mut api = tokio::spawn(crate::api_listener::serve(
+        settings.api,
+        canopy_api::router(app.clone(), stop.clone()),
+        api_listener,
+        stop.clone(),
+    ));
+    let mut applications = tokio::spawn(edge.serve(listener, stop.clone()));
+
+    let name = tokio::select! {
+        name = signals.next() => name,
+        ended = &mut applications => anyhow::bail!("the applications' listener ended: {ended:?}"),
+        ended = &mut api => anyhow::bail!("the API's listener ended: {ended:?}"),
+    };
+    tracing::info!(
+        signal = name,
+        "stopping; a second signal ends the node at once"
+    );
+    stop.cancel();
+    tokio::select! {
+        _ = async { tokio::join!(applications, api) } => {}
+        name = signals.next() => tracing::warn!(signal = name, "ended without waiting"),
+    }
+    forgetting.abort();
+    app.close().await;
+    embedded.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The certificates of a PEM file.
+fn certificates(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    CertificateDer::pem_file_iter(file)
+        .and_then(|found| found.map(|one| one.map(|one| one.to_vec())).collect())
+        .with_context(|| format!("setting `egress.trusted_certificates`: {}", file.display()))
+}
+
+/// Lets the process have as many open files as the system allows it: every open database, loaded
+/// component and connection is one or several.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("setting `{setting}`: cannot listen at {address}"))
+}
+
+/// Gives a new operator token to whoever started the node. It is nowhere else.
+fn hand_over(token: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = file else {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "The operator's token, shown this once: {token}")?;
+        return Ok(out.flush()?);
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let write = || -> std::io::Result<()> {
+        let mut file = options.open(path)?;
+        writeln!(file, "{token}")?;
+        file.sync_all()
+    };
+    if let Err(error) = write() {
+        // It exists already and would otherwise be lost.
+        println!("The operator's token, shown this once: {token}");
+        return Err(error).with_context(|| format!("operator token file {}", path.display()));
+    }
+    tracing::info!(file = %path.display(), "the operator's token was written");
+    Ok(())
+}
+
+/// Tells the runtime which installations and driver instances still exist.
+async fn forget(routes: Routes, runtime: Runtime) {
+    let mut last: Option<Arc<Snapshot>> = None;
+    loop {
+        tokio::time::sleep(FORGET_INTERVAL).await;
+        let current = Arc::clone(&routes.current());
+        if last
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last, &current))
+        {
+            continue;
+        }
+        runtime.retain(
+            |id| current.has_installation(id),
+            |id| current.has_driver(id),
+        );
+        last = Some(current);
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Every setting, once: its key, where it goes, its form, and what it means. Reading a file,
+//! reading the environment, and `canopy config` all work from this table.
+
+use toml::Value;
+
+use super::{Settings, value};
+
+/// One setting.
+pub(super) struct Key {
+    /// Its key in the file, with the tables it is in, divided by dots.
+    pub(super) name: &'static str,
+    /// What it means.
+    pub(super) doc: &'static str,
+    /// How its value is written.
+    pub(super) form: &'static str,
+    /// Sets it.
+    pub(super) set: fn(&mut Settings, &Value) -> Result<(), String>,
+    /// Shows it as TOML; `None` if it is not set and has no default.
+    pub(super) show: fn(&Settings) -> Option<String>,
+}
+
+impl Key {
+    /// The environment variable that overrides it.
+    pub(super) fn variable(&self) -> String {
+        format!(
+            "CANOPY_{}",
+            self.name.replace('.', "_").to_ascii_uppercase()
+        )
+    }
+}
+
+macro_rules! keys {
+    ($($form:ident $name:literal => $($field:ident).+ $(as $wrap:ident)? : $doc:literal;)*) => {
+        /// All settings, in the order in which they are explained.
+        pub(super) static KEYS: &[Key] = &[$(Key {
+            name: $name,
+            doc: $doc,
+            form: value::$form::FORM,
+            set: keys!(@set $form $($field).+ $(as $wrap)?),
+            show: keys!(@show $form $($field).+ $(as $wrap)?),
+        }),*];
+    };
+    (@set $form:ident $($field:ident).+) => {
+        |settings, value| {
+            settings.$($field).+ = value::$form::read(value)?;
+            Ok(())
+        }
+    };
+    (@set $form:ident $($field:ident).+ as option) => {
+        |settings, value| {
+            settings.$($field).+ = Some(value::$form::read(value)?);
+            Ok(())
+        }
+    };
+    (@show $form:ident $($field:ident).+) => {
+        |settings| Some(value::$form::show(&settings.$($field).+))
+    };
+    (@show $form:ident $($field:ident).+ as option) => {
+        |settings| settings.$($field).+.as_ref().map(value::$form::show)
+    };
+}
+
+keys! {
+    text "data_dir" => data_dir:
+        "Folder for everything that the node keeps. Made if it is missing; nobody but its owner may write to it.";
+    text "listen" => listen:
+        "Address and port at which applications answer.";
+    text "api_listen" => api_listen:
+        "Address and port of the control API. It speaks plain HTTP; see `api_public`.";
+    flag "api_public" => api_public:
+        "Whether `api_listen` may be an address that other machines reach. Tokens would cross the network unencrypted, so put a proxy that speaks TLS before it.";
+    text "base_domain" => base_domain:
+        "Applications are at APP.TENANT.BASE_DOMAIN. Names below `localhost` lead to this machine without any DNS.";
+    text "public_scheme" => app.scheme:
+        "Scheme of the addresses of applications, as people outside see them: `https` behind a proxy that speaks TLS.";
+    count "public_port" => app.port as option:
+        "Port of those addresses. Without it, that of `listen`; 0 for the scheme's own.";
+    text "operator_token_file" => operator_token_file as option:
+        "File to which the first operator token is written, readable by its owner alone, when the node starts for the first time. Without it the token is printed, once.";
+    size "upload_bytes" => upload_bytes:
+        "Size of an uploaded component.";
+    text "log.format" => log.format:
+        "Form of the node's own log, on standard error: `text` or `json`.";
+    text "log.filter" => log.filter:
+        "What is logged: a level, or levels by target, as in `info,canopy::request=off`.";
+    list "egress.private_networks" => private_networks:
+        "Networks that are not public and that applications and drivers may nevertheless be granted, as in `10.2.0.0/16`. A grant is still needed.";
+    list "egress.trusted_certificates" => trusted_certificates:
+        "Files of certificates (PEM) that are trusted beside the roots of the public web, as of a company's own authority.";
+    time "egress.connect_timeout" => runtime.network.connect_timeout:
+        "Time for one look-up, one connection and one TLS handshake, each.";
+    time "egress.total_timeout" => runtime.network.total_timeout:
+        "Time from an outgoing request to the end of its response.";
+    count "egress.concurrent" => runtime.network.concurrent:
+        "Outgoing requests and connections of one instance under way at once.";
+    count "egress.per_call" => runtime.network.per_call:
+        "Outgoing requests and connections of one instance during one call.";
+    size "egress.request_body" => runtime.network.request_body_bytes:
+        "Body of an outgoing request.";
+    size "egress.response_body" => runtime.network.response_body_bytes:
+        "Body of the response to one.";
+    size "egress.uri" => runtime.network.uri_bytes:
+        "Path and query of an outgoing request.";
+    size "egress.response_header" => runtime.network.response_header_bytes:
+        "Status line and header fields of the response to one.";
+    count "egress.response_headers" => runtime.network.response_headers:
+        "Header fields of the response to one.";
+    size "egress.body_chunk" => runtime.network.body_chunk_bytes:
+        "What one write to an outgoing body may bring; a longer one is split.";
+
+
+    count "edge.max_connections" => edge.max_connections:
+        "Connections open at once; further ones wait.";
+    count "edge.max_connections_per_address" => edge.max_connections_per_address:
+        "Connections open at once from one address; further ones are closed.";
+    time "edge.header_timeout" => edge.header_timeout:
+        "Time for a client to send the head of a request, and for which an HTTP/1.1 connection may be idle.";
+    time "edge.body_idle_timeout" => edge.body_idle_timeout:
+        "Time without a further byte of a request body, after which it is broken off.";
+    time "edge.write_stall_timeout" => edge.write_stall_timeout:
+        "Time in which a client takes nothing of what is sent, after which its connection is closed.";
+    count "edge.max_headers" => edge.max_headers:
+        "Header fields of one request; beyond it status 431.";
+    size "edge.max_header_bytes" => edge.max_header_bytes:
+        "Header fields of one request together; beyond it status 431.";
+    size "edge.max_uri_bytes" => edge.max_uri_bytes:
+        "Path and query of one request; beyond it status 414.";
+    count "edge.http2_max_streams" => edge.http2_max_streams:
+        "Requests of one HTTP/2 connection under way at once.";
+    time "edge.http2_ping_interval" => edge.http2_ping_interval:
+        "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
+    time "edge.drain_grace" => edge.drain_grace:
+        "Time for requests under way to finish when the node is told to stop.";
+    list "edge.trusted_proxies" => edge.trusted_proxies:
+        "Networks of proxies whose `X-Forwarded-*` fields are believed. From all others the fields are removed.";
+
+    count "admission.node_concurrency" => admission.node_concurrency:
+        "Requests under way on the node at once; beyond it, after waiting, status 503.";
+    count "admission.tenant_concurrency" => admission.tenant_concurrency:
+        "Requests of one tenant under way at once; beyond it, after waiting, status 429.";
+    count "admission.max_waiting" => admission.max_waiting:
+        "Requests that may wait for one installation, and for one tenant.";
+    time "admission.max_wait" => admission.max_wait:
+        "How long a request may wait for its turn.";
+    time "admission.retry_after" => admission.retry_after:
+        "What a refused client is told to wait.";
+
+    flag "engine.wasi_p3" => engine.p3_enabled:
+        "Whether components of WASI 0.3 are served.";
+    flag "engine.source_lines" => engine.source_lines:
+        "Whether backtraces of guests name source files and lines, read from debug information that the publisher wrote.";
+    size "engine.guest_stack_bytes" => engine.guest_stack_bytes:
+        "Stack of a guest.";
+    size "engine.call_stack_bytes" => engine.call_stack_bytes:
+        "Stack of a guest and the host functions it calls together; at least 1 MiB more than `engine.guest_stack_bytes`.";
+    size "engine.hostcall_bytes" => engine.hostcall_bytes:
+        "What a guest may hand to the host in one call.";
+    count "engine.handles" => engine.handles:
+        "Component-model handles of one instance.";
+    count "engine.concurrent_handles" => engine.concurrent_handles:
+        "Streams, futures and tasks of one instance.";
+    count "engine.pool.instances" => engine.pool.instances:
+        "Component instances on the node at once.";
+    count "engine.pool.memories" => engine.pool.memories:
+        "Linear memories on the node at once.";
+    count "engine.pool.tables" => engine.pool.tables:
+        "Tables on the node at once.";
+    count "engine.pool.stacks" => engine.pool.stacks:
+        "Guest calls on the node at once, each with a stack.";
+    size "engine.pool.memory_bytes" => engine.pool.memory_bytes:
+        "The largest linear memory that any component may have.";
+    count "engine.pool.table_elements" => engine.pool.table_elements:
+        "The most elements that any table may have.";
+    count "engine.pool.core_instances_per_component" => engine.pool.core_instances_per_component:
+        "Core instances that one component may consist of.";
+    count "engine.pool.memories_per_component" => engine.pool.memories_per_component:
+        "Linear memories that one component may have.";
+    count "engine.pool.tables_per_component" => engine.pool.tables_per_component:
+        "Tables that one component may have.";
+    size "engine.pool.resident_memory_bytes" => engine.pool.resident_memory_bytes:
+        "What of a memory stays resident, cleared, for the next instance to start faster.";
+    count "engine.pool.resident_components" => engine.pool.resident_components:
+        "Components kept loaded though nothing uses them.";
+    size "engine.compile.memory_bytes" => engine.compile.memory_bytes:
+        "Memory for compiling one component.";
+    count "engine.compile.cpu_seconds" => engine.compile.cpu_seconds:
+        "Processor time for compiling one component, in seconds.";
+    count "engine.compile.wall_seconds" => engine.compile.wall_seconds:
+        "Time for compiling one component, in seconds.";
+    size "engine.compile.artifact_bytes" => engine.compile.artifact_bytes:
+        "Native code of one component.";
+    count "engine.compile.concurrency" => engine.compile.concurrency:
+        "Components compiled at once.";
+    count "engine.compile.queue" => engine.compile.queue:
+        "Compilations that may wait; further ones are refused.";
+
+    size "limits.default.memory" => app.default_limits.memory_bytes:
+        "Memory of one instance of a package that asks for nothing else.";
+    time "limits.default.cpu" => app.default_limits.cpu:
+        "Processor time of one call of such a package; waiting is not counted.";
+    time "limits.default.wall" => app.default_limits.wall:
+        "Time from a request's arrival to the end of its response, for such a package.";
+    count "limits.default.concurrency" => app.default_limits.concurrency:
+        "Requests of one installation of such a package under way at once.";
+    size "limits.default.request_body" => app.default_limits.request_body_bytes:
+        "Body of one request to such a package.";
+    size "limits.max.memory" => app.max_limits.memory_bytes:
+        "Memory that a package may ask for; asking for more is refused at publish, as for all of these.";
+    time "limits.max.cpu" => app.max_limits.cpu:
+        "Processor time that a package may ask for.";
+    time "limits.max.wall" => app.max_limits.wall:
+        "Time that a package may ask for.";
+    count "limits.max.concurrency" => app.max_limits.concurrency:
+        "Concurrent requests that a package may ask for.";
+    size "limits.max.request_body" => app.max_limits.request_body_bytes:
+        "Size of a request's body that a package may ask for.";
+
+    count "api.max_connections" => api.max_connections:
+        "Connections to the control API at once; further ones wait.";
+    time "api.timeout" => api.timeout:
+        "Time for a client of the API to send the head of a request, and to take what is sent.";
+    count "api.max_headers" => api.max_headers:
+        "Header fields of one request to the API; beyond it status 431.";
+    time "api.drain_grace" => api.drain_grace:
+        "Time for requests to the API to finish when the node is told to stop.";
+
+    count "control.publications" => app.publications:
+        "Versions that are validated at once; further ones wait.";
+    size "control.config" => app.config_bytes:
+        "One configuration as JSON.";
+    size "control.secret" => app.secret_bytes:
+        "One secret.";
+    count "control.egress_rules" => app.egress_rules:
+        "Egress rules of one installation or driver instance.";
+    count "control.domains" => app.domains:
+        "Custom domains of one installation.";
+    count "control.attributes" => app.attributes:
+        "Attributes of one tenant.";
+    count "control.roles" => app.roles:
+        "Roles of one service token.";
+
+    count "guest.resources" => runtime.resources:
+        "Host resources, as streams and buckets, of one instance; one more traps.";
+    size "guest.headers" => runtime.header_bytes:
+        "One set of HTTP headers in a guest.";
+    size "guest.random" => runtime.random_bytes:
+        "Random bytes that a guest may ask for at once; more traps.";
+    count "guest.reuse_requests" => runtime.reuse_requests:
+        "Requests that one WASI 0.3 instance serves, one after the other, before it is replaced.";
+    time "guest.reuse_idle" => runtime.reuse_idle:
+        "How long a WASI 0.3 instance waits for its next request.";
+    count "guest.reuse_instances" => runtime.reuse_instances:
+        "WASI 0.3 instances of one installation that wait at once.";
+    count "guest.driver_resources" => runtime.driver_resources:
+        "Resources of drivers that one instance may hold; one more traps.";
+
+    size "driver.hostcall" => runtime.driver_hostcall_bytes:
+        "What a component that calls drivers, or is one, may hand over in one call, as held in memory: each element of a list takes 40 bytes or more.";
+    count "driver.queue" => runtime.drivers.queue:
+        "Calls under way or waiting for one driver instance.";
+    count "driver.depth" => runtime.drivers.depth:
+        "How many drivers deep a call may go.";
+    time "driver.start_timeout" => runtime.drivers.start_timeout:
+        "Time for starting a driver instance.";
+    time "driver.abandoned_grace" => runtime.drivers.abandoned_grace:
+        "How long a driver's call goes on when nobody waits for it any more; then the instance is replaced.";
+    time "driver.destructor_timeout" => runtime.drivers.destructor_timeout:
+        "Time for the destructor of a driver's resource; then the instance is replaced.";
+    time "driver.idle_timeout" => runtime.drivers.idle_timeout:
+        "How long a driver instance without resources is kept without a call.";
+    time "driver.backoff_initial" => runtime.drivers.backoff_initial:
+        "Pause after a driver instance failed to start, doubled each time.";
+    time "driver.backoff_max" => runtime.drivers.backoff_max:
+        "The longest such pause.";
+
+    size "storage.quota" => storage.limits.quota_bytes:
+        "What one installation may store.";
+    size "storage.bucket_name" => storage.limits.bucket_name_bytes:
+        "A bucket's name.";
+    size "storage.key" => storage.limits.key_bytes:
+        "A key.";
+    size "storage.value" => storage.limits.value_bytes:
+        "A value.";
+    count "storage.batch_keys" => storage.limits.batch_keys:
+        "Keys of one operation.";
+    size "storage.batch" => storage.limits.batch_bytes:
+        "Keys and values of one operation together.";
+    count "storage.page_keys" => storage.limits.page_keys:
+        "Keys of one page of a listing.";
+    count "storage.open_databases" => storage.open_databases:
+        "Databases open at once; each takes 3 file descriptors and 3 more for each reader in use.";
+    time "storage.open_wait" => storage.open_wait:
+        "How long an operation waits for a database to be opened when all are in use.";
+    time "storage.idle_close" => storage.idle_close:
+        "Time without use after which a database is closed.";
+    count "storage.readers" => storage.readers:
+        "Readings of one database that go on at once.";
+    size "storage.cache" => storage.cache_bytes:
+        "Memory for pages, of each connection to a database.";
+    count "storage.commit_writes" => storage.commit_writes:
+        "Writes of one installation that are committed together.";
+    size "storage.queue" => storage.queue_bytes:
+        "Writes of one installation that wait to be committed; further ones wait to be let in.";
+
+    size "logs.message" => logs.message_bytes:
+        "One message of an application's log; the rest is cut off.";
+    size "logs.file" => logs.file_bytes:
+        "A log file; when it is full the next begins.";
+    count "logs.files" => logs.files:
+        "Files of one log that are kept.";
+    size "logs.queue" => logs.queue_bytes:
+        "Records of one log that wait to be written; what comes on top is dropped and counted.";
+    size "logs.node_queue" => logs.node_queue_bytes:
+        "The same for all logs of the node together.";
+    size "logs.bytes_per_second" => logs.bytes_per_second:
+        "What one log takes a second in the long run; what comes on top is dropped and counted.";
+    size "logs.burst" => logs.burst_bytes:
+        "What one log takes at once after a quiet time.";
+    count "logs.page_records" => logs.page_records:
+        "Records of one page of a log.";
+    count "logs.open_files" => logs.open_files:
+        "Log files open for writing at once.";
+}

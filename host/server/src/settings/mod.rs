@@ -1,0 +1,356 @@
+//! The settings of a node: one TOML file, and the environment above it. They are read once, here.
+//!
+//! A key of the file that does not exist is refused, with the nearest that does. A variable of the
+//! environment is only warned about, because others name variables too: a container platform puts
+//! `CANOPY_PORT` there for any service that is called `canopy`.
+
+mod keys;
+mod value;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use canopy_admission::AdmissionSettings;
+use canopy_app::AppSettings;
+use canopy_backend_embedded::EmbeddedSettings;
+use canopy_backend_logs::LogSettings;
+use canopy_edge::EdgeSettings;
+use canopy_engine::EngineSettings;
+use canopy_runtime::RuntimeSettings;
+use ipnet::IpNet;
+
+use crate::api_listener::ApiSettings;
+use keys::{KEYS, Key};
+
+/// Everything that a node can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: FilePath,
+    pub(crate) listen: SocketAddr,
+    pub(crate) api_listen: SocketAddr,
+    pub(crate) api_public: bool,
+    pub(crate) base_domain: BaseDomain,
+    pub(crate) operator_token_file: Option<FilePath>,
+    pub(crate) private_networks: Vec<IpNet>,
+    pub(crate) trusted_certificates: Vec<FilePath>,
+    pub(crate) upload_bytes: u64,
+    pub(crate) log: NodeLog,
+    pub(crate) app: AppSettings,
+    pub(crate) api: ApiSettings,
+    pub(crate) edge: EdgeSettings,
+    pub(crate) admission: AdmissionSettings,
+    pub(crate) engine: EngineSettings,
+    pub(crate) runtime: RuntimeSettings,
+    pub(crate) storage: EmbeddedSettings,
+    pub(crate) logs: LogSettings,
+}
+
+/// The node's own log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NodeLog {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+/// Form of the node's own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected `text` or `json`"),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// A path that can be shown, and so can be a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilePath(pub(crate) PathBuf);
+
+impl FromStr for FilePath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() {
+            Err("a path must not be empty")
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// The name below which tenants and their applications are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BaseDomain(pub(crate) canopy_tenant::HostName);
+
+impl FromStr for BaseDomain {
+    type Err = canopy_tenant::InvalidHost;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        canopy_tenant::HostName::from_name(text).map(Self)
+    }
+}
+
+impl fmt::Display for BaseDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            data_dir: FilePath("canopy-data".into()),
+            listen: local(8080),
+            api_listen: local(8081),
+            api_public: false,
+            base_domain: BaseDomain(LOCALHOST.clone()),
+            operator_token_file: None,
+            private_networks: Vec::new(),
+            trusted_certificates: Vec::new(),
+            upload_bytes: 64 << 20,
+            log: NodeLog {
+                format: LogFormat::Text,
+                filter: "info".into(),
+            },
+            app: AppSettings {
+                port: None,
+                ..AppSettings::new(LOCALHOST.clone())
+            },
+            api: ApiSettings::default(),
+            edge: EdgeSettings::default(),
+            admission: AdmissionSettings::default(),
+            engine: EngineSettings::default(),
+            runtime: RuntimeSettings::default(),
+            storage: EmbeddedSettings::default(),
+            logs: LogSettings::default(),
+        }
+    }
+}
+
+static LOCALHOST: std::sync::LazyLock<canopy_tenant::HostName> = std::sync::LazyLock::new(|| {
+    canopy_tenant::HostName::from_name("localhost").expect("`localhost` is a host name")
+});
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    #[error("{path}: {error}")]
+    Read { path: String, error: std::io::Error },
+    #[error("{path}: {error}")]
+    Syntax {
+        path: String,
+        error: toml::de::Error,
+    },
+    #[error("there is no setting `{key}`; {}", nearest_hint(nearest))]
+    UnknownKey {
+        key: String,
+        nearest: Option<&'static str>,
+    },
+    #[error("setting `{key}`: {message}")]
+    Value { key: &'static str, message: String },
+    #[error("variable {variable}: {message}")]
+    Variable { variable: String, message: String },
+    #[error(
+        "setting `api_listen`: {address} can be reached by other machines, and the API speaks plain \
+         HTTP. Listen at 127.0.0.1, or put a proxy with TLS before it and set `api_public = true`"
+    )]
+    PublicApi { address: SocketAddr },
+    #[error(transparent)]
+    Engine(#[from] canopy_engine::InvalidSetting),
+}
+
+fn nearest_hint(nearest: &Option<&'static str>) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None => "`canopy config` prints all there are".to_owned(),
+    }
+}
+
+impl Settings {
+    /// Reads `file`, if there is one, and lets variables override it. The texts are warnings.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Vec<String>), SettingsError> {
+        let mut settings = Self::default();
+        if let Some(file) = file {
+            let path = file.display().to_string();
+            let text = std::fs::read_to_string(file).map_err(|error| SettingsError::Read {
+                path: path.clone(),
+                error,
+            })?;
+            let table: toml::Table = text
+                .parse()
+                .map_err(|error| SettingsError::Syntax { path, error })?;
+            settings.apply_table("", &table)?;
+        }
+        let warnings = settings.apply_variables(variables)?;
+        settings.validate()?;
+        settings.share();
+        Ok((settings, warnings))
+    }
+
+    fn apply_table(&mut self, prefix: &str, table: &toml::Table) -> Result<(), SettingsError> {
+        for (name, value) in table {
+            let name = format!("{prefix}{name}");
+            if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+                (key.set)(self, value).map_err(|message| SettingsError::Value {
+                    key: key.name,
+                    message,
+                })?;
+                continue;
+            }
+            let below = format!("{name}.");
+            match value {
+                toml::Value::Table(table) if KEYS.iter().any(|k| k.name.starts_with(&below)) => {
+                    self.apply_table(&below, table)?;
+                }
+                _ => {
+                    let nearest = nearest(&name, KEYS.iter().map(|key| key.name));
+                    return Err(SettingsError::UnknownKey { key: name, nearest });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_variables(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Vec<String>, SettingsError> {
+        let known: Vec<(String, &Key)> = KEYS.iter().map(|key| (key.variable(), key)).collect();
+        let mut warnings = Vec::new();
+        for (variable, text) in variables {
+            if !variable.starts_with("CANOPY_") || CLIENT_VARIABLES.contains(&&*variable) {
+                continue;
+            }
+            match known.iter().find(|(name, _)| *name == variable) {
+                Some((_, key)) => (key.set)(self, &toml::Value::String(text))
+                    .map_err(|message| SettingsError::Variable { variable, message })?,
+                None => {
+                    let mut warning =
+                        format!("the variable {variable} is no setting and is ignored");
+                    if let Some(near) = nearest(&variable, known.iter().map(|(name, _)| &**name)) {
+                        let _ = write!(warning, "; did you mean {near}?");
+                    }
+                    warnings.push(warning);
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Tells the control plane what it must know of the rest.
+    fn share(&mut self) {
+        let app = &mut self.app;
+        app.base = self.base_domain.0.clone();
+        app.opened_networks = self.private_networks.as_slice().into();
+        app.p3_enabled = self.engine.p3_enabled;
+        app.port = match app.port {
+            None => Some(self.listen.port()),
+            Some(0) => None,
+            port => port,
+        };
+    }
+
+    fn validate(&self) -> Result<(), SettingsError> {
+        if !self.api_listen.ip().is_loopback() && !self.api_public {
+            return Err(SettingsError::PublicApi {
+                address: self.api_listen,
+            });
+        }
+        self.engine.validate()?;
+        Ok(())
+    }
+}
+
+/// Variables that the command line's client reads.
+const CLIENT_VARIABLES: [&str; 4] = [
+    "CANOPY_URL",
+    "CANOPY_TOKEN",
+    "CANOPY_TENANT",
+    "CANOPY_CONFIG",
+];
+
+fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(text, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
+}
+
+/// All settings with their defaults and what they mean, as a file to start from.
+pub(crate) fn documentation() -> String {
+    let defaults = Settings::default();
+    let mut text = String::from(
+        "# Settings of `canopy serve --config FILE`, each with its default. The variable named with\n\
+         # a setting overrides it.\n",
+    );
+    let mut table = "";
+    for key in KEYS {
+        let (parent, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if parent != table {
+            let _ = write!(text, "\n\n[{parent}]");
+            table = parent;
+        }
+        text.push_str("\n\n");
+        for line in wrap(key.doc, 97) {
+            let _ = writeln!(text, "# {line}");
+        }
+        let _ = writeln!(text, "# {}; {}", key.form, key.variable());
+        let value = (key.show)(&defaults).unwrap_or_else(|| "\"\"".to_owned());
+        let _ = write!(text, "# {name} = {value}");
+    }
+    text.push('\n');
+    text.replace("\n\n\n", "\n\n")
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut();
+        match last {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;

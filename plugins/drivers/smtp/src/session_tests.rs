@@ -1,0 +1,169 @@
+use super::*;
+
+/// Plays a server whose answers are written down, and keeps what was said to it.
+struct Script {
+    answers: io::Cursor<Vec<u8>>,
+    heard: Vec<u8>,
+}
+
+impl Read for &mut Script {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.answers.read(buffer)
+    }
+}
+
+impl Write for &mut Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.heard.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn mail() -> Mail {
+    Mail {
+        sender: "a@x.example".into(),
+        recipients: vec!["b@y.example".into(), "c@y.example".into()],
+        id: "<1@x.example>".into(),
+        text: "Subject: s\r\n\r\n.hidden\r\n..\r\nend\r\n".into(),
+    }
+}
+
+fn talk(answers: &str, credentials: Option<Credentials<'_>>) -> (Result<(), Failure>, String) {
+    let mut script = Script {
+        answers: io::Cursor::new(answers.replace('\n', "\r\n").into_bytes()),
+        heard: Vec::new(),
+    };
+    let outcome = deliver(&mut script, "me.example", credentials, &mail());
+    (outcome, String::from_utf8(script.heard).unwrap())
+}
+
+const ADA: Credentials<'_> = Credentials {
+    username: "ada",
+    password: "pässword",
+};
+
+#[test]
+fn a_message_is_handed_over_with_its_dots_stuffed() {
+    let (outcome, heard) = talk(
+        "220 hi\n250-mx\n250-SIZE 1000\n250 8BITMIME\n250 ok\n250 ok\n251 ok\n354 go\n250 queued\n221 bye\n",
+        None,
+    );
+    outcome.unwrap();
+    assert_eq!(
+        heard,
+        "EHLO me.example\r\nMAIL FROM:<a@x.example> SIZE=32\r\nRCPT TO:<b@y.example>\r\n\
+         RCPT TO:<c@y.example>\r\nDATA\r\nSubject: s\r\n\r\n..hidden\r\n...\r\nend\r\n.\r\nQUIT\r\n"
+    );
+}
+
+#[test]
+fn an_old_server_is_greeted_by_helo() {
+    let (outcome, heard) = talk(
+        "220 hi\n502 what\n250 mx\n250 ok\n250 ok\n250 ok\n354 go\n250 queued\n",
+        None,
+    );
+    outcome.unwrap();
+    assert!(heard.starts_with("EHLO me.example\r\nHELO me.example\r\nMAIL FROM:<a@x.example>\r\n"));
+}
+
+#[test]
+fn signing_in_is_by_plain_or_by_login() {
+    let rest = "235 ok\n250 ok\n250 ok\n250 ok\n354 go\n250 queued\n";
+    let (outcome, heard) = talk(
+        &format!("220 hi\n250-mx\n250 AUTH LOGIN PLAIN\n{rest}"),
+        Some(ADA),
+    );
+    outcome.unwrap();
+    assert!(
+        heard.contains("AUTH PLAIN AGFkYQBww6Rzc3dvcmQ=\r\n"),
+        "{heard}"
+    );
+    let login = format!("220 hi\n250-mx\n250 AUTH LOGIN\n334 u\n334 p\n{rest}");
+    let (outcome, heard) = talk(&login, Some(ADA));
+    outcome.unwrap();
+    assert!(
+        heard.contains("AUTH LOGIN\r\nYWRh\r\ncMOkc3N3b3Jk\r\n"),
+        "{heard}"
+    );
+}
+
+#[test]
+fn a_password_is_not_sent_where_it_is_not_asked_for() {
+    let (outcome, heard) = talk("220 hi\n250 mx\n", Some(ADA));
+    assert!(matches!(outcome, Err(Failure::NoAuth)));
+    assert!(!heard.contains("AUTH"));
+}
+
+#[test]
+fn one_refused_recipient_ends_it_before_the_message() {
+    let (outcome, heard) = talk("220 hi\n250 mx\n250 ok\n250 ok\n550 no such user\n", None);
+    let Err(Failure::Recipient { address, answer }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(
+        (address.as_str(), answer.to_string().as_str()),
+        ("c@y.example", "550 no such user")
+    );
+    assert!(!heard.contains("DATA") && heard.ends_with("QUIT\r\n"));
+}
+
+#[test]
+fn answers_of_the_4xx_kind_mean_later_and_of_the_5xx_kind_never() {
+    for (answers, later) in [
+        ("421 closing\n", true),
+        ("554 no\n", false),
+        ("220 hi\n250 mx\n450 busy\n", true),
+        ("220 hi\n250 mx\n550 not you\n", false),
+        (
+            "220 hi\n250 mx\n250 ok\n250 ok\n250 ok\n354 go\n451 full\n",
+            true,
+        ),
+        (
+            "220 hi\n250 mx\n250 ok\n250 ok\n250 ok\n354 go\n554 spam\n",
+            false,
+        ),
+    ] {
+        let (outcome, _) = talk(answers, None);
+        match outcome {
+            Err(Failure::Later { .. }) => assert!(later, "{answers}"),
+            Err(Failure::Refused { .. }) => assert!(!later, "{answers}"),
+            other => panic!("{answers}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_smtp_is_an_error_and_not_a_message() {
+    for answers in [
+        "",
+        "220 hi\n",
+        "HTTP/1.1 400 Bad Request\n",
+        "220-a\n250 b\n",
+        "22",
+        "220hi\n",
+    ] {
+        assert!(
+            matches!(talk(answers, None).0, Err(Failure::Broken(_))),
+            "{answers:?}"
+        );
+    }
+    let endless = "220-more\n".repeat(MAX_LINES + 2);
+    assert!(matches!(talk(&endless, None).0, Err(Failure::Broken(_))));
+}
+
+#[test]
+fn a_message_over_the_servers_limit_is_not_sent() {
+    let (outcome, heard) = talk("220 hi\n250-mx\n250 SIZE 10\n", None);
+    assert!(matches!(
+        outcome,
+        Err(Failure::TooLong {
+            actual: 32,
+            limit: 10
+        })
+    ));
+    assert!(!heard.contains("MAIL"));
+}

@@ -1,0 +1,43 @@
+//! What `canopy-sdk` consists of, without key-value storage.
+//!
+//! That crate is this one and its module `kv`; its documentation says how to use both. A driver
+//! that serves `wasi:keyvalue` depends on this one, which goes by the same name in its code: a
+//! component cannot both take and give the types that the interfaces of a package share.
+
+pub mod body;
+pub mod client;
+pub mod config;
+mod entry;
+pub mod extract;
+mod handler;
+pub mod identity;
+pub mod log;
+pub mod problem;
+pub mod response;
+mod routing;
+mod wire;
+
+mod bindings;
+
+pub use body::Body;
+pub use canopy_sdk_macros::{app, driver, import};
+pub use extract::{Form, FromRequest, Json, Path, Query};
+pub use handler::Handler;
+pub use http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+pub use problem::Problem;
+pub use response::{Created, Html, IntoResponse, Redirect};
+pub use routing::{MethodRouter, Router, any, delete, get, patch, post, put};
+
+/// A request: head by the crate [`http`], body by [`Body`].
+pub type Request = http::Request<Body>;
+
+/// A response: head by the crate [`http`], body by [`Body`].
+pub type Response = http::Response<Body>;
+
+/// What the attributes' output refers to; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::entry::serve;
+    pub use wasip2;
+    pub use wit_bindgen;
+}

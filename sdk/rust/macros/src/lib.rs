@@ -1,0 +1,207 @@
+//! The attributes of `canopy-sdk`; that crate documents how to use them.
+
+use proc_macro::TokenStream;
+use proc_macro2::{Span, TokenStream as TokenStream2};
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Ident, ItemFn, ItemStruct, LitStr, Token, bracketed, parse_macro_input};
+
+/// Makes the function that returns the application's [`Router`](../canopy_sdk/struct.Router.html)
+/// the component's entry.
+///
+/// The function takes nothing and is called once for each request, in an instance of its own. A
+/// crate has one such function and is built as a `cdylib`.
+#[proc_macro_attribute]
+pub fn app(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    if let Err(error) = check_app(&arguments, &function) {
+        return error.into_compile_error().into();
+    }
+    let name = &function.sig.ident;
+    quote! {
+        #function
+
+        const _: () = {
+            struct Component;
+
+            impl ::canopy_sdk::__private::wasip2::exports::http::incoming_handler::Guest
+                for Component
+            {
+                fn handle(
+                    request: ::canopy_sdk::__private::wasip2::http::types::IncomingRequest,
+                    out: ::canopy_sdk::__private::wasip2::http::types::ResponseOutparam,
+                ) {
+                    ::canopy_sdk::__private::serve(#name, request, out);
+                }
+            }
+
+            ::canopy_sdk::__private::wasip2::http::proxy::export!(
+                Component with_types_in ::canopy_sdk::__private::wasip2
+            );
+        };
+    }
+    .into()
+}
+
+fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
+    if !arguments.is_empty() {
+        return Err(syn::Error::new(
+            Span::call_site(),
+            "`app` takes no arguments",
+        ));
+    }
+    if let Some(asyncness) = &function.sig.asyncness {
+        return Err(syn::Error::new_spanned(
+            asyncness,
+            "the function must not be async",
+        ));
+    }
+    if !function.sig.inputs.is_empty() {
+        return Err(syn::Error::new_spanned(
+            &function.sig.inputs,
+            "the function takes nothing and returns a `Router`",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes a type the component's implementation of WIT interfaces that other components import.
+///
+/// ```ignore
+/// #[canopy_sdk::driver("acme:payments/charge@1.2.0", wit = ["wit/payments"])]
+/// struct Payments;
+///
+/// impl bindings::exports::acme::payments::charge::Guest for Payments { … }
+/// ```
+///
+/// The generated module `bindings` has one trait `Guest` for each interface, in the modules
+/// `exports::namespace::package::interface`, and the types of the interface beside it. Paths of
+/// WIT folders are relative to the crate's `Cargo.toml`; a folder whose package uses another
+/// package's comes after it.
+#[proc_macro_attribute]
+pub fn driver(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let interfaces = parse_macro_input!(arguments as Interfaces);
+    let driver = parse_macro_input!(item as ItemStruct);
+    let name = &driver.ident;
+    let bindings = interfaces.generate("bindings", "export", "driver");
+    quote! {
+        #driver
+        #bindings
+        #[allow(unsafe_code, reason = "generated code")]
+        const _: () = {
+            bindings::export!(#name with_types_in bindings);
+        };
+    }
+    .into()
+}
+
+/// Generates the bindings of interfaces that the component uses and `canopy-sdk` has no module
+/// for, in a module of the given name.
+///
+/// ```ignore
+/// canopy_sdk::import!(mail: "canopy:mail/sender@0.1.0", wit = ["wit/mail"]);
+///
+/// use mail::canopy::mail::sender::{Message, send};
+/// ```
+#[proc_macro]
+pub fn import(input: TokenStream) -> TokenStream {
+    let Import { module, interfaces } = parse_macro_input!(input as Import);
+    interfaces
+        .generate(&module.to_string(), "import", "uses")
+        .into()
+}
+
+struct Import {
+    module: Ident,
+    interfaces: Interfaces,
+}
+
+impl Parse for Import {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let module = input.parse()?;
+        input.parse::<Token![:]>()?;
+        Ok(Self {
+            module,
+            interfaces: input.parse()?,
+        })
+    }
+}
+
+/// `"ns:pkg/interface@1.0.0", …, wit = ["folder", …]`
+struct Interfaces {
+    names: Vec<LitStr>,
+    folders: Vec<LitStr>,
+}
+
+impl Parse for Interfaces {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut names = Vec::new();
+        while input.peek(LitStr) {
+            let name: LitStr = input.parse()?;
+            check_interface(&name)?;
+            names.push(name);
+            input.parse::<Token![,]>()?;
+        }
+        let keyword: Ident = input.parse()?;
+        if names.is_empty() || keyword != "wit" {
+            return Err(syn::Error::new(
+                keyword.span(),
+                "expected: \"namespace:package/interface@version\", wit = [\"folder\"]",
+            ));
+        }
+        input.parse::<Token![=]>()?;
+        let list;
+        bracketed!(list in input);
+        let folders = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
+        input.parse::<Option<Token![,]>>()?;
+        Ok(Self {
+            names,
+            folders: folders.into_iter().collect(),
+        })
+    }
+}
+
+/// The names go into WIT text, so nothing else may hide in them.
+fn check_interface(name: &LitStr) -> syn::Result<()> {
+    let text = name.value();
+    let sound = text.contains(':')
+        && text.contains('/')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '@' | '.' | '-' | '+'));
+    if sound {
+        return Ok(());
+    }
+    Err(syn::Error::new(
+        name.span(),
+        "not the name of an interface, as `namespace:package/interface@1.0.0`",
+    ))
+}
+
+impl Interfaces {
+    fn generate(&self, module: &str, direction: &str, world: &str) -> TokenStream2 {
+        let items: String = self
+            .names
+            .iter()
+            .map(|name| format!("{direction} {};", name.value()))
+            .collect();
+        let inline = format!("package canopy:generated; world {world} {{ {items} }}");
+        let module = format_ident!("{module}");
+        let folders = &self.folders;
+        quote! {
+            #[allow(
+                missing_docs, dead_code, unreachable_pub, unsafe_code, unused_qualifications,
+                clippy::all, reason = "generated code"
+            )]
+            mod #module {
+                ::canopy_sdk::__private::wit_bindgen::generate!({
+                    inline: #inline,
+                    path: [#(#folders),*],
+                    runtime_path: "::canopy_sdk::__private::wit_bindgen::rt",
+                    generate_all,
+                });
+            }
+        }
+    }
+}

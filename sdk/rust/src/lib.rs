@@ -1,0 +1,36 @@
+//! Write applications and drivers for Canopy in Rust.
+//!
+//! An application answers HTTP requests of one tenant. The platform starts a fresh instance of it
+//! for every request, so nothing that a handler keeps in memory outlives its answer or reaches
+//! anybody else; what must last goes to [`kv`].
+//!
+//! ```no_run
+//! use canopy_sdk::{Path, Router, get};
+//!
+//! #[canopy_sdk::app]
+//! fn app() -> Router {
+//!     Router::new().route("/hello/{name}", get(|Path(name): Path<String>| format!("Hello, {name}!")))
+//! }
+//! ```
+//!
+//! What the modules are for:
+//!
+//! | module | gives |
+//! | --- | --- |
+//! | [`routing`](Router), [`extract`], [`response`] | requests to handlers, handlers' results to responses |
+//! | [`kv`] | durable key-value storage, the installation's own |
+//! | [`identity`] | the tenant, the caller and the installation, as the platform vouches for them |
+//! | [`client`] | outgoing HTTP to the hosts that the tenant allows |
+//! | [`config`] | settings and secrets of the installation |
+//! | [`log`] | records in the installation's log |
+//! | [`problem`] | errors as `application/problem+json` |
+//!
+//! A driver serves an interface to other components: see [`driver`]. One that serves `wasi:keyvalue`
+//! depends on `canopy-sdk-core` instead of this crate. An application that uses an
+//! interface which this crate does not cover generates its bindings by [`import!`].
+
+#[doc(inline)]
+pub use canopy_sdk_core::*;
+
+mod bindings;
+pub mod kv;

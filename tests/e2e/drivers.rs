@@ -1,0 +1,145 @@
+//! Drivers that serve an interface which the platform has never heard of.
+
+use crate::support::{Node, guest};
+
+fn shop(tenants: &[&str]) -> Node {
+    let node = Node::start();
+    node.publish(&guest("acme-payments"));
+    node.publish(&guest("shop"));
+    for tenant in tenants {
+        node.run(&format!("tenant create {tenant}"));
+        node.run(&format!(
+            "driver add guests/acme-payments --name payments --tenant {tenant}"
+        ));
+        node.run(&format!(
+            "install guests/shop --tenant {tenant} --bind acme:payments=payments"
+        ));
+    }
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_and_resources_cross_between_app_and_driver() {
+    let node = shop(&["acme"]);
+    let bought = node.get("shop.acme", "/buy/4242").await;
+    assert_eq!(bought.status, 200, "{bought:?}");
+    let bought = bought.json();
+    assert_eq!(bought["holder"], "Ada");
+    assert_eq!(
+        (&bought["total"], &bought["lines"]),
+        (&225.into(), &2.into())
+    );
+    assert_eq!(
+        (&bought["same"], &bought["left"]),
+        (&true.into(), &775.into())
+    );
+    assert_eq!(node.get("shop.acme", "/reflect").await.json(), true);
+    let poor = node.get("shop.acme", "/buy/poor").await;
+    assert_eq!(
+        (poor.status, &poor.json()["error"]),
+        (402, &"short-of".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_of_a_caller_that_died_are_gone() {
+    let node = shop(&["acme"]);
+    node.get("shop.acme", "/live").await;
+    assert_eq!(node.get("shop.acme", "/abandon/50").await.status, 500);
+    node.get("shop.acme", "/keep/50").await;
+    let live = node.get("shop.acme", "/live").await.json();
+    assert_eq!(live[0], 0, "accounts still open in the driver: {live}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drivers_trap_is_an_error_for_the_call_and_nobody_elses() {
+    let node = shop(&["acme", "globex"]);
+    let before = node.get("shop.globex", "/seen").await.json();
+    let survived = node.get("shop.acme", "/survive/trap").await;
+    assert_eq!(survived.status, 200, "{survived:?}");
+    let survived = survived.json();
+    assert!(
+        survived["first"].to_string().contains("unavailable"),
+        "{survived}"
+    );
+    assert!(
+        survived["stale"].to_string().contains("unavailable"),
+        "{survived}"
+    );
+    assert!(
+        !survived["again"].to_string().contains("unavailable"),
+        "{survived}"
+    );
+
+    let untyped = node.get("shop.acme", "/tax/trap").await;
+    assert_eq!(
+        (untyped.status, untyped.problem().as_str()),
+        (502, "driver-failed")
+    );
+    assert_eq!(node.get("shop.acme", "/buy/4242").await.status, 200);
+    assert_eq!(
+        node.get("shop.globex", "/seen").await.json(),
+        before,
+        "its store went on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_never_ends_is_ended() {
+    let node = shop(&["acme"]);
+    for card in ["spin", "hang"] {
+        let answer = node.get("shop.acme", &format!("/buy/{card}")).await;
+        assert!(
+            [402, 502, 503, 504].contains(&answer.status),
+            "{card}: {answer:?}"
+        );
+        assert_eq!(
+            node.get("shop.acme", "/buy/4242").await.status,
+            200,
+            "after {card}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tenant_has_a_driver_store_of_its_own() {
+    let node = shop(&["acme", "globex"]);
+    node.get("shop.acme", "/buy/4242").await;
+    let seen = node.get("shop.globex", "/seen").await.json();
+    assert!(!seen.to_string().contains("acme"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_goes_on_when_another_application_is_bound_to_it() {
+    let node = shop(&["acme"]);
+    node.get("shop.acme", "/buy/4242").await;
+    let before = node.get("shop.acme", "/seen").await.json();
+    node.run("install guests/shop --tenant acme --name second --bind acme:payments=payments");
+    assert_eq!(node.get("shop.acme", "/seen").await.json(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_in_use_is_not_removed_and_an_app_is_not_installed_without_one() {
+    let node = shop(&["acme"]);
+    let removal = node.cli(["driver", "remove", "payments", "--tenant", "acme", "--yes"]);
+    assert_eq!(removal.code, 3);
+    assert!(
+        removal.stderr.contains("shop"),
+        "names who uses it: {}",
+        removal.stderr
+    );
+    let unbound = node.cli([
+        "install",
+        "guests/shop",
+        "--tenant",
+        "acme",
+        "--name",
+        "bare",
+    ]);
+    assert_eq!(unbound.code, 3);
+    assert!(
+        unbound.stderr.contains("acme:payments"),
+        "{}",
+        unbound.stderr
+    );
+}

@@ -1,0 +1,16 @@
+//! End to end: the binary, its command line and HTTP, with real guests. One file per subject; each
+//! case starts a node of its own.
+
+mod drivers;
+mod durability;
+mod egress;
+mod failures;
+mod foreign;
+mod http;
+mod isolation;
+mod lifecycle;
+mod project;
+mod publish;
+mod readme;
+mod samples;
+mod support;

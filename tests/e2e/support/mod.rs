@@ -1,0 +1,9 @@
+//! What the end-to-end cases stand on: a node of their own, its command line, and clients.
+
+mod guests;
+mod node;
+mod servers;
+
+pub(crate) use guests::{guest, plugin};
+pub(crate) use node::{Answer, Node, answer};
+pub(crate) use servers::{Redis, Smtp};
