@@ -10,5 +10,9 @@
 pub mod conformance;
 pub mod files;
 mod keyvalue;
+mod maintenance;
+mod scope;
 
 pub use keyvalue::{KeyPage, KeyValue, KeyValueProvider, StorageError, StorageLimits, Swap};
+pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
+pub use scope::Scope;

@@ -1,0 +1,1 @@
+//! Objects of installations, in encrypted files.

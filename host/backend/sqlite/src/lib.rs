@@ -1,0 +1,1 @@
+//! SQLite files as every room of the node opens them: encrypted, checked, durable.

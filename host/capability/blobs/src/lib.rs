@@ -1,0 +1,1 @@
+//! Objects: `wasi:blobstore` and `canopy:storage/blobs` over the storage of one installation.

@@ -1,0 +1,1 @@
+//! SQL: `canopy:storage/sql` and `spin:sqlite` over the databases of one installation.
