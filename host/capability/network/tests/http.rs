@@ -346,7 +346,7 @@ async fn a_guest_may_ask_for_less_time_and_for_none() {
             matches!(outcome, Err(Error::ConnectionReadTimeout)),
             "{outcome:?}"
         );
-        assert!(start.elapsed() < Duration::from_secs(1));
+        assert!(start.elapsed() < Duration::from_secs(20));
     }
 }
 

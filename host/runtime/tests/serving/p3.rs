@@ -92,7 +92,7 @@ async fn traps_and_limits_have_their_own_causes() {
     let ended = node.get(&app, "/sleep?3600000").await;
     assert!(matches!(ended, Err(ServeError::Wall { .. })), "{ended:?}");
     assert!(
-        start.elapsed() < Duration::from_secs(6),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );
@@ -133,11 +133,11 @@ async fn work_after_the_answer_goes_on_and_delays_nobody() {
     node.runtime.prepare(&app.spec()).await.expect("ready");
     let start = Instant::now();
     assert_eq!(
-        node.get(&app, "/background?700").await.expect("answer").1,
+        node.get(&app, "/background?5000").await.expect("answer").1,
         "answered"
     );
     assert!(
-        start.elapsed() < Duration::from_millis(600),
+        start.elapsed() < Duration::from_millis(4500),
         "{:?}",
         start.elapsed()
     );
@@ -146,12 +146,17 @@ async fn work_after_the_answer_goes_on_and_delays_nobody() {
         "1",
         "another instance"
     );
-    tokio::time::sleep(Duration::from_millis(1000)).await;
-    let log = node.log(app.id()).await;
-    assert!(
-        log.iter().any(|line| line == "the background is done"),
-        "{log:?}"
-    );
+    let done = async {
+        while !node
+            .log(app.id())
+            .await
+            .contains(&"the background is done".to_owned())
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), done).await;
+    assert!(done.is_ok(), "the work after the answer was cut off");
 }
 
 #[tokio::test(flavor = "multi_thread")]
