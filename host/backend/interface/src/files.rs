@@ -1,8 +1,8 @@
-//! Folders as backends that keep files use them: private, and removed whole or not at all.
+//! Folders and small files as backends use them: private, and there whole or not at all.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What a folder is renamed to before its files are removed, so that a removal that was cut short
@@ -17,6 +17,35 @@ pub fn create_dir(dir: &Path) -> io::Result<()> {
 /// Puts the names in `dir` on the disk.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Puts `bytes` into the file `path`, for this user alone, in place of what it held. After a crash
+/// it holds the old bytes or the new ones; when this has returned, the new ones.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a file without a name",
+        ));
+    };
+    let mut unfinished = name.to_owned();
+    unfinished.push(".new");
+    let unfinished = parent.join(unfinished);
+    let written = write_new(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    if let Err(error) = written {
+        // What is left of it is nobody's; the error is what counts.
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    sync_dir(parent)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Removes `dir` and all in it. From the first moment on it is not there under its name, also
@@ -85,6 +114,21 @@ mod tests {
         create_dir(&dir).expect("made already");
         let mode = fs::metadata(&dir).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_replaced_file_is_private_and_leaves_nothing_beside_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path().join("file");
+        fs::write(root.path().join("file.new"), "cut short by a crash").expect("written");
+        for text in ["first", "2nd"] {
+            replace_file(&path, text.as_bytes()).expect("replaced");
+            assert_eq!(fs::read_to_string(&path).expect("read"), text);
+        }
+        let mode = fs::metadata(&path).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(names(root.path()), ["file"]);
+        assert!(replace_file(&root.path().join("absent/file"), b"").is_err());
     }
 
     #[test]
