@@ -15,9 +15,10 @@ mod maintenance;
 mod portable;
 mod quota;
 mod scope;
+pub mod sql;
 
 pub use keyvalue::{KeyPage, KeyValue, KeyValueProvider, StorageError, StorageLimits, Swap};
 pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
-pub use quota::{Quota, Quotas, StorageQuota};
 pub use portable::Portable;
+pub use quota::{Quota, Quotas, StorageQuota};
 pub use scope::Scope;
