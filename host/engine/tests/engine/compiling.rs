@@ -225,7 +225,7 @@ async fn a_load_that_is_dropped_kills_its_child() {
     )));
     tokio::select! {
         loaded = artifacts.load(&digest, &path) => panic!("{loaded:?}"),
-        () = started(bench.log()) => {}
+        () = started(&bench.log()) => {}
     }
     let pid = fs::read_to_string(bench.log()).expect("the child started");
     assert!(gone(pid.trim()).await, "the child is still alive");
