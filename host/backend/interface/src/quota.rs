@@ -1,5 +1,7 @@
 //! How much may be stored. The control plane says it; backends ask before every write.
 
+use canopy_ids::TenantId;
+
 use crate::{Scope, StorageKind};
 
 /// How much of one kind one installation may store.
@@ -61,13 +63,19 @@ impl Default for StorageQuota {
 /// call to the next. Whoever stores more than a quota that was lowered keeps it all, and may delete
 /// but not add.
 pub trait Quotas: Send + Sync + 'static {
-    /// What `scope` may store.
-    fn of(&self, scope: Scope) -> StorageQuota;
+    /// What `scope` may store of `kind`.
+    fn installation(&self, scope: Scope, kind: StorageKind) -> Quota;
+    /// Bytes that all installations of `tenant` may store together, of all kinds.
+    fn tenant(&self, tenant: TenantId) -> u64;
 }
 
 /// The same for everybody.
 impl Quotas for StorageQuota {
-    fn of(&self, _: Scope) -> StorageQuota {
-        *self
+    fn installation(&self, _: Scope, kind: StorageKind) -> Quota {
+        self.of(kind)
+    }
+
+    fn tenant(&self, _: TenantId) -> u64 {
+        self.tenant_bytes
     }
 }
