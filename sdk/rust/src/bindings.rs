@@ -1,4 +1,4 @@
-//! Generated bindings of key-value storage.
+//! Generated bindings of storage.
 
 #![allow(
     missing_docs,
@@ -22,3 +22,23 @@ wit_bindgen::generate!({
     path: ["../../wit/deps/keyvalue-0.2.0-draft"],
     generate_all,
 });
+
+/// The platform's own storage in full.
+#[cfg(feature = "storage")]
+pub(crate) mod storage {
+    wit_bindgen::generate!({
+        inline: "
+            package canopy:sdk-storage;
+
+            world storage {
+                import canopy:storage/key-value@0.1.0;
+                import canopy:storage/blobs@0.1.0;
+                import canopy:storage/sql@0.1.0;
+            }
+        ",
+        path: ["../../wit/storage/0.1.0"],
+        generate_all,
+    });
+
+    pub(crate) use canopy::storage::{blobs, key_value, sql};
+}

@@ -11,6 +11,8 @@ pub struct Body(Inner);
 enum Inner {
     Full(io::Cursor<Vec<u8>>),
     Reader(Box<dyn Read>),
+    #[cfg(feature = "wasi-0-3")]
+    Stream(crate::stream::ByteStream),
 }
 
 impl Body {
@@ -35,6 +37,30 @@ impl Body {
                 Some(bytes.get_ref().len().saturating_sub(read))
             }
             Inner::Reader(_) => None,
+            #[cfg(feature = "wasi-0-3")]
+            Inner::Stream(_) => None,
+        }
+    }
+
+    /// The number of bytes left, as the peer announced it or as it is known.
+    #[cfg(feature = "wasi-0-3")]
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Inner::Stream(stream) => stream.length(),
+            _ => self.len_hint().map(|length| length as u64),
+        }
+    }
+
+    /// The stream that this body is, if it is one and nothing has been read of it.
+    ///
+    /// # Errors
+    /// The body itself, if it is not.
+    #[cfg(feature = "wasi-0-3")]
+    pub fn into_stream(self) -> Result<crate::stream::ByteStream, Self> {
+        match self.0 {
+            Inner::Stream(stream) if stream.is_whole() => Ok(stream),
+            other => Err(Self(other)),
         }
     }
 
@@ -87,6 +113,8 @@ impl Read for Body {
         match &mut self.0 {
             Inner::Full(bytes) => bytes.read(buffer),
             Inner::Reader(reader) => reader.read(buffer),
+            #[cfg(feature = "wasi-0-3")]
+            Inner::Stream(stream) => stream.read(buffer),
         }
     }
 }
@@ -94,6 +122,13 @@ impl Read for Body {
 impl Default for Body {
     fn default() -> Self {
         Self::empty()
+    }
+}
+
+#[cfg(feature = "wasi-0-3")]
+impl From<crate::stream::ByteStream> for Body {
+    fn from(stream: crate::stream::ByteStream) -> Self {
+        Self(Inner::Stream(stream))
     }
 }
 

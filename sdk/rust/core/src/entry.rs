@@ -1,8 +1,34 @@
-//! What `#[app]` exports: a request comes in, the router answers, the response goes out.
+//! What `#[app]` exports by WASI 0.2: a request comes in, the router answers, the response goes out.
 
-use wasip2::http::types::{ErrorCode, IncomingRequest, OutgoingResponse, ResponseOutparam, Scheme};
+use wasip2::http::types::{
+    ErrorCode, IncomingRequest, Method as WasiMethod, OutgoingResponse, ResponseOutparam, Scheme,
+};
 
-use crate::{Body, IntoResponse, Problem, Request, Response, Router, StatusCode, wire};
+use crate::{Body, IntoResponse, Method, Problem, Request, Response, Router, StatusCode, wire};
+
+/// Exports `$app` as the component's `wasi:http/incoming-handler`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_app {
+    ($app:ident) => {
+        const _: () = {
+            struct Component;
+
+            impl $crate::__private::wasi::exports::http::incoming_handler::Guest for Component {
+                fn handle(
+                    request: $crate::__private::wasi::http::types::IncomingRequest,
+                    out: $crate::__private::wasi::http::types::ResponseOutparam,
+                ) {
+                    $crate::__private::serve($app, request, out);
+                }
+            }
+
+            $crate::__private::wasi::http::proxy::export!(
+                Component with_types_in $crate::__private::wasi
+            );
+        };
+    };
+}
 
 /// Answers `request` by the router that `app` makes.
 #[doc(hidden)]
@@ -15,7 +41,7 @@ pub fn serve(app: impl FnOnce() -> Router, request: IncomingRequest, out: Respon
 }
 
 fn read(incoming: IncomingRequest) -> Result<Request, String> {
-    let method = wire::method(incoming.method()).map_err(|error| error.to_string())?;
+    let method = method(incoming.method()).map_err(|error| error.to_string())?;
     let scheme = match incoming.scheme() {
         Some(Scheme::Https) => "https",
         _ => "http",
@@ -37,6 +63,22 @@ fn read(incoming: IncomingRequest) -> Result<Request, String> {
         .map_err(|error| error.to_string())?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// A method of `wasi:http` as one of the crate `http`.
+fn method(method: WasiMethod) -> Result<Method, http::method::InvalidMethod> {
+    Ok(match method {
+        WasiMethod::Get => Method::GET,
+        WasiMethod::Head => Method::HEAD,
+        WasiMethod::Post => Method::POST,
+        WasiMethod::Put => Method::PUT,
+        WasiMethod::Delete => Method::DELETE,
+        WasiMethod::Connect => Method::CONNECT,
+        WasiMethod::Options => Method::OPTIONS,
+        WasiMethod::Trace => Method::TRACE,
+        WasiMethod::Patch => Method::PATCH,
+        WasiMethod::Other(name) => Method::from_bytes(name.as_bytes())?,
+    })
 }
 
 fn write(response: Response, out: ResponseOutparam) {

@@ -7,6 +7,10 @@
 pub mod body;
 pub mod client;
 pub mod config;
+#[cfg(not(feature = "wasi-0-3"))]
+mod entry;
+#[cfg(feature = "wasi-0-3")]
+#[path = "entry_0_3.rs"]
 mod entry;
 pub mod extract;
 mod handler;
@@ -15,6 +19,8 @@ pub mod log;
 pub mod problem;
 pub mod response;
 mod routing;
+#[cfg(feature = "wasi-0-3")]
+pub mod stream;
 mod wire;
 
 mod bindings;
@@ -37,7 +43,11 @@ pub type Response = http::Response<Body>;
 /// What the attributes' output refers to; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::__export_app as export_app;
     pub use crate::entry::serve;
-    pub use wasip2;
+    #[cfg(not(feature = "wasi-0-3"))]
+    pub use wasip2 as wasi;
+    #[cfg(feature = "wasi-0-3")]
+    pub use wasip3 as wasi;
     pub use wit_bindgen;
 }

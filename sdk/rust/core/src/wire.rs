@@ -74,23 +74,7 @@ pub(crate) fn fields(map: &HeaderMap) -> Result<Fields, String> {
     Fields::from_list(&entries).map_err(|error| error.to_string())
 }
 
-/// A method of `wasi:http` as one of the crate `http`.
-pub(crate) fn method(method: WasiMethod) -> Result<Method, http::method::InvalidMethod> {
-    Ok(match method {
-        WasiMethod::Get => Method::GET,
-        WasiMethod::Head => Method::HEAD,
-        WasiMethod::Post => Method::POST,
-        WasiMethod::Put => Method::PUT,
-        WasiMethod::Delete => Method::DELETE,
-        WasiMethod::Connect => Method::CONNECT,
-        WasiMethod::Options => Method::OPTIONS,
-        WasiMethod::Trace => Method::TRACE,
-        WasiMethod::Patch => Method::PATCH,
-        WasiMethod::Other(name) => Method::from_bytes(name.as_bytes())?,
-    })
-}
-
-/// The reverse of [`method`].
+/// A method of the crate `http` as one of `wasi:http`.
 pub(crate) fn wasi_method(method: &Method) -> WasiMethod {
     match *method {
         Method::GET => WasiMethod::Get,

@@ -22,24 +22,7 @@ pub fn app(arguments: TokenStream, item: TokenStream) -> TokenStream {
     quote! {
         #function
 
-        const _: () = {
-            struct Component;
-
-            impl ::canopy_sdk::__private::wasip2::exports::http::incoming_handler::Guest
-                for Component
-            {
-                fn handle(
-                    request: ::canopy_sdk::__private::wasip2::http::types::IncomingRequest,
-                    out: ::canopy_sdk::__private::wasip2::http::types::ResponseOutparam,
-                ) {
-                    ::canopy_sdk::__private::serve(#name, request, out);
-                }
-            }
-
-            ::canopy_sdk::__private::wasip2::http::proxy::export!(
-                Component with_types_in ::canopy_sdk::__private::wasip2
-            );
-        };
+        ::canopy_sdk::__private::export_app!(#name);
     }
     .into()
 }
