@@ -1,7 +1,15 @@
 //! Durable key-value storage, the installation's own.
 //!
-//! Whatever has been written when a call returns outlives a crash of the platform. Which engine
-//! keeps it is the tenant's choice, by a binding; the application does not notice.
+//! Whatever has been written when a call returns outlives a crash of the platform. There are two
+//! types, for two kinds of applications:
+//!
+//! - [`Bucket`] is what every engine can do, by `wasi:keyvalue`. Which engine keeps it is the
+//!   tenant's choice, by a binding; the application does not notice.
+//! - `Store`, with the feature `storage`, is what the platform's own engine can do, by
+//!   `canopy:storage`: times to live, versions, conditions and transactions of several keys.
+//!
+//! Both keep the same data under the same name where the tenant has bound nothing else. Names other
+//! than `default` are declared in the manifest, by `[[stores]]`.
 //!
 //! ```no_run
 //! use canopy_sdk::kv::{self, Bucket};
@@ -29,10 +37,17 @@ use serde::de::DeserializeOwned;
 
 use crate::bindings::wasi::keyvalue::{atomics, batch, store};
 
+#[cfg(feature = "storage")]
+mod versioned;
+
+#[cfg(feature = "storage")]
+pub use versioned::{Condition, Entry, Outcome, SetOptions, Store, Transaction};
+
 /// Why a storage operation did not take place.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// There is no bucket of that name and it cannot be made.
+    /// The manifest declares no store of that name, or the engine cannot make it.
     #[error("there is no such bucket")]
     NoSuchBucket,
     /// The installation may not use that bucket.
@@ -41,6 +56,31 @@ pub enum Error {
     /// The engine refused or failed; the text is its own.
     #[error("{0}")]
     Engine(String),
+    /// The write would exceed a quota; the text says which. A [`Bucket`] says it by
+    /// [`Error::Engine`], as it says all that follows.
+    #[error("{0}")]
+    QuotaExceeded(String),
+    /// Something is over a limit; the text says what.
+    #[error("{0}")]
+    TooLarge(String),
+    /// An argument means nothing; the text says which.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The condition of a write does not hold.
+    #[error("somebody else has written meanwhile")]
+    Conflict,
+    /// The precondition of this index does not hold.
+    #[error("precondition {0} of the transaction does not hold")]
+    PreconditionFailed(usize),
+    /// The value to be incremented is no number.
+    #[error("the value of this key is not a number")]
+    NotANumber,
+    /// The sum is beyond a signed 64-bit number.
+    #[error("the sum is beyond a 64-bit signed number")]
+    Overflow,
+    /// Too much is under way on the node; the operation did not begin.
+    #[error("storage is busy")]
+    Busy,
     /// The stored value is not of the type that was asked for.
     #[error("the value of {key:?} is not what it should be: {reason}")]
     Mismatch {
