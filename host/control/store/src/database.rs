@@ -21,7 +21,7 @@ use crate::{Counts, StoreError};
 const APPLICATION_ID: i64 = 0x434e_5059;
 
 /// What brings the database from one format to the next; the first makes an empty one.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("jobs.sql")];
 
 /// Transactions that may wait for the writer; whoever comes on top waits to hand his in.
 const WRITE_QUEUE: usize = 256;
@@ -120,6 +120,24 @@ impl Store {
             }
             // Whoever asked may be gone; the transaction counts all the same.
             let _ = answer.send(result);
+        });
+        sender.send(job).await.map_err(|_| StoreError::Closed)?;
+        outcome
+            .await
+            .map_err(|_| StoreError::Failed("the writer ended with a panic".into()))?
+    }
+
+    /// Runs what cannot be part of a transaction on the connection that writes.
+    pub(crate) async fn outside_transaction<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let sender = self.0.writer.lock().clone().ok_or(StoreError::Closed)?;
+        let (answer, outcome) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever asked may be gone; the work is done all the same.
+            let _ = answer.send(work(connection));
         });
         sender.send(job).await.map_err(|_| StoreError::Closed)?;
         outcome
@@ -230,6 +248,8 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What a tenant leaves behind must not stay in free pages.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use crate::erasure::{self, Erasure};
 use crate::installation::{apply_secrets, secret_names};
+use crate::seal::Sealer;
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
 use crate::{PageRequest, Precondition, Rows, SecretChanges, Store, StoreError, Written};
 
@@ -108,54 +109,8 @@ impl Store {
         condition: Precondition,
     ) -> Result<Written<DriverRow>, StoreError> {
         self.write(move |tx, sealer| {
-            let old = find(tx, tenant, &name)?;
-            condition.check(old.as_ref().map(|old| old.revision))?;
-            if let Some(old) = &old {
-                let DriverWrite {
-                    package,
-                    version,
-                    config,
-                    egress,
-                    secrets,
-                } = &write;
-                let unchanged = secrets.is_empty()
-                    && (package, version, config, egress)
-                        == (&old.package, &old.version, &old.config, &old.egress);
-                if unchanged {
-                    return Ok(Written {
-                        row: old.clone(),
-                        created: false,
-                    });
-                }
-            }
-            let id = old
-                .as_ref()
-                .map_or_else(DriverInstanceId::new, |old| old.id);
-            tx.execute(
-                "INSERT INTO driver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10) \
-                 ON CONFLICT (id) DO UPDATE SET publisher = excluded.publisher, \
-                 package = excluded.package, version = excluded.version, \
-                 config = excluded.config, egress = excluded.egress, \
-                 updated_at = excluded.updated_at, revision = excluded.revision",
-                params![
-                    Text(id),
-                    Text(tenant),
-                    Text(&name),
-                    Text(&write.package.publisher),
-                    Text(&write.package.name),
-                    Text(&write.version),
-                    Json(&write.config),
-                    Json(&write.egress),
-                    Time::now(),
-                    Number(next_revision(tx)?)
-                ],
-            )?;
-            apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
-            let row = find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))?;
-            Ok(Written {
-                row,
-                created: old.is_none(),
-            })
+            let ids = (tenant, DriverInstanceId::new());
+            put(tx, sealer, ids, &name, write, condition)
         })
         .await
     }
@@ -220,4 +175,61 @@ impl Store {
         self.read(move |db, sealer| crate::installation::secrets_of(db, sealer, &id.to_string()))
             .await
     }
+}
+
+/// Writes a driver instance. The identifier is for one that is new.
+pub(crate) fn put(
+    tx: &Connection,
+    sealer: &Sealer,
+    (tenant, new): (TenantId, DriverInstanceId),
+    name: &Label,
+    write: DriverWrite,
+    condition: Precondition,
+) -> Result<Written<DriverRow>, StoreError> {
+    let old = find(tx, tenant, name)?;
+    condition.check(old.as_ref().map(|old| old.revision))?;
+    if let Some(old) = &old {
+        let DriverWrite {
+            package,
+            version,
+            config,
+            egress,
+            secrets,
+        } = &write;
+        let unchanged = secrets.is_empty()
+            && (package, version, config, egress)
+                == (&old.package, &old.version, &old.config, &old.egress);
+        if unchanged {
+            return Ok(Written {
+                row: old.clone(),
+                created: false,
+            });
+        }
+    }
+    let id = old.as_ref().map_or(new, |old| old.id);
+    tx.execute(
+        "INSERT INTO driver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10) \
+         ON CONFLICT (id) DO UPDATE SET publisher = excluded.publisher, \
+         package = excluded.package, version = excluded.version, \
+         config = excluded.config, egress = excluded.egress, \
+         updated_at = excluded.updated_at, revision = excluded.revision",
+        params![
+            Text(id),
+            Text(tenant),
+            Text(name),
+            Text(&write.package.publisher),
+            Text(&write.package.name),
+            Text(&write.version),
+            Json(&write.config),
+            Json(&write.egress),
+            Time::now(),
+            Number(next_revision(tx)?)
+        ],
+    )?;
+    apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
+    let row = find(tx, tenant, name)?.ok_or_else(|| not_found(name))?;
+    Ok(Written {
+        row,
+        created: old.is_none(),
+    })
 }

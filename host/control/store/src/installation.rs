@@ -166,8 +166,11 @@ impl Store {
         write: InstallationWrite,
         condition: Precondition,
     ) -> Result<Written<InstallationRow>, StoreError> {
-        self.write(move |tx, sealer| put(tx, sealer, tenant, &name, write, condition))
-            .await
+        self.write(move |tx, sealer| {
+            let ids = (tenant, InstallationId::new());
+            put(tx, sealer, ids, &name, write, condition)
+        })
+        .await
     }
 
     /// Replaces an installation once for each key of idempotency. The answer kept is of no use:
@@ -182,7 +185,8 @@ impl Store {
     ) -> Result<InstallationRow, StoreError> {
         self.write(move |tx, sealer| {
             idempotency::once(tx, sealer, Some(&request), || {
-                put(tx, sealer, tenant, &name, write, condition).map(|_| ())
+                let ids = (tenant, InstallationId::new());
+                put(tx, sealer, ids, &name, write, condition).map(|_| ())
             })?;
             find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))
         })
@@ -256,10 +260,11 @@ impl Store {
     }
 }
 
-fn put(
+/// Writes an installation. The identifier is for one that is new.
+pub(crate) fn put(
     tx: &Connection,
     sealer: &Sealer,
-    tenant: TenantId,
+    (tenant, new): (TenantId, InstallationId),
     name: &Label,
     write: InstallationWrite,
     condition: Precondition,
@@ -274,7 +279,7 @@ fn put(
             created: false,
         });
     }
-    let id = old.as_ref().map_or_else(InstallationId::new, |old| old.id);
+    let id = old.as_ref().map_or(new, |old| old.id);
     tx.execute(
         "INSERT INTO installation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11) \
          ON CONFLICT (id) DO UPDATE SET publisher = excluded.publisher, \

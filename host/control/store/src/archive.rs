@@ -1,0 +1,144 @@
+//! Archives of tenants that lie beside the database for a while.
+
+use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId};
+use rusqlite::{Row, params};
+use time::OffsetDateTime;
+
+use crate::sql::{Number, RowExt, Text, Time, all, one};
+use crate::{DriverWrite, InstallationWrite, Store, StoreError, TenantWrite};
+
+/// An archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveRow {
+    /// Its identifier: of an export or an import. The file has its name.
+    pub id: String,
+    /// Whose data it is, as long as that is known here.
+    pub tenant: Option<TenantId>,
+    /// The tenant's name, or what the one who sends it calls it.
+    pub name: String,
+    /// Its bytes; of one that is being sent, how many there will be.
+    pub size: Option<u64>,
+    /// When it was made or announced.
+    pub created_at: OffsetDateTime,
+    /// When it is removed.
+    pub expires_at: OffsetDateTime,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ArchiveRow> {
+    Ok(ArchiveRow {
+        id: row.get("id")?,
+        tenant: row
+            .get::<_, Option<Text<TenantId>>>("tenant")?
+            .map(|text| text.0),
+        name: row.get("name")?,
+        size: row.get::<_, Option<Number>>("size")?.map(|number| number.0),
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+    })
+}
+
+impl Store {
+    /// Writes an archive down, or that it has another size or expires later.
+    pub async fn put_archive(&self, row: ArchiveRow) -> Result<(), StoreError> {
+        self.write(move |tx, _| {
+            tx.execute(
+                "INSERT OR REPLACE INTO archive VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    row.id,
+                    row.tenant.map(Text),
+                    row.name,
+                    row.size.map(Number),
+                    Time(row.created_at),
+                    Time(row.expires_at),
+                ],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// One archive.
+    pub async fn archive(&self, noun: &'static str, id: String) -> Result<ArchiveRow, StoreError> {
+        self.read(move |db, _| {
+            one(db, "SELECT * FROM archive WHERE id = ?1", [&id], read)?
+                .ok_or_else(|| StoreError::NotFound { noun, name: id })
+        })
+        .await
+    }
+
+    /// All archives, the oldest first.
+    pub async fn archives(&self) -> Result<Vec<ArchiveRow>, StoreError> {
+        self.read(|db, _| all(db, "SELECT * FROM archive ORDER BY id", [], read))
+            .await
+    }
+
+    /// Crosses an archive out. No error if there is none.
+    pub async fn remove_archive(&self, id: String) -> Result<(), StoreError> {
+        self.write(move |tx, _| {
+            tx.execute("DELETE FROM archive WHERE id = ?1", [id])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The exports of a tenant by the names of their files.
+    pub async fn archives_of(&self, tenant: TenantId) -> Result<Vec<String>, StoreError> {
+        self.read(move |db, _| {
+            let sql = "SELECT id FROM archive WHERE tenant = ?1";
+            all(db, sql, [Text(tenant)], |row| row.get(0))
+        })
+        .await
+    }
+}
+
+/// A tenant that is taken in from an archive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantImport {
+    /// Its new identifier.
+    pub id: TenantId,
+    /// Its name here.
+    pub name: Label,
+    /// What is known of it.
+    pub write: TenantWrite,
+    /// Its driver instances, with their new identifiers.
+    pub drivers: Vec<(DriverInstanceId, Label, DriverWrite)>,
+    /// Its installations, with their new identifiers.
+    pub installations: Vec<(InstallationId, Label, InstallationWrite)>,
+}
+
+impl Store {
+    /// Writes a tenant with all that is its, in one transaction. Domains that are in use here are
+    /// left out, and returned.
+    pub async fn import_tenant(&self, import: TenantImport) -> Result<Vec<String>, StoreError> {
+        self.write(move |tx, sealer| {
+            let TenantImport {
+                id,
+                name,
+                write,
+                drivers,
+                installations,
+            } = import;
+            crate::tenant::insert(tx, id, &name, &write)?;
+            for (driver, name, write) in drivers {
+                crate::driver::put(tx, sealer, (id, driver), &name, write, Default::default())?;
+            }
+            let mut taken = Vec::new();
+            for (installation, name, mut write) in installations {
+                let mut free = Vec::new();
+                for domain in std::mem::take(&mut write.domains) {
+                    let sql = "SELECT 1 FROM domain WHERE domain = ?1";
+                    let used = one(tx, sql, [&domain], |row| row.get::<_, i64>(0))?;
+                    match used {
+                        Some(_) => taken.push(domain),
+                        None => free.push(domain),
+                    }
+                }
+                write.domains = free;
+                let ids = (id, installation);
+                crate::installation::put(tx, sealer, ids, &name, write, Default::default())?;
+            }
+            Ok(taken)
+        })
+        .await
+    }
+}
