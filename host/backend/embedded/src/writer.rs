@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use canopy_backend::{StorageError, Swap};
+use canopy_backend::{QuotaOf, StorageError, Swap};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::fault::{Fault, die, is_fatal};
@@ -274,6 +274,7 @@ impl<'a> Batch<'a> {
         let used = self.used.saturating_sub(freed) + taken;
         if used > self.quota && used > self.used {
             return Err(Refusal::Change(StorageError::QuotaExceeded {
+                quota: QuotaOf::InstallationBytes,
                 limit: self.quota,
             }));
         }

@@ -271,7 +271,7 @@ async fn writers_that_race_never_pass_the_quota() {
                         let key = format!("{writer}/{}", stored.len());
                         match bucket.set(&key, vec![0; VALUE]).await {
                             Ok(()) => stored.push(key),
-                            Err(StorageError::QuotaExceeded { limit: QUOTA }) => return stored,
+                            Err(StorageError::QuotaExceeded { limit: QUOTA, .. }) => return stored,
                             Err(error) => panic!("{error}"),
                         }
                     }

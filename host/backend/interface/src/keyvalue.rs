@@ -27,10 +27,12 @@ pub enum StorageError {
         /// How many it may name.
         limit: usize,
     },
-    /// The write would exceed the installation's quota.
-    #[error("the storage quota of {limit} bytes is used up")]
+    /// The write would exceed a quota.
+    #[error("{}", quota_exceeded(*quota, *limit))]
     QuotaExceeded {
-        /// The quota in bytes.
+        /// Which one.
+        quota: QuotaOf,
+        /// How much it is, in bytes or items.
         limit: u64,
     },
     /// The value is not of the kind that the operation works on, as in an increment of a text.
@@ -45,12 +47,38 @@ pub enum StorageError {
     /// The disk of the node is full. Nothing was changed; reading goes on.
     #[error("the disk of the node is full")]
     NoSpace,
+    /// What is stored is not what was written. The text is for the operator, not for the guest.
+    #[error("what is stored is damaged: {0}")]
+    Damaged(String),
     /// Too much is under way on the node; the operation did not begin.
     #[error("storage is busy: {0}")]
     Busy(String),
     /// The backend failed. The text is for the operator, not for the guest.
     #[error("storage failed: {0}")]
     Failed(String),
+}
+
+/// What a quota counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum QuotaOf {
+    /// Bytes of one kind of storage of the installation.
+    InstallationBytes,
+    /// Keys, objects or databases of the installation.
+    InstallationItems,
+    /// Bytes of all that the tenant stores.
+    TenantBytes,
+}
+
+fn quota_exceeded(quota: QuotaOf, limit: u64) -> String {
+    match quota {
+        QuotaOf::InstallationBytes => {
+            format!("the installation's storage quota of {limit} bytes is used up")
+        }
+        QuotaOf::InstallationItems => {
+            format!("the installation's storage quota of {limit} entries is used up")
+        }
+        QuotaOf::TenantBytes => format!("the tenant's storage quota of {limit} bytes is used up"),
+    }
 }
 
 /// How much a backend takes. Every operation over a limit is refused whole, with

@@ -17,7 +17,9 @@ mod quota;
 mod scope;
 pub mod sql;
 
-pub use keyvalue::{KeyPage, KeyValue, KeyValueProvider, StorageError, StorageLimits, Swap};
+pub use keyvalue::{
+    KeyPage, KeyValue, KeyValueProvider, QuotaOf, StorageError, StorageLimits, Swap,
+};
 pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
 pub use portable::Portable;
 pub use quota::{Quota, Quotas, StorageQuota};

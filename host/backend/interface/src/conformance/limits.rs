@@ -124,7 +124,7 @@ pub async fn the_quota_holds_and_deleting_frees_it(provider: &dyn KeyValueProvid
         assert!(stored * value.len() as u64 <= quota, "the quota holds");
     };
     assert!(
-        matches!(refused, StorageError::QuotaExceeded { limit } if limit == quota),
+        matches!(refused, StorageError::QuotaExceeded { limit, .. } if limit == quota),
         "{refused:?}"
     );
     assert!(stored >= 4, "most of the quota can be used");
