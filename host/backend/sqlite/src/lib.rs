@@ -14,8 +14,10 @@
 mod check;
 mod error;
 mod fault;
+pub mod memory;
 mod open;
 mod rekey;
+mod rowid;
 mod snapshot;
 
 pub use check::check;
@@ -23,4 +25,5 @@ pub use error::OpenError;
 pub use fault::{die, is_fatal, storage_error};
 pub use open::{Format, key_version, open, open_reader, pragma, remove};
 pub use rekey::rekey;
+pub use rowid::set_last_insert_rowid;
 pub use snapshot::Snapshot;

@@ -58,6 +58,7 @@ pub fn open(
             keys.newest()
         }
     };
+    crate::memory::install();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
     let prepared = prepare(&mut conn, path, key, format, cache_bytes);
@@ -80,6 +81,7 @@ pub fn open_reader(
             "there is no database",
         ))
     })?;
+    crate::memory::install();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     let prepare = || -> rusqlite::Result<()> {

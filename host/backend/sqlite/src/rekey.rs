@@ -44,6 +44,7 @@ pub fn rekey(path: &Path, keys: &FileKeys) -> Result<bool, OpenError> {
 }
 
 fn write(path: &Path, unfinished: &Path, keys: &FileKeys) -> Result<(), OpenError> {
+    crate::memory::install();
     let open = |path: &Path| -> Result<Connection, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         Ok(Connection::open_with_flags(path, flags)?)
