@@ -1,0 +1,326 @@
+//! Which indexes are open: bounded in number, opened by the first who needs one, closed when they
+//! are not used or their place is.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use canopy_backend::files::{create_dir, erase_dir, finish_erasures};
+use canopy_backend::{Ledger, Scope, StorageError, StorageKind};
+use canopy_backend_keys::Keyring;
+use canopy_ids::TenantId;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use crate::folder::Folder;
+use crate::settings::BlobSettings;
+use crate::store::{Parts, Store};
+
+/// Time between two looks for abandoned uploads in what stays open.
+const UPLOAD_SWEEP: Duration = Duration::from_secs(3600);
+
+/// The open store of an installation, or the opening of it.
+type Slot = Arc<OnceCell<Arc<Store>>>;
+
+pub(crate) struct Pool {
+    /// Where the folders of tenants are.
+    pub(crate) root: PathBuf,
+    pub(crate) settings: Arc<BlobSettings>,
+    pub(crate) keyring: Keyring,
+    pub(crate) ledger: Ledger,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    slots: HashMap<Scope, Slot>,
+    /// What was opened since the process began: left-overs are gone there.
+    swept: HashSet<Scope>,
+    erased: HashSet<Scope>,
+    erased_tenants: HashSet<TenantId>,
+    closed: bool,
+    uploads_swept: Option<Instant>,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        root: PathBuf,
+        settings: BlobSettings,
+        keyring: Keyring,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            root,
+            settings: Arc::new(settings),
+            keyring,
+            ledger,
+            places: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn folder(&self, scope: Scope) -> Folder {
+        Folder::of(&self.root, scope)
+    }
+
+    /// The number of indexes that are open.
+    pub(crate) fn open_stores(&self) -> usize {
+        self.places.lock().slots.len()
+    }
+
+    /// The store of `scope`, opened if it is not.
+    pub(crate) async fn store(self: &Arc<Self>, scope: Scope) -> Result<Arc<Store>, StorageError> {
+        let slot = self.slot(scope)?;
+        let store = slot
+            .get_or_try_init(|| async {
+                let pool = self.clone();
+                let open = move || pool.open(scope).map(Arc::new);
+                tokio::task::spawn_blocking(open)
+                    .await
+                    .map_err(|error| StorageError::Failed(error.to_string()))?
+            })
+            .await;
+        match store {
+            Ok(store) => {
+                store.touch();
+                Ok(store.clone())
+            }
+            Err(error) => {
+                let mut places = self.places.lock();
+                if places
+                    .slots
+                    .get(&scope)
+                    .is_some_and(|other| Arc::ptr_eq(other, &slot) && !other.initialized())
+                {
+                    places.slots.remove(&scope);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn slot(&self, scope: Scope) -> Result<Slot, StorageError> {
+        let mut places = self.places.lock();
+        places.check(scope)?;
+        if let Some(slot) = places.slots.get(&scope) {
+            return Ok(slot.clone());
+        }
+        let limit = self.settings.open_stores;
+        let unused = match places.slots.len() >= limit {
+            false => None,
+            true => Some(places.take_least_recently_used().ok_or_else(|| {
+                StorageError::Busy(format!("all {limit} indexes that may be open are in use"))
+            })?),
+        };
+        let slot = Slot::default();
+        places.slots.insert(scope, slot.clone());
+        drop(places);
+        close(unused);
+        Ok(slot)
+    }
+
+    fn open(&self, scope: Scope) -> Result<Store, StorageError> {
+        let keys = self.keyring.tenant(scope.tenant)?;
+        let first = !self.places.lock().swept.contains(&scope);
+        let store = Store::open(Parts {
+            scope,
+            folder: self.folder(scope),
+            settings: self.settings.clone(),
+            keys,
+            ledger: self.ledger.clone(),
+            first,
+        })?;
+        self.places.lock().swept.insert(scope);
+        Ok(store)
+    }
+
+    /// Closes what has not been used for long, and now and then looks for abandoned uploads in
+    /// the rest.
+    pub(crate) fn tend(&self) {
+        let (idle, open) = {
+            let mut places = self.places.lock();
+            let idle = places.take_unused(|store| store.idle() >= self.settings.idle_close);
+            let now = Instant::now();
+            let swept = *places.uploads_swept.get_or_insert(now);
+            let due = now.duration_since(swept) >= UPLOAD_SWEEP;
+            if due {
+                places.uploads_swept = Some(now);
+            }
+            let open: Vec<_> = match due {
+                true => places.slots.values().cloned().collect(),
+                false => Vec::new(),
+            };
+            (idle, open)
+        };
+        close(idle);
+        for store in open.iter().filter_map(|slot| slot.get()) {
+            if let Err(error) = store.sweep_uploads() {
+                tracing::warn!(installation = %store.scope, %error, "abandoned uploads were not swept");
+            }
+        }
+    }
+
+    /// Lets nobody in any more. What is in use is closed when its use ends.
+    pub(crate) fn close(&self) {
+        let mut places = self.places.lock();
+        places.closed = true;
+        let slots: Vec<_> = places.slots.drain().collect();
+        drop(places);
+        close(slots);
+    }
+
+    /// Takes `scope` out of use and removes all its files.
+    pub(crate) fn erase(&self, scope: Scope) -> Result<(), StorageError> {
+        let mut places = self.places.lock();
+        places.erased.insert(scope);
+        let slot = places.slots.remove(&scope);
+        drop(places);
+        if let Some(store) = slot.as_ref().and_then(|slot| slot.get()) {
+            store.mark_erased();
+        }
+        drop(slot);
+        let path = self.folder(scope).path().to_owned();
+        let erased = match path.exists() {
+            true => erase_dir(&path),
+            false => finish_erasure(&path),
+        };
+        erased.map_err(|error| failed("erasing", scope, &error))?;
+        self.ledger.remove(scope, StorageKind::Blobs);
+        Ok(())
+    }
+
+    /// No installation of `tenant` stores anything any more.
+    pub(crate) fn erase_tenant(&self, tenant: TenantId) -> Result<(), StorageError> {
+        let known: Vec<Scope> = {
+            let mut places = self.places.lock();
+            places.erased_tenants.insert(tenant);
+            let open = places.slots.keys();
+            open.copied()
+                .filter(|scope| scope.tenant == tenant)
+                .collect()
+        };
+        for scope in known {
+            self.erase(scope)?;
+        }
+        let folder = self.root.join(tenant.to_string());
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed("erasing", tenant, &error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| failed("erasing", tenant, &error))?;
+            let name = entry.file_name();
+            if let Some(installation) = name.to_str().and_then(|name| name.parse().ok()) {
+                self.erase(Scope {
+                    tenant,
+                    installation,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the folder `new` in place of that of `scope`, or removes that if there is none, while
+    /// nobody has it open.
+    pub(crate) fn replace(&self, scope: Scope, new: Option<&Path>) -> Result<(), StorageError> {
+        let mut places = self.places.lock();
+        places.check(scope)?;
+        if let Some(slot) = places.slots.remove(&scope)
+            && let Some(store) = slot.get()
+        {
+            // Whoever still has it reads and writes nothing more.
+            store.mark_erased();
+        }
+        places.swept.remove(&scope);
+        let folder = self.folder(scope);
+        let path = folder.path();
+        let exchange = || -> std::io::Result<()> {
+            let Some(new) = new else {
+                return match path.exists() {
+                    true => erase_dir(path),
+                    false => Ok(()),
+                };
+            };
+            if !path.exists() {
+                create_dir(path)?;
+            }
+            rustix::fs::renameat_with(
+                rustix::fs::CWD,
+                new,
+                rustix::fs::CWD,
+                path,
+                rustix::fs::RenameFlags::EXCHANGE,
+            )?;
+            path.parent()
+                .map_or(Ok(()), canopy_backend::files::sync_dir)?;
+            erase_dir(new)
+        };
+        exchange().map_err(|error| failed("restoring", scope, &error))?;
+        // It is counted anew when it is opened.
+        self.ledger.remove(scope, StorageKind::Blobs);
+        Ok(())
+    }
+}
+
+impl Places {
+    fn check(&self, scope: Scope) -> Result<(), StorageError> {
+        if self.erased.contains(&scope) || self.erased_tenants.contains(&scope.tenant) {
+            Err(StorageError::Erased)
+        } else if self.closed {
+            Err(StorageError::Busy("the node is shutting down".into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes out what nobody uses and `wanted` says.
+    fn take_unused(&mut self, wanted: impl Fn(&Store) -> bool) -> Vec<(Scope, Slot)> {
+        self.slots
+            .extract_if(|_, slot| is_unused(slot).is_some_and(&wanted))
+            .collect()
+    }
+
+    fn take_least_recently_used(&mut self) -> Option<(Scope, Slot)> {
+        let unused = self
+            .slots
+            .iter()
+            .filter_map(|(scope, slot)| is_unused(slot).map(|store| (store.idle(), *scope)));
+        let (_, scope) = unused.max()?;
+        self.slots.remove_entry(&scope)
+    }
+}
+
+/// The store in `slot` if it is open and only the pool has it.
+fn is_unused(slot: &Slot) -> Option<&Store> {
+    let store = slot.get()?;
+    (Arc::strong_count(slot) == 1 && Arc::strong_count(store) == 1).then_some(store)
+}
+
+/// Closes stores where waiting for the disk is no harm.
+fn close(slots: impl IntoIterator<Item = (Scope, Slot)> + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            drop(runtime.spawn_blocking(move || drop(slots.into_iter().collect::<Vec<_>>())))
+        }
+        Err(_) => drop(slots.into_iter().collect::<Vec<_>>()),
+    }
+}
+
+/// Finishes an erasure of `path` that was cut short.
+fn finish_erasure(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.exists() => finish_erasures(parent),
+        _ => Ok(()),
+    }
+}
+
+fn failed(
+    what: &str,
+    whose: impl std::fmt::Display,
+    error: &dyn std::fmt::Display,
+) -> StorageError {
+    let kind = StorageKind::Blobs.as_str();
+    tracing::error!(%whose, %error, kind, "{what} failed");
+    StorageError::Failed(format!("{what} the {kind} of {whose} failed: {error}"))
+}
