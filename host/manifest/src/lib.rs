@@ -44,7 +44,7 @@ pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
-pub use store::{StoreAsked, StoreNames};
+pub use store::StoreAsked;
 
 /// The manifest's file name.
 pub const FILE_NAME: &str = "canopy.toml";

@@ -8,8 +8,6 @@ use crate::reader::Reader;
 /// Bytes of the longest name of a store.
 const MAX_NAME: usize = 128;
 const MAX_REASON: usize = 400;
-/// Stands for every name.
-const ANY: &str = "*";
 /// The store that is there without a word.
 const DEFAULT: &str = "default";
 
@@ -20,36 +18,6 @@ pub struct StoreAsked {
     pub name: String,
     /// What it is for, for whoever installs the package to read.
     pub reason: String,
-}
-
-/// The stores that a component may open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoreNames {
-    named: Vec<String>,
-    any: bool,
-}
-
-impl StoreNames {
-    /// Those of `stores`, and `default`.
-    pub fn of(stores: &[StoreAsked]) -> Self {
-        Self {
-            named: stores.iter().map(|store| store.name.clone()).collect(),
-            any: stores.iter().any(|store| store.name == ANY),
-        }
-    }
-
-    /// Every name.
-    pub fn any() -> Self {
-        Self {
-            named: Vec::new(),
-            any: true,
-        }
-    }
-
-    /// Whether the component may open the store `name`.
-    pub fn contain(&self, name: &str) -> bool {
-        self.any || name == DEFAULT || self.named.iter().any(|named| named == name)
-    }
 }
 
 pub(crate) fn read(tables: Vec<(String, Table)>, faults: &mut Vec<Fault>) -> Vec<StoreAsked> {
@@ -75,38 +43,4 @@ pub(crate) fn read(tables: Vec<(String, Table)>, faults: &mut Vec<Fault>) -> Vec
         stores.push(StoreAsked { name, reason });
     }
     stores
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(name: &str) -> StoreAsked {
-        StoreAsked {
-            name: name.to_owned(),
-            reason: "r".to_owned(),
-        }
-    }
-
-    #[test]
-    fn the_default_store_is_always_there_and_others_where_they_are_named() {
-        let names = StoreNames::of(&[asked("sessions")]);
-        for (name, expected) in [
-            ("default", true),
-            ("sessions", true),
-            ("session", false),
-            ("", false),
-            ("*", false),
-        ] {
-            assert_eq!(names.contain(name), expected, "{name:?}");
-        }
-        assert!(StoreNames::default().contain("default"));
-        assert!(!StoreNames::default().contain("sessions"));
-    }
-
-    #[test]
-    fn a_star_stands_for_every_name() {
-        assert!(StoreNames::of(&[asked("*")]).contain("whatever"));
-        assert!(StoreNames::any().contain("whatever"));
-    }
 }

@@ -35,6 +35,7 @@ mod stores;
 pub use body::{RequestBody, RequestBodyError, ResponseBody};
 pub use call::{Call, Permit};
 pub use canopy_capability_identity::{Caller, CallerKind};
+pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};

@@ -9,6 +9,7 @@ use crate::guest::GuestState;
 /// Linkers with what every component has. Made once per node.
 pub(crate) struct Platform {
     base: Linker<GuestState>,
+    p3_enabled: bool,
 }
 
 impl Platform {
@@ -31,7 +32,10 @@ impl Platform {
 
         canopy_capability_identity::add_to_linker(&mut linker, GuestState::identity)?;
         linker.allow_shadowing(false);
-        Ok(Self { base: linker })
+        Ok(Self {
+            base: linker,
+            p3_enabled: engine.settings().p3_enabled,
+        })
     }
 
     /// A linker with everything that the platform serves, but for packages that are bound to a
@@ -48,7 +52,16 @@ impl Platform {
             canopy_capability_log::add_to_linker(&mut linker, GuestState::log)?;
         }
         if !is_bound("wasi:keyvalue") {
-            canopy_capability_keyvalue::add_to_linker(&mut linker, GuestState::keyvalue)?;
+            canopy_capability_keyvalue::add_wasi_to_linker(&mut linker, GuestState::keyvalue)?;
+        }
+        if !is_bound("fermyon:spin") {
+            canopy_capability_keyvalue::add_spin2_to_linker(&mut linker, GuestState::keyvalue)?;
+        }
+        if self.p3_enabled && !is_bound("spin:key-value") {
+            canopy_capability_keyvalue::add_spin3_to_linker(&mut linker, GuestState::keyvalue)?;
+        }
+        if self.p3_enabled && !is_bound("canopy:storage") {
+            canopy_capability_keyvalue::add_canopy_to_linker(&mut linker, GuestState::keyvalue)?;
         }
         Ok(linker)
     }

@@ -76,6 +76,9 @@ const CAPABILITIES: &[&str] = &[
     "wasi:keyvalue/store@0.2.0-draft2",
     "wasi:keyvalue/atomics@0.2.0-draft2",
     "wasi:keyvalue/batch@0.2.0-draft2",
+    "fermyon:spin/key-value@2.0.0",
+    "spin:key-value/key-value@3.0.0",
+    "canopy:storage/key-value@0.1.0",
 ];
 
 static INTERFACES: LazyLock<Vec<InterfaceName>> = LazyLock::new(|| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use canopy_backend::Scope;
 use canopy_capability_identity::Installation;
 use canopy_capability_keyvalue::{Buckets, KeyValueCtx};
 use canopy_driver::{Binding, DriverHandle, LinkError, has_only_types};
@@ -60,7 +61,11 @@ impl Inner {
         let pre = self.link(&component, &spec.component, drivers)?;
         let program = self.program(&component, &spec.component, pre)?;
 
-        let buckets = Buckets::of(self.storage.clone(), spec.id);
+        let scope = Scope {
+            tenant: spec.tenant.id,
+            installation: spec.id,
+        };
+        let buckets = Buckets::of(self.storage.clone(), scope, spec.stores.clone());
         let owner = Owner {
             log: spec.id.into(),
             app: Some(spec.name.clone()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use canopy_capability_keyvalue::StoreNames;
 use canopy_capability_network::EgressPolicy;
 use canopy_ids::{
     Digest, DriverInstanceId, InstallationId, Label, PackageName, TenantId, WitPackage,
@@ -61,6 +62,8 @@ pub struct InstallationSpec {
     pub tenant: Arc<TenantSpec>,
     /// What runs.
     pub component: ComponentSpec,
+    /// The stores of keys and values that it may open.
+    pub stores: Arc<StoreNames>,
     /// Which driver instance serves which imported package. What is not here and is known to the
     /// platform, the platform serves itself.
     pub bindings: BTreeMap<WitPackage, Arc<DriverSpec>>,

@@ -42,7 +42,8 @@ fn installation(tenant: &Arc<TenantSpec>, name: &str, generation: u64) -> Arc<In
             egress: Arc::new(EgressPolicy::default()),
             limits: Limits::default(),
         },
-        bindings: BTreeMap::new(),
+        stores: Arc::default(),
+            bindings: BTreeMap::new(),
     })
 }
 

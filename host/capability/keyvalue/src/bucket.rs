@@ -3,49 +3,63 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use canopy_backend::{KeyPage, KeyValue, KeyValueProvider, StorageError};
-use canopy_ids::InstallationId;
+use canopy_backend::{
+    KeyPage, KeyValue, KeyValueProvider, Operation, Scope, StorageError, Transaction,
+};
+
+use crate::names::StoreNames;
 
 /// The longest name of a bucket in bytes.
 pub const MAX_BUCKET_NAME: usize = 128;
 /// Keys in one page of a listing.
 pub const PAGE: usize = 1_000;
-/// The bucket that an empty name stands for.
-const DEFAULT_BUCKET: &str = "default";
 /// Positions that one open bucket remembers for listings by number.
 const MAX_POSITIONS: usize = 64;
 
-/// The buckets of one installation.
+/// The buckets of one installation that its package declared.
 #[derive(Clone)]
 pub struct Buckets {
     provider: Arc<dyn KeyValueProvider>,
-    installation: InstallationId,
+    scope: Scope,
+    names: Arc<StoreNames>,
 }
 
 impl Buckets {
-    /// The buckets of `installation`, and of no other.
-    pub fn of(provider: Arc<dyn KeyValueProvider>, installation: InstallationId) -> Self {
+    /// The buckets of `scope` with these names, and no others.
+    pub fn of(provider: Arc<dyn KeyValueProvider>, scope: Scope, names: Arc<StoreNames>) -> Self {
         Self {
             provider,
-            installation,
+            scope,
+            names,
         }
     }
 
-    /// Opens the bucket `name`, made if need be. `None`: that cannot be a bucket's name.
+    /// Opens the bucket `name`, made if need be. `None`: it is not declared, or cannot be a
+    /// bucket's name.
     pub(crate) async fn open(&self, name: &str) -> Result<Option<Bucket>, StorageError> {
         let name = if name.is_empty() {
-            DEFAULT_BUCKET
+            StoreNames::DEFAULT
         } else {
             name
         };
-        if name.len() > MAX_BUCKET_NAME || name.chars().any(char::is_control) {
+        let impossible = name.len() > MAX_BUCKET_NAME || name.chars().any(char::is_control);
+        if impossible || !self.names.contain(name) {
             return Ok(None);
         }
-        let store = self.provider.open(self.installation, name).await?;
+        let store = self.provider.open(self.scope, name).await?;
         Ok(Some(Bucket {
             store,
+            buckets: self.clone(),
+            name: name.into(),
             positions: HashMap::new(),
         }))
+    }
+
+    pub(crate) async fn transact(
+        &self,
+        operations: Vec<Operation>,
+    ) -> Result<Transaction, StorageError> {
+        self.provider.transact(self.scope, operations).await
     }
 }
 
@@ -53,6 +67,8 @@ impl Buckets {
 #[expect(unreachable_pub, reason = "generated bindings re-export it")]
 pub struct Bucket {
     pub(crate) store: Arc<dyn KeyValue>,
+    pub(crate) buckets: Buckets,
+    pub(crate) name: Arc<str>,
     /// Where pages begin that were reached by counting keys: the number of keys before, and the
     /// last of them.
     positions: HashMap<u64, String>,

@@ -195,6 +195,7 @@ impl Node {
                 egress: Arc::new(EgressPolicy::default()),
                 limits: setup.limits,
             },
+            stores: Arc::default(),
             bindings: BTreeMap::new(),
         });
         let anonymous = AnonymousPaths::parse([

@@ -13,7 +13,7 @@ use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
     Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
-    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, TenantLimits, TenantSpec,
+    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits, TenantSpec,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -186,6 +186,7 @@ impl App {
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             tenant: tenant("acme"),
             component,
+            stores: Arc::new(StoreNames::of(["second".to_owned()])),
             bindings: BTreeMap::new(),
         };
         Self {

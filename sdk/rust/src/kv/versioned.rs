@@ -253,18 +253,15 @@ impl Store {
         })
     }
 
-    /// The entries of `keys` at one moment, in their order.
+    /// The values of `keys` at one moment, in their order.
     ///
     /// # Errors
     /// As [`Store::get`].
-    pub fn get_many<T: DeserializeOwned>(
-        &self,
-        keys: &[String],
-    ) -> Result<Vec<Option<Entry<T>>>, Error> {
-        let entries = block_on(self.0.get_many(keys.to_vec()))?;
-        let pairs = keys.iter().zip(entries);
+    pub fn get_many<T: DeserializeOwned>(&self, keys: &[String]) -> Result<Vec<Option<T>>, Error> {
+        let values = block_on(self.0.get_many(keys.to_vec()))?;
+        let pairs = keys.iter().zip(values);
         pairs
-            .map(|(key, entry)| entry.map(|entry| typed(key, entry)).transpose())
+            .map(|(key, bytes)| bytes.map(|bytes| decode(key, &bytes)).transpose())
             .collect()
     }
 

@@ -17,8 +17,8 @@ impl store::Host for KeyValueView<'_> {
         Ok(match failure {
             Failure::NoSuchStore => store::Error::NoSuchStore,
             Failure::AccessDenied => store::Error::AccessDenied,
-            Failure::Other(text) => store::Error::Other(text),
             Failure::Trap(error) => return Err(error),
+            told => store::Error::Other(told.to_string()),
         })
     }
 }
@@ -73,7 +73,7 @@ impl atomics::Host for KeyValueView<'_> {
         delta: u64,
     ) -> Result<u64, Failure> {
         let delta = i64::try_from(delta)
-            .map_err(|_| Failure::other("an increment is at most 9223372036854775807"))?;
+            .map_err(|_| Failure::invalid("an increment is at most 9223372036854775807"))?;
         let sum = self
             .table
             .get(&bucket)?
@@ -81,7 +81,7 @@ impl atomics::Host for KeyValueView<'_> {
             .increment(&key, delta)
             .await?;
         u64::try_from(sum)
-            .map_err(|_| Failure::other(format!("the number of this key is negative: {sum}")))
+            .map_err(|_| Failure::invalid(format!("the number of this key is negative: {sum}")))
     }
 }
 

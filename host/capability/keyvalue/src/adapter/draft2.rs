@@ -19,8 +19,8 @@ impl store::Host for KeyValueView<'_> {
         Ok(match failure {
             Failure::NoSuchStore => store::Error::NoSuchStore,
             Failure::AccessDenied => store::Error::AccessDenied,
-            Failure::Other(text) => store::Error::Other(text),
             Failure::Trap(error) => return Err(error),
+            told => store::Error::Other(told.to_string()),
         })
     }
 }
