@@ -87,13 +87,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-api",
-        // `manifest` and `engine` for the causes for which an upload is refused, which it explains.
+        // The others for the causes for which an upload or a write is refused, which it explains.
         &[
             "canopy-ids",
             "canopy-app",
             "canopy-api-types",
             "canopy-manifest",
             "canopy-engine",
+            "canopy-backend",
         ],
     ),
     (

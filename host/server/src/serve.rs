@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use canopy_admission::Admission;
-use canopy_app::{App, AppParts};
+use canopy_app::{App, AppParts, PlanQuotas};
 use canopy_backend::KeyValueProvider;
 use canopy_backend_embedded::EmbeddedStorage;
 use canopy_backend_logs::LogStore;
@@ -40,6 +40,7 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
     let data = DataDir::open(&settings.data_dir.0)?;
 
     // From right to left: what a request reaches last has to be there first.
+    let quotas = PlanQuotas::new(settings.app.storage_quota);
     let embedded = Arc::new(EmbeddedStorage::open(
         data.storage(),
         settings.storage.clone(),
@@ -76,6 +77,8 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
         engine,
         artifacts,
         storage,
+        storages: vec![embedded.clone()],
+        quotas,
         logs: logs.clone(),
         runtime: runtime.clone(),
         routes: routes.clone(),

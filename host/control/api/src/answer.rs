@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::header::ETAG;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use canopy_api_types::{Driver, Installation, Package, Publisher, Tenant};
+use canopy_api_types::{Driver, Installation, Package, Plan, Publisher, Tenant};
 use serde::Serialize;
 
 /// A noun that has a revision.
@@ -22,7 +22,7 @@ macro_rules! revised {
     };
 }
 
-revised!(Driver, Installation, Package, Publisher, Tenant);
+revised!(Driver, Installation, Package, Plan, Publisher, Tenant);
 
 /// A noun as it is now.
 pub(crate) struct Tagged<T>(pub(crate) T);

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use canopy_api_types::{PROBLEM_JSON, PROBLEM_TYPE_PREFIX, Problem};
 use canopy_app::{AppError, ComponentError, StoreError};
+use canopy_backend::StorageError;
 use canopy_engine::{ArtifactError, CompileError};
 use canopy_ids::RequestId;
 use canopy_manifest::ConfigFault;
@@ -32,6 +33,20 @@ pub(crate) enum ApiError {
     BrokenBody(String),
     Form(String),
     SlowUpload { seconds: u64 },
+}
+
+impl ApiError {
+    /// What became of reading a body of at most `limit` bytes.
+    pub(crate) fn body(error: &axum::Error, limit: usize) -> Self {
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(error) = cause {
+            if error.is::<http_body_util::LengthLimitError>() {
+                return Self::BodyTooLarge { limit };
+            }
+            cause = error.source();
+        }
+        Self::BrokenBody(error.to_string())
+    }
 }
 
 impl From<AppError> for ApiError {
@@ -234,6 +249,14 @@ fn explain_app(error: &AppError) -> Explained {
             "unauthenticated",
             "A valid token is needed",
         ),
+        AppError::Forbidden { needed, .. } => explained(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "The token does not allow it",
+        )
+        .with("needed", needed.map(|needed| needed.as_str())),
+        AppError::PlanStays(_) => explained(CONFLICT, "plan-stays", "The plan stays"),
+        AppError::KeyValue(error) => explain_storage(error),
         AppError::Store(error) => explain_store(error),
         AppError::Component(error) => explain_component(error),
         AppError::InvalidField { field, .. } => {
@@ -361,6 +384,15 @@ fn explain_store(error: &StoreError) -> Explained {
             explained(CONFLICT, "driver-in-use", "The driver serves installations")
                 .with("installations", names)
         }
+        StoreError::PlanInUse { tenants, .. } => {
+            let names: Vec<_> = tenants.iter().map(ToString::to_string).collect();
+            explained(CONFLICT, "plan-in-use", "Tenants are on the plan").with("tenants", names)
+        }
+        StoreError::UnknownPlan { nearest, .. } => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            explained(status, "unknown-plan", "There is no such plan")
+                .with("nearest", nearest.clone())
+        }
         StoreError::DomainTaken { .. } => {
             explained(CONFLICT, "domain-taken", "The domain is in use")
         }
@@ -379,6 +411,27 @@ fn explain_store(error: &StoreError) -> Explained {
         ),
         StoreError::Full => disk_full(),
         StoreError::Closed => stopping(),
+        _ => internal(),
+    }
+}
+
+fn explain_storage(error: &StorageError) -> Explained {
+    let large = StatusCode::PAYLOAD_TOO_LARGE;
+    match error {
+        StorageError::TooLarge { limit, .. } | StorageError::TooManyKeys { limit, .. } => {
+            explained(large, "over-limit", "It is over a limit of storage").with("limit", *limit)
+        }
+        StorageError::QuotaExceeded { limit, .. } => explained(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "quota-exceeded",
+            "The storage quota is used up",
+        )
+        .with("limit", *limit),
+        StorageError::Erased => explained(StatusCode::NOT_FOUND, "not-found", "It does not exist"),
+        StorageError::NoSpace => disk_full(),
+        StorageError::Busy(_) => {
+            explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy")
+        }
         _ => internal(),
     }
 }

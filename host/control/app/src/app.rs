@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use canopy_backend::KeyValueProvider;
+use canopy_backend::{KeyValueProvider, Maintenance};
 use canopy_backend_logs::LogStore;
 use canopy_engine::{Artifacts, Engine};
 use canopy_ids::{RequestId, TokenId};
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::settle::{self, Settled};
-use crate::{AppError, AppSettings, Context, Principal};
+use crate::{AppError, AppSettings, Context, PlanQuotas, Principal};
 
 /// What the control plane works with.
 pub struct AppParts {
@@ -27,8 +27,12 @@ pub struct AppParts {
     pub engine: Engine,
     /// Native code of components.
     pub artifacts: Artifacts,
-    /// The storage of installations, for erasing it.
+    /// The keys and values of installations, for people to look at.
     pub storage: Arc<dyn KeyValueProvider>,
+    /// Each kind of storage, as operators handle it.
+    pub storages: Vec<Arc<dyn Maintenance>>,
+    /// What backends are told of how much may be stored.
+    pub quotas: PlanQuotas,
     /// The logs of installations and driver instances.
     pub logs: LogStore,
     /// What runs installations, for trying whether one links before it is written.
@@ -49,6 +53,8 @@ pub struct Inner {
     pub(crate) components: Components,
     pub(crate) engine: Engine,
     pub(crate) artifacts: Artifacts,
+    pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) storages: Vec<Arc<dyn Maintenance>>,
     pub(crate) logs: LogStore,
     pub(crate) runtime: Runtime,
     pub(crate) settings: AppSettings,
@@ -88,6 +94,8 @@ impl App {
             engine,
             artifacts,
             storage,
+            storages,
+            quotas,
             logs,
             runtime,
             routes,
@@ -104,7 +112,8 @@ impl App {
         let (settled, settling) = settle::start(settle::Parts {
             store: store.clone(),
             catalog: Arc::clone(&catalog),
-            storage,
+            storages: storages.clone(),
+            quotas,
             logs: logs.clone(),
             routes,
             settings: settings.clone(),
@@ -118,6 +127,8 @@ impl App {
             components,
             engine,
             artifacts,
+            storage,
+            storages,
             logs,
             runtime,
             settings,
@@ -142,30 +153,40 @@ impl App {
         Ok(text)
     }
 
-    /// Who shows `credential`, the text after `Bearer `, if it is valid for operating the platform.
+    /// Who shows `credential`, the text after `Bearer `, if it is valid for the API.
     pub async fn authenticate(
         &self,
         credential: &str,
         request_id: RequestId,
     ) -> Result<Context, AppError> {
         let shown = TokenText::parse(credential).ok_or(AppError::Unauthenticated)?;
-        if shown.kind != TokenKind::Operator {
-            return Err(AppError::Unauthenticated);
-        }
         let kept = self
             .store
             .token(shown.id)
             .await?
             .ok_or(AppError::Unauthenticated)?;
-        let valid = TokenHash::from_bytes(kept.hash).matches(&shown.hash());
-        if valid && kept.scope == TokenScope::Operator {
-            Ok(Context {
-                principal: Principal::Operator { token: kept.id },
-                request_id,
-            })
-        } else {
-            Err(AppError::Unauthenticated)
+        if !TokenHash::from_bytes(kept.hash).matches(&shown.hash()) {
+            return Err(AppError::Unauthenticated);
         }
+        let principal = match (shown.kind, kept.scope, kept.access) {
+            (TokenKind::Operator, TokenScope::Operator, _) => {
+                Principal::Operator { token: kept.id }
+            }
+            (TokenKind::Service, TokenScope::Tenant(id), Some(access)) => {
+                let tenant = self.store.tenant_by_id(id).await?;
+                Principal::Member {
+                    token: kept.id,
+                    subject: kept.subject,
+                    tenant: tenant.ok_or(AppError::Unauthenticated)?.name,
+                    access,
+                }
+            }
+            _ => return Err(AppError::Unauthenticated),
+        };
+        Ok(Context {
+            principal,
+            request_id,
+        })
     }
 
     /// Whether the control plane can work: the database answers.
@@ -212,6 +233,7 @@ fn operator_token() -> Result<(String, NewToken), AppError> {
         subject: "operator".into(),
         display_name: "Operator".into(),
         roles: Vec::new(),
+        access: None,
         hash: hash_of(&text)?,
         created_at: OffsetDateTime::now_utc(),
     };

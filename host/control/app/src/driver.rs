@@ -24,7 +24,7 @@ impl App {
         put: DriverPut,
         condition: Precondition,
     ) -> Result<(Driver, bool), AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_driver(&tenant, &name).await?;
@@ -68,7 +68,7 @@ impl App {
         tenant: Label,
         name: Label,
     ) -> Result<Driver, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         let row = self.store.driver(tenant.id, name).await?;
         self.show_driver(&tenant, row).await
@@ -81,7 +81,7 @@ impl App {
         tenant: Label,
         page: PageRequest,
     ) -> Result<Page<Driver>, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         let rows = self.store.drivers(tenant.id, page).await?;
         let mut items = Vec::with_capacity(rows.rows.len());
@@ -102,7 +102,7 @@ impl App {
         name: Label,
         condition: Precondition,
     ) -> Result<(), AppError> {
-        context.authorize(Action::Delete, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Delete, Resource::Installations(&tenant))?;
         {
             let _linking = self.linking.lock().await;
             let tenant = self.store.tenant(tenant).await?;
@@ -120,7 +120,7 @@ impl App {
         setting: Setting,
         condition: Precondition,
     ) -> Result<Driver, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.driver(tenant.id, name.clone()).await?;

@@ -1,9 +1,10 @@
 //! Why an operation was refused or failed. The API turns each into a status and a problem document.
 
+use canopy_backend::StorageError;
 use canopy_engine::{ArtifactError, InspectError, Unfit};
 use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
-use canopy_store::{ComponentError, StoreError};
+use canopy_store::{Access, ComponentError, StoreError};
 use semver::Version;
 
 /// Why an operation was refused or failed.
@@ -11,9 +12,24 @@ use semver::Version;
 pub enum AppError {
     /// No valid credential was shown.
     #[error(
-        "a valid token is needed: send `Authorization: Bearer TOKEN` with the operator's token"
+        "a valid token is needed: send `Authorization: Bearer TOKEN` with the operator's token or \
+         one of the tenant's that has access to the API"
     )]
     Unauthenticated,
+    /// The token's access does not include this.
+    #[error("{}", forbidden(*.access, *.needed))]
+    Forbidden {
+        /// What the token has.
+        access: Access,
+        /// What it would need; `None`: it would have to be the operator's.
+        needed: Option<Access>,
+    },
+    /// The plan is that of all tenants for which no other is named.
+    #[error("plan `{0}` is that of tenants for which no other is named; it stays")]
+    PlanStays(Label),
+    /// An installation's keys and values refused or failed.
+    #[error(transparent)]
+    KeyValue(#[from] StorageError),
     /// The database refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -210,6 +226,13 @@ impl AppError {
             noun,
             name: name.to_string(),
         })
+    }
+}
+
+fn forbidden(access: Access, needed: Option<Access>) -> String {
+    match needed {
+        Some(needed) => format!("this token has the access `{access}`; `{needed}` is needed"),
+        None => format!("this token has the access `{access}`; only the operator may do this"),
     }
 }
 

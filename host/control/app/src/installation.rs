@@ -29,7 +29,7 @@ impl App {
         put: InstallationPut,
         condition: Precondition,
     ) -> Result<(Installation, bool), AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_installation(&tenant, &name).await?;
@@ -87,7 +87,7 @@ impl App {
         tenant: Label,
         name: Label,
     ) -> Result<Installation, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         let row = self.store.installation(tenant.id, name).await?;
         self.show_installation(&tenant, row).await
@@ -100,7 +100,7 @@ impl App {
         tenant: Label,
         page: PageRequest,
     ) -> Result<Page<Installation>, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         let rows = self.store.installations(tenant.id, page).await?;
         let mut items = Vec::with_capacity(rows.rows.len());
@@ -121,7 +121,7 @@ impl App {
         name: Label,
         condition: Precondition,
     ) -> Result<(), AppError> {
-        context.authorize(Action::Delete, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Delete, Resource::Installations(&tenant))?;
         {
             let _linking = self.linking.lock().await;
             let tenant = self.store.tenant(tenant).await?;
@@ -141,7 +141,7 @@ impl App {
         setting: Setting,
         condition: Precondition,
     ) -> Result<Installation, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         self.change_installation(tenant, name, condition, |write| {
             Settable::from(write).set(setting);
             Ok(())
@@ -158,7 +158,7 @@ impl App {
         condition: Precondition,
         key: Option<IdempotencyKey>,
     ) -> Result<Installation, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.installation(tenant.id, name.clone()).await?;
@@ -209,7 +209,7 @@ impl App {
         driver: Option<Label>,
         condition: Precondition,
     ) -> Result<Installation, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
         let driver = match driver {
             Some(driver) => {
                 let tenant = self.store.tenant(tenant.clone()).await?;
@@ -227,7 +227,8 @@ impl App {
         .await
     }
 
-    /// Adds a custom domain to an installation.
+    /// Adds a custom domain to an installation. That a domain is whose it is said to be, the
+    /// operator vouches for.
     pub async fn add_domain(
         &self,
         context: &Context,

@@ -11,14 +11,18 @@
 mod app;
 mod catalog;
 mod context;
+mod data;
 mod driver;
 mod error;
 mod installation;
+mod limits;
 mod linking;
 mod log;
 mod package;
+mod plan;
 mod publish;
 mod publisher;
+mod quotas;
 mod setting;
 mod settings;
 mod settle;
@@ -26,15 +30,20 @@ mod snapshot;
 mod status;
 mod tenant;
 mod token;
+mod usage;
 mod validate;
 
 pub use app::{App, AppParts};
 pub use context::{Action, Context, Principal, Resource};
+pub use data::{StoreAddress, Value};
 pub use error::{AppError, Unserved};
 pub use log::{LogFollow, LogQuery, LogTarget};
 pub use publish::{Publication, PublishRequest};
+pub use quotas::PlanQuotas;
 pub use setting::Setting;
 pub use settings::AppSettings;
 pub use token::IdempotencyKey;
 
-pub use canopy_store::{ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded};
+pub use canopy_store::{
+    Access, ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded,
+};

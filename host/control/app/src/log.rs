@@ -51,7 +51,7 @@ impl App {
         target: LogTarget,
         query: LogQuery,
     ) -> Result<LogPage, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let owner = self.log_owner(tenant, target).await?;
         self.read_log(owner, query).await
     }
@@ -64,7 +64,7 @@ impl App {
         target: LogTarget,
         query: LogQuery,
     ) -> Result<LogFollow, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Installations(&tenant))?;
         let owner = self.log_owner(tenant, target).await?;
         let (first, after) = match query {
             LogQuery::After(after, _) => (Vec::new(), after),

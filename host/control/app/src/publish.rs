@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use canopy_api_types::PackageVersion;
+use canopy_api_types::{PackageVersion, PlanLimits};
 use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
 use canopy_ids::{Digest, InterfaceName, PackageName};
 use canopy_manifest::{ComponentInterfaces, Difference, Kind, Manifest};
@@ -21,8 +21,7 @@ use semver::Version;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::snapshot::limits;
-use crate::{Action, App, AppError, AppSettings, Context, Resource, Unserved, linking};
+use crate::{Action, App, AppError, AppSettings, Context, Resource, Unserved, limits, linking};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -122,7 +121,8 @@ impl App {
             return Err(AppError::Differences(differences));
         }
         self.check_imports(&manifest, &found.imports).await?;
-        let limits = limits(&manifest.limits, &self.settings);
+        let plan = PlanLimits::default();
+        let limits = limits::of_component(&manifest.limits, &plan, &self.settings);
         self.engine
             .check(&compiled, limits.memory_bytes, limits.cpu)
             .await?;

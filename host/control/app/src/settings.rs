@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use canopy_runtime::Limits;
+use canopy_backend::StorageQuota;
+use canopy_runtime::{Limits, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
@@ -22,8 +23,15 @@ pub struct AppSettings {
     pub p3_enabled: bool,
     /// What a package gets that asks for nothing.
     pub default_limits: Limits,
-    /// What a package may ask for at most. Asking for more is refused at publish.
+    /// What a package may ask for, and a plan may allow, at most. Asking for more is refused. Of
+    /// requests a second it is what an installation has where the plan says nothing else.
     pub max_limits: Limits,
+    /// What a tenant's installations may use together where its plan says nothing else. Defaults:
+    /// 128 requests at once, 5,000 a second with bursts of 10,000, 2,048 connections, weight 100.
+    pub tenant_limits: TenantLimits,
+    /// What may be stored where the plan says nothing else. Defaults: 1 GiB in 1,000,000 keys,
+    /// 10 GiB in 1,000,000 objects, 1 GiB in 8 databases, 20 GiB of a tenant in all.
+    pub storage_quota: StorageQuota,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
     /// Bytes of one configuration as JSON. Default 64 KiB.
@@ -59,6 +67,8 @@ impl AppSettings {
                 requests_per_second: 2_000,
                 burst: 4_000,
             },
+            tenant_limits: TenantLimits::default(),
+            storage_quota: StorageQuota::default(),
             publications: 4,
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use canopy_backend::KeyValueProvider;
+use canopy_backend::{Maintenance, Scope};
 use canopy_backend_logs::LogStore;
 use canopy_store::{Erasure, Store};
 use canopy_tenant::Routes;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::snapshot::Builder;
-use crate::{AppError, AppSettings};
+use crate::{AppError, AppSettings, PlanQuotas};
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -29,7 +29,8 @@ const LAST_PASS: Duration = Duration::from_secs(10);
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) storages: Vec<Arc<dyn Maintenance>>,
+    pub(crate) quotas: PlanQuotas,
     pub(crate) logs: LogStore,
     pub(crate) routes: Routes,
     pub(crate) settings: AppSettings,
@@ -141,6 +142,7 @@ impl Task {
             installations = snapshot.installations(),
             "snapshot published"
         );
+        self.parts.quotas.publish(self.builder.quotas());
         self.parts.routes.publish(snapshot);
         self.published.send_replace(revision);
         Ok(revision)
@@ -151,11 +153,20 @@ impl Task {
         let mut wait = None;
         for (owner, since) in self.parts.store.erasures().await? {
             match owner {
-                Erasure::Installation(id) => {
-                    self.parts.storage.erase(id).await.map_err(|error| {
-                        AppError::Internal(format!("erasing the storage of {id}: {error}"))
-                    })?;
-                    self.parts.logs.erase(id).await?;
+                Erasure::Installation {
+                    tenant,
+                    installation,
+                } => {
+                    let scope = Scope {
+                        tenant,
+                        installation,
+                    };
+                    for storage in &self.parts.storages {
+                        storage.erase(scope).await.map_err(|error| {
+                            AppError::Internal(format!("erasing the storage of {scope}: {error}"))
+                        })?;
+                    }
+                    self.parts.logs.erase(installation).await?;
                 }
                 Erasure::Driver(id) => self.parts.logs.erase(id).await?,
             }

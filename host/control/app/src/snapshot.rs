@@ -2,25 +2,33 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
+use canopy_api_types::PlanLimits;
+use canopy_backend::StorageQuota;
 use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
-use canopy_manifest::LimitsAsked;
 use canopy_runtime::{
-    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits,
-    TenantLimits, TenantSpec,
+    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, StoreNames,
+    TenantSpec,
 };
-use canopy_store::{DriverRow, InstallationRow, TenantRow, TokenRow, TokenScope, World};
+use canopy_store::{DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World};
 use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
 use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, Release};
-use crate::{AppError, AppSettings};
+use crate::{AppError, AppSettings, limits};
+
+/// A tenant and what its plan says.
+struct Known {
+    /// Changes with the tenant and with its plan.
+    revision: u64,
+    spec: Arc<TenantSpec>,
+    plan: PlanLimits,
+}
 
 /// Builds snapshots. What has not changed since the last one is taken from it.
 pub(crate) struct Builder {
     settings: AppSettings,
-    tenants: HashMap<TenantId, (u64, Arc<TenantSpec>)>,
+    tenants: HashMap<TenantId, Known>,
     drivers: HashMap<DriverInstanceId, Arc<DriverSpec>>,
     installations: HashMap<InstallationId, Arc<InstallationSpec>>,
 }
@@ -39,6 +47,7 @@ impl Builder {
     /// damaged row must not take everybody else off the network.
     pub(crate) fn build(&mut self, catalog: &Catalog, world: World) -> Snapshot {
         let World {
+            plans,
             tenants,
             installations,
             drivers,
@@ -57,27 +66,37 @@ impl Builder {
                 Err(error) => tracing::error!(%error, "a version is left out"),
             }
         }
+        let plans: HashMap<_, _> = plans
+            .into_iter()
+            .map(|(name, row)| (name, (row.revision, plan_limits(&row))))
+            .collect();
         self.tenants = tenants
             .into_values()
             .map(|row| {
-                let spec = match self.tenants.remove(&row.id) {
-                    Some((revision, spec)) if revision == row.revision => spec,
-                    _ => Arc::new(tenant_spec(row.clone())),
+                let (of_plan, plan) = plans.get(&row.plan).copied().unwrap_or_default();
+                let (id, revision) = (row.id, row.revision.max(of_plan));
+                let known = match self.tenants.remove(&id) {
+                    Some(known) if known.revision == revision => known,
+                    _ => Known {
+                        revision,
+                        spec: Arc::new(tenant_spec(row, &plan, &self.settings)),
+                        plan,
+                    },
                 };
-                (row.id, (row.revision, spec))
+                (id, known)
             })
             .collect();
 
         let nothing = BTreeMap::new();
         let mut old = std::mem::take(&mut self.drivers);
         for row in drivers {
-            let Some((tenant_revision, tenant)) = self.tenants.get(&row.tenant) else {
+            let Some(tenant) = self.tenants.get(&row.tenant) else {
                 continue;
             };
             let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
                 continue;
             };
-            let generation = row.revision.max(*tenant_revision);
+            let generation = row.revision.max(tenant.revision);
             let spec = old
                 .remove(&row.id)
                 .filter(|spec| spec.generation == generation);
@@ -99,7 +118,7 @@ impl Builder {
         let mut builder = Snapshot::builder(self.settings.base.clone());
         let mut old = std::mem::take(&mut self.installations);
         for row in installations {
-            let Some((tenant_revision, tenant)) = self.tenants.get(&row.tenant) else {
+            let Some(tenant) = self.tenants.get(&row.tenant) else {
                 continue;
             };
             let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
@@ -110,7 +129,7 @@ impl Builder {
                 .values()
                 .filter_map(|driver| self.drivers.get(&driver.id));
             let bound = bound.map(|driver| driver.generation).max().unwrap_or(0);
-            let generation = row.revision.max(*tenant_revision).max(bound);
+            let generation = row.revision.max(tenant.revision).max(bound);
             let spec = old
                 .remove(&row.id)
                 .filter(|spec| spec.generation == generation);
@@ -146,11 +165,21 @@ impl Builder {
         builder.build()
     }
 
+    /// What every tenant of the last snapshot may store.
+    pub(crate) fn quotas(&self) -> HashMap<TenantId, StorageQuota> {
+        let defaults = limits::defaults(&self.settings);
+        let quota = |known: &Known| limits::quota(&known.plan.over(&defaults));
+        self.tenants
+            .iter()
+            .map(|(id, known)| (*id, quota(known)))
+            .collect()
+    }
+
     fn driver(
         &self,
         row: &DriverRow,
         generation: u64,
-        tenant: &Arc<TenantSpec>,
+        tenant: &Known,
         release: &Release,
         secrets: &BTreeMap<String, String>,
     ) -> Result<Arc<DriverSpec>, AppError> {
@@ -158,8 +187,13 @@ impl Builder {
             id: row.id,
             name: row.name.clone(),
             generation,
-            tenant: Arc::clone(tenant),
-            component: component(&self.settings, release, &row.config, secrets, &row.egress)?,
+            tenant: Arc::clone(&tenant.spec),
+            component: component(
+                &self.settings,
+                release,
+                &tenant.plan,
+                (&row.config, secrets, &row.egress),
+            )?,
         }))
     }
 
@@ -167,7 +201,7 @@ impl Builder {
         &self,
         row: &InstallationRow,
         generation: u64,
-        tenant: &Arc<TenantSpec>,
+        tenant: &Known,
         release: &Release,
         secrets: &BTreeMap<String, String>,
     ) -> Result<Arc<InstallationSpec>, AppError> {
@@ -181,14 +215,27 @@ impl Builder {
             id: row.id,
             name: row.name.clone(),
             generation,
-            tenant: Arc::clone(tenant),
-            component: component(&self.settings, release, &row.config, secrets, &row.egress)?,
+            tenant: Arc::clone(&tenant.spec),
+            component: component(
+                &self.settings,
+                release,
+                &tenant.plan,
+                (&row.config, secrets, &row.egress),
+            )?,
+            stores: Arc::new(stores(release)),
             bindings: bindings.collect::<Result<_, AppError>>()?,
         }))
     }
 }
 
-fn tenant_spec(row: TenantRow) -> TenantSpec {
+fn plan_limits(row: &PlanRow) -> PlanLimits {
+    limits::of_plan(row).unwrap_or_else(|error| {
+        tracing::error!(%error, "the node's settings stand in");
+        PlanLimits::default()
+    })
+}
+
+fn tenant_spec(row: TenantRow, plan: &PlanLimits, settings: &AppSettings) -> TenantSpec {
     TenantSpec {
         id: row.id,
         name: row.name,
@@ -196,16 +243,15 @@ fn tenant_spec(row: TenantRow) -> TenantSpec {
         plan: row.plan,
         region: row.region,
         attributes: row.attributes,
-        limits: TenantLimits::default(),
+        limits: limits::of_tenant(&plan.over(&limits::defaults(settings))),
     }
 }
 
 fn component(
     settings: &AppSettings,
     release: &Release,
-    config: &Map<String, Value>,
-    secrets: &BTreeMap<String, String>,
-    egress: &[String],
+    plan: &PlanLimits,
+    (config, secrets, egress): (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
 ) -> Result<ComponentSpec, AppError> {
     let rules = egress.iter().map(|rule| {
         rule.parse()
@@ -221,7 +267,7 @@ fn component(
             rules,
             Arc::clone(&settings.opened_networks),
         )),
-        limits: limits(&release.manifest.limits, settings),
+        limits: limits::of_component(&release.manifest.limits, plan, settings),
     })
 }
 
@@ -234,8 +280,12 @@ pub(crate) fn candidate<'a>(
     app: &Release,
     bound: impl Iterator<Item = (&'a WitPackage, &'a Label, &'a Release)>,
 ) -> Result<InstallationSpec, AppError> {
-    let tenant = Arc::new(tenant_spec(tenant.clone()));
-    let bare = |release| component(settings, release, &Map::new(), &BTreeMap::new(), &[]);
+    let plan = PlanLimits::default();
+    let tenant = Arc::new(tenant_spec(tenant.clone(), &plan, settings));
+    let bare = |release| {
+        let nothing = (&Map::new(), &BTreeMap::new(), &[][..]);
+        component(settings, release, &plan, nothing)
+    };
     let bindings = bound.map(|(package, name, release)| {
         let driver = DriverSpec {
             id: DriverInstanceId::new(),
@@ -252,38 +302,16 @@ pub(crate) fn candidate<'a>(
         name: name.clone(),
         generation: 0,
         component: bare(app)?,
+        stores: Arc::new(stores(app)),
         tenant,
         bindings,
     })
 }
 
-/// The limits that a package has: what it asks for within what can be had.
-pub(crate) fn limits(asked: &LimitsAsked, settings: &AppSettings) -> Limits {
-    let (default, most) = (&settings.default_limits, &settings.max_limits);
-    let size = |asked: Option<u64>, default: usize, most: usize| {
-        asked.map_or(default, |asked| {
-            usize::try_from(asked).unwrap_or(usize::MAX).min(most)
-        })
-    };
-    let time = |asked: Option<u64>, default: Duration, most: Duration| {
-        asked.map_or(default, Duration::from_millis).min(most)
-    };
-    Limits {
-        memory_bytes: size(asked.memory_bytes, default.memory_bytes, most.memory_bytes),
-        cpu: time(asked.cpu_ms, default.cpu, most.cpu),
-        wall: time(asked.wall_ms, default.wall, most.wall),
-        concurrency: size(
-            asked.concurrency.map(u64::from),
-            default.concurrency,
-            most.concurrency,
-        ),
-        request_body_bytes: asked
-            .request_body_bytes
-            .unwrap_or(default.request_body_bytes)
-            .min(most.request_body_bytes),
-        requests_per_second: most.requests_per_second,
-        burst: most.burst,
-    }
+/// The stores that a package declared.
+fn stores(release: &Release) -> StoreNames {
+    let declared = release.manifest.stores.iter();
+    StoreNames::of(declared.map(|store| store.name.clone()))
 }
 
 fn caller(token: TokenRow) -> Caller {

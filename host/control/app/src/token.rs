@@ -1,6 +1,6 @@
 //! Service tokens of tenants.
 
-use canopy_api_types::{Page, SecretText, Token, TokenCreate, TokenCreated};
+use canopy_api_types::{Access, Page, SecretText, Token, TokenCreate, TokenCreated};
 use canopy_ids::{Label, TokenId};
 use canopy_store::{Idempotency, NewToken, Outcome, PageRequest, TokenRow, TokenScope};
 use canopy_tenant::TokenKind;
@@ -59,7 +59,7 @@ impl App {
         create: TokenCreate,
         key: Option<IdempotencyKey>,
     ) -> Result<TokenCreated, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Write, Resource::Tokens(&tenant))?;
         validate::display_name("subject", &create.subject)?;
         let display_name = create
             .display_name
@@ -81,6 +81,7 @@ impl App {
                 subject: create.subject.clone(),
                 display_name: display_name.clone(),
                 roles: create.roles.clone(),
+                access: create.access,
                 created_at,
             },
             secret: SecretText::new(secret),
@@ -99,6 +100,7 @@ impl App {
             subject: create.subject,
             display_name,
             roles: create.roles,
+            access: create.access.map(kept),
             hash,
             created_at,
         };
@@ -119,7 +121,7 @@ impl App {
         tenant: Label,
         page: PageRequest,
     ) -> Result<Page<Token>, AppError> {
-        context.authorize(Action::Read, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Read, Resource::Tokens(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         let rows = self.store.tokens(tenant.id, page).await?;
         Ok(Page {
@@ -135,7 +137,7 @@ impl App {
         tenant: Label,
         id: TokenId,
     ) -> Result<(), AppError> {
-        context.authorize(Action::Delete, Resource::Tenant(&tenant))?;
+        context.authorize(Action::Delete, Resource::Tokens(&tenant))?;
         let tenant = self.store.tenant(tenant).await?;
         self.store.delete_token(tenant.id, id).await?;
         self.settled.published().await
@@ -148,6 +150,23 @@ fn token(row: TokenRow) -> Token {
         subject: row.subject,
         display_name: row.display_name,
         roles: row.roles,
+        access: row.access.map(shown),
         created_at: row.created_at,
+    }
+}
+
+fn kept(access: Access) -> canopy_store::Access {
+    match access {
+        Access::Viewer => canopy_store::Access::Viewer,
+        Access::Data => canopy_store::Access::Data,
+        Access::Admin => canopy_store::Access::Admin,
+    }
+}
+
+fn shown(access: canopy_store::Access) -> Access {
+    match access {
+        canopy_store::Access::Viewer => Access::Viewer,
+        canopy_store::Access::Data => Access::Data,
+        canopy_store::Access::Admin => Access::Admin,
     }
 }

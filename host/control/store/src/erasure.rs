@@ -2,10 +2,9 @@
 //! that deletes and crossed out when the rest is gone too, so that a crash between loses nothing.
 
 use std::fmt;
-use std::str::FromStr;
 
-use canopy_ids::{DriverInstanceId, InstallationId, InvalidId};
-use rusqlite::{Connection, params};
+use canopy_ids::{DriverInstanceId, InstallationId, TenantId};
+use rusqlite::{Connection, Row, params};
 use time::OffsetDateTime;
 
 use crate::sql::{RowExt, Text, Time, all};
@@ -15,7 +14,12 @@ use crate::{Store, StoreError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Erasure {
     /// An installation's.
-    Installation(InstallationId),
+    Installation {
+        /// The tenant whose it was.
+        tenant: TenantId,
+        /// The installation.
+        installation: InstallationId,
+    },
     /// A driver instance's.
     Driver(DriverInstanceId),
 }
@@ -23,28 +27,33 @@ pub enum Erasure {
 impl fmt::Display for Erasure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Installation(id) => id.fmt(f),
+            Self::Installation { installation, .. } => installation.fmt(f),
             Self::Driver(id) => id.fmt(f),
         }
     }
 }
 
-impl FromStr for Erasure {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        match text.parse() {
-            Ok(id) => Ok(Self::Installation(id)),
-            Err(_) => text.parse().map(Self::Driver),
-        }
-    }
+fn read(row: &Row<'_>) -> rusqlite::Result<(Erasure, OffsetDateTime)> {
+    let tenant: Option<Text<TenantId>> = row.get("tenant")?;
+    let owner = match tenant {
+        Some(Text(tenant)) => Erasure::Installation {
+            tenant,
+            installation: row.parse("owner")?,
+        },
+        None => Erasure::Driver(row.parse("owner")?),
+    };
+    Ok((owner, row.time("since")?))
 }
 
 /// Writes down that `owner`'s data must go, and removes its secrets at once.
 pub(crate) fn begin(tx: &Connection, owner: &Erasure) -> Result<(), StoreError> {
-    let parameters = params![Text(owner), Time::now()];
+    let tenant = match owner {
+        Erasure::Installation { tenant, .. } => Some(Text(tenant)),
+        Erasure::Driver(_) => None,
+    };
+    let parameters = params![Text(owner), tenant, Time::now()];
     tx.execute(
-        "INSERT INTO erasure VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        "INSERT INTO erasure VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         parameters,
     )?;
     tx.execute("DELETE FROM secret WHERE owner = ?1", [Text(owner)])?;
@@ -55,12 +64,7 @@ impl Store {
     /// Whose data must still go, and since when.
     pub async fn erasures(&self) -> Result<Vec<(Erasure, OffsetDateTime)>, StoreError> {
         self.read(|db, _| {
-            all(
-                db,
-                "SELECT owner, since FROM erasure ORDER BY since",
-                [],
-                |row| Ok((row.parse("owner")?, row.time("since")?)),
-            )
+            all(db, "SELECT * FROM erasure ORDER BY since", [], read)
         })
         .await
     }

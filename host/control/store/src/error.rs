@@ -50,6 +50,22 @@ pub enum StoreError {
         /// Some of the installations that are bound to it.
         installations: Vec<Label>,
     },
+    /// Tenants are on the plan.
+    #[error("plan `{plan}` is that of {}; put them on another first", names(.tenants))]
+    PlanInUse {
+        /// The plan.
+        plan: Label,
+        /// Some of the tenants that are on it.
+        tenants: Vec<Label>,
+    },
+    /// There is no such plan to put a tenant on.
+    #[error("there is no plan `{plan}`{}", meant(.nearest.as_deref()))]
+    UnknownPlan {
+        /// What was asked for.
+        plan: String,
+        /// The plan that resembles it most.
+        nearest: Option<String>,
+    },
     /// The domain belongs to another installation.
     #[error("the domain `{domain}` is already in use")]
     DomainTaken {
@@ -94,6 +110,13 @@ fn precondition(current: Option<u64>) -> String {
     match current {
         Some(revision) => format!("it exists with revision {revision}, which the request excludes"),
         None => "it does not exist, and the request was only for one that does".into(),
+    }
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    match nearest {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None => "; `GET /api/v1/plans` lists those there are".into(),
     }
 }
 

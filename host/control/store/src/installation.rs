@@ -241,7 +241,10 @@ impl Store {
         self.write(move |tx, _| {
             let row = find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))?;
             condition.check(Some(row.revision))?;
-            let owner = Erasure::Installation(row.id);
+            let owner = Erasure::Installation {
+                tenant: row.tenant,
+                installation: row.id,
+            };
             erasure::begin(tx, &owner)?;
             tx.execute("DELETE FROM installation WHERE id = ?1", [Text(row.id)])?;
             next_revision(tx)?;

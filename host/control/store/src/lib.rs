@@ -1,4 +1,4 @@
-//! The control plane's database: publishers, packages, tenants, tokens, driver instances,
+//! The control plane's database: publishers, packages, plans, tenants, tokens, driver instances,
 //! installations, and the files of published components.
 //!
 //! One file per noun; every operation is asynchronous, one transaction, and takes plain rows. What
@@ -8,6 +8,7 @@
 //!
 //! Secrets are sealed before they reach the database, under a key that is in a file of its own.
 
+mod archive;
 mod components;
 mod database;
 mod driver;
@@ -15,15 +16,19 @@ mod erasure;
 mod error;
 mod idempotency;
 mod installation;
+mod job;
 mod package;
+mod plan;
 mod publisher;
 mod seal;
 mod settings;
 mod sql;
 mod tenant;
 mod token;
+mod tombstone;
 mod world;
 
+pub use archive::{ArchiveRow, Holding, TenantImport};
 pub use components::{ComponentError, Components, Upload, Uploaded};
 pub use database::Store;
 pub use driver::{DriverRow, DriverWrite};
@@ -31,9 +36,14 @@ pub use erasure::Erasure;
 pub use error::StoreError;
 pub use idempotency::{Idempotency, Outcome};
 pub use installation::{DriverRef, InstallationRow, InstallationWrite};
+pub use job::{
+    JobError, JobFilter, JobOutcome, JobProgress, JobRow, JobState, NewJob, UnknownJobState,
+};
 pub use package::{NewVersion, PackageFilter, PackageRow, Published, VersionRow};
+pub use plan::{PlanRow, PlanWrite};
 pub use publisher::PublisherRow;
 pub use settings::{Counts, PageRequest, Precondition, Rows, SecretChanges, Written};
 pub use tenant::{TenantRow, TenantWrite};
-pub use token::{NewToken, TokenRow, TokenScope};
+pub use token::{Access, NewToken, TokenRow, TokenScope, UnknownAccess};
+pub use tombstone::{ErasureRecordRow, Tombstone};
 pub use world::World;

@@ -51,11 +51,22 @@ CREATE TABLE served (
     FOREIGN KEY (publisher, package) REFERENCES package (publisher, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE plan (
+    name TEXT PRIMARY KEY,
+    display_name TEXT NOT NULL,
+    limits TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- What tenants are on for which no other plan is named. It sets nothing, so all is the node's.
+INSERT INTO plan VALUES ('standard', 'Standard', '{}', unixepoch() * 1000000, unixepoch() * 1000000, 0);
+
 CREATE TABLE tenant (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     display_name TEXT NOT NULL,
-    plan TEXT NOT NULL,
+    plan TEXT NOT NULL REFERENCES plan (name),
     region TEXT NOT NULL,
     attributes TEXT NOT NULL,
     created_at INTEGER NOT NULL,
@@ -63,12 +74,15 @@ CREATE TABLE tenant (
     revision INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX tenant_plan ON tenant (plan);
+
 CREATE TABLE token (
     id TEXT PRIMARY KEY,
     tenant TEXT REFERENCES tenant (id) ON DELETE CASCADE,
     subject TEXT NOT NULL,
     display_name TEXT NOT NULL,
     roles TEXT NOT NULL,
+    access TEXT,
     hash BLOB NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -132,6 +146,8 @@ CREATE TABLE secret (
 -- What is deleted here and has data elsewhere that must go too.
 CREATE TABLE erasure (
     owner TEXT PRIMARY KEY,
+    -- Of an installation, since its data is encrypted with its tenant's key.
+    tenant TEXT,
     since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::erasure::{self, Erasure};
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
-use crate::{PageRequest, Precondition, Rows, Store, StoreError, Written};
+use crate::{PageRequest, Precondition, Rows, Store, StoreError, Written, plan};
 
 /// A tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,23 +104,7 @@ impl Store {
                 }
             }
             let id = old.as_ref().map_or_else(TenantId::new, |old| old.id);
-            tx.execute(
-                "INSERT INTO tenant VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) \
-                 ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, \
-                 plan = excluded.plan, region = excluded.region, \
-                 attributes = excluded.attributes, updated_at = excluded.updated_at, \
-                 revision = excluded.revision",
-                params![
-                    Text(id),
-                    Text(&name),
-                    write.display_name,
-                    write.plan,
-                    write.region,
-                    Json(&write.attributes),
-                    Time::now(),
-                    Number(next_revision(tx)?)
-                ],
-            )?;
+            insert(tx, id, &name, &write)?;
             let row = find(tx, &name)?.ok_or_else(|| not_found(&name))?;
             Ok(Written {
                 row,
@@ -133,6 +117,12 @@ impl Store {
     /// One tenant.
     pub async fn tenant(&self, name: Label) -> Result<TenantRow, StoreError> {
         self.read(move |db, _| find(db, &name)?.ok_or_else(|| not_found(&name)))
+            .await
+    }
+
+    /// The tenant with this identifier.
+    pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<TenantRow>, StoreError> {
+        self.read(move |db, _| one(db, "SELECT * FROM tenant WHERE id = ?1", [Text(id)], read))
             .await
     }
 
@@ -157,23 +147,66 @@ impl Store {
         self.write(move |tx, _| {
             let tenant = find(tx, &name)?.ok_or_else(|| not_found(&name))?;
             condition.check(Some(tenant.revision))?;
-            let id = tenant.id.to_string();
-            let owners = all(
-                tx,
-                "SELECT id FROM installation WHERE tenant = ?1 \
-                 UNION ALL SELECT id FROM driver WHERE tenant = ?1",
-                [&id],
-                |row| row.parse("id"),
-            )?;
-            for owner in &owners {
-                erasure::begin(tx, owner)?;
-            }
-            tx.execute("DELETE FROM installation WHERE tenant = ?1", [&id])?;
-            tx.execute("DELETE FROM driver WHERE tenant = ?1", [&id])?;
-            tx.execute("DELETE FROM tenant WHERE id = ?1", [&id])?;
-            next_revision(tx)?;
-            Ok(owners)
+            delete(tx, tenant.id)
         })
         .await
     }
+}
+
+/// Writes the row of the tenant `id`, whether or not there is one. The name must not be another's.
+pub(crate) fn insert(
+    tx: &Connection,
+    id: TenantId,
+    name: &Label,
+    write: &TenantWrite,
+) -> Result<(), StoreError> {
+    plan::must_exist(tx, &write.plan)?;
+    if let Some(other) = find(tx, name)?
+        && other.id != id
+    {
+        let current = Some(other.revision);
+        return Err(StoreError::PreconditionFailed { current });
+    }
+    tx.execute(
+        "INSERT INTO tenant VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8) \
+         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, \
+         plan = excluded.plan, region = excluded.region, \
+         attributes = excluded.attributes, updated_at = excluded.updated_at, \
+         revision = excluded.revision",
+        params![
+            Text(id),
+            Text(name),
+            write.display_name,
+            write.plan,
+            write.region,
+            Json(&write.attributes),
+            Time::now(),
+            Number(next_revision(tx)?)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Deletes all rows of a tenant. Returns what has data elsewhere that must go too.
+pub(crate) fn delete(tx: &Connection, tenant: TenantId) -> Result<Vec<Erasure>, StoreError> {
+    let id = tenant.to_string();
+    let sql = "SELECT id FROM installation WHERE tenant = ?1";
+    let mut owners = all(tx, sql, [&id], |row| {
+        Ok(Erasure::Installation {
+            tenant,
+            installation: row.parse("id")?,
+        })
+    })?;
+    let sql = "SELECT id FROM driver WHERE tenant = ?1";
+    owners.extend(all(tx, sql, [&id], |row| {
+        Ok(Erasure::Driver(row.parse("id")?))
+    })?);
+    for owner in &owners {
+        erasure::begin(tx, owner)?;
+    }
+    tx.execute("DELETE FROM installation WHERE tenant = ?1", [&id])?;
+    tx.execute("DELETE FROM driver WHERE tenant = ?1", [&id])?;
+    tx.execute("DELETE FROM tenant WHERE id = ?1", [&id])?;
+    next_revision(tx)?;
+    Ok(owners)
 }

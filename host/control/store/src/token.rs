@@ -16,6 +16,50 @@ pub enum TokenScope {
     Tenant(TenantId),
 }
 
+/// What the API lets a tenant's token do. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// To look at everything of the tenant but what its applications store.
+    Viewer,
+    /// To read and change what its applications store.
+    Data,
+    /// To install, configure and bind, and to manage tokens.
+    Admin,
+}
+
+impl Access {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Data => "data",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Access {
+    type Err = UnknownAccess;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAccess> {
+        [Self::Viewer, Self::Data, Self::Admin]
+            .into_iter()
+            .find(|access| access.as_str() == text)
+            .ok_or(UnknownAccess)
+    }
+}
+
+/// The text names no access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be `viewer`, `data` or `admin`")]
+pub struct UnknownAccess;
+
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRow {
@@ -29,6 +73,8 @@ pub struct TokenRow {
     pub display_name: String,
     /// The roles of whoever shows it.
     pub roles: Vec<String>,
+    /// What the API lets it do; `None`: nothing, it only invokes applications.
+    pub access: Option<Access>,
     /// The SHA-256 of its secret.
     pub hash: [u8; 32],
     /// When it was created.
@@ -48,6 +94,8 @@ pub struct NewToken {
     pub display_name: String,
     /// The roles of whoever shows it.
     pub roles: Vec<String>,
+    /// What the API lets it do; `None`: nothing, it only invokes applications.
+    pub access: Option<Access>,
     /// The SHA-256 of its secret.
     pub hash: [u8; 32],
     /// When it was created.
@@ -62,6 +110,9 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
         subject: row.get("subject")?,
         display_name: row.get("display_name")?,
         roles: row.json("roles")?,
+        access: row
+            .get::<_, Option<Text<Access>>>("access")?
+            .map(|access| access.0),
         hash: row.get("hash")?,
         created_at: row.time("created_at")?,
     })
@@ -73,13 +124,14 @@ fn insert(tx: &Connection, new: &NewToken) -> Result<(), StoreError> {
         TokenScope::Tenant(id) => Some(id.to_string()),
     };
     tx.execute(
-        "INSERT INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             Text(new.id),
             tenant,
             new.subject,
             new.display_name,
             Json(&new.roles),
+            new.access.map(Text),
             new.hash,
             Time(new.created_at)
         ],

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use crate::seal::Sealer;
 use crate::sql::{RowExt, all, one};
 use crate::{
-    DriverRef, DriverRow, InstallationRow, Store, StoreError, TenantRow, TokenRow, VersionRow,
-    driver, installation, package, tenant, token,
+    DriverRef, DriverRow, InstallationRow, PlanRow, Store, StoreError, TenantRow, TokenRow,
+    VersionRow, driver, installation, package, plan, tenant, token, tombstone,
 };
 
 /// The state of the platform at one revision.
@@ -17,6 +17,8 @@ use crate::{
 pub struct World {
     /// Of the last change in it.
     pub revision: u64,
+    /// All plans by name.
+    pub plans: HashMap<String, PlanRow>,
     /// All tenants by identifier.
     pub tenants: HashMap<TenantId, TenantRow>,
     /// All installations. Of the secrets the names only; see `secrets`.
@@ -41,7 +43,11 @@ impl Store {
 fn read(db: &Connection, sealer: &Sealer) -> Result<World, StoreError> {
     let revision = one(db, "SELECT revision FROM counter", [], |row| row.number(0))?
         .ok_or_else(|| StoreError::Corrupt("the counter is missing".into()))?;
-    let tenants = all(db, "SELECT * FROM tenant", [], tenant::read)?;
+    let plans = all(db, "SELECT * FROM plan", [], plan::read)?;
+    let mut tenants = all(db, "SELECT * FROM tenant", [], tenant::read)?;
+    // Who is on the way out answers no more; what is his is left out with him.
+    let buried = tombstone::tenants(db)?;
+    tenants.retain(|tenant| !buried.contains(&tenant.id));
     let mut installations = all(
         db,
         "SELECT * FROM installation ORDER BY id",
@@ -98,6 +104,10 @@ fn read(db: &Connection, sealer: &Sealer) -> Result<World, StoreError> {
     }
     Ok(World {
         revision,
+        plans: plans
+            .into_iter()
+            .map(|row| (row.name.to_string(), row))
+            .collect(),
         tenants: tenants.into_iter().map(|row| (row.id, row)).collect(),
         installations,
         drivers: all(db, "SELECT * FROM driver ORDER BY id", [], driver::read)?,

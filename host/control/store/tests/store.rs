@@ -474,6 +474,7 @@ async fn a_repeated_request_is_answered_as_the_first_time() {
         subject: subject.into(),
         display_name: subject.into(),
         roles: vec!["admin".into()],
+        access: None,
         hash: [7; 32],
         created_at: OffsetDateTime::UNIX_EPOCH,
     };

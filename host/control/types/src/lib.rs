@@ -3,28 +3,49 @@
 //! One file per noun. Every type is plain data: rules that need the state of the platform are
 //! checked by the server, rules of form (names, digests, versions) by the types of `canopy-ids`.
 
+mod backup;
 mod common;
+mod data;
 mod driver;
+mod erasure;
+mod export;
 mod installation;
+mod job;
+mod key;
 mod log;
 mod package;
+mod plan;
 mod publisher;
 mod status;
 mod tenant;
 mod token;
+mod usage;
 
+pub use backup::{
+    Backup, BackupCheck, BackupCreate, BackupList, BackupPrune, Found, RestoreCreate,
+};
 pub use common::{Page, Problem, SecretText};
+pub use data::{EXPIRES_AT, KeyEntry, StoreName};
 pub use driver::{Driver, DriverPut};
+pub use erasure::{Amount, ErasureCreate, ErasurePlan, ErasureRecord, SigningKey};
+pub use export::{Export, ExportList, Import, ImportCreate, ImportStart};
 pub use installation::{
     BindingPut, Config, Domain, EgressPut, Installation, InstallationPut, InterfaceSource,
     SecretNames, SecretPut, VersionPut,
 };
+pub use job::{Job, JobFailure, JobState};
+pub use key::{KeyStatus, TenantKey};
 pub use log::{LogLevel, LogPage, LogRecord, LogSource};
 pub use package::{LimitsAsked, Need, Package, PackageKind, PackageVersion, ServedInterface};
+pub use plan::{
+    InstallationLimits, Limit, LimitScope, LimitSource, LimitUnit, Plan, PlanLimit, PlanLimits,
+    PlanPut, PlanValues, STANDARD_PLAN, TenantLimits,
+};
 pub use publisher::{Publisher, PublisherPut};
 pub use status::{Counts, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
-pub use token::{Token, TokenCreate, TokenCreated};
+pub use token::{Access, Token, TokenCreate, TokenCreated};
+pub use usage::{InstallationUsage, KindUsage, StorageKind, TenantUsage};
 
 /// The media type of errors (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

@@ -25,7 +25,7 @@ pub struct TenantPut {
 }
 
 fn default_plan() -> String {
-    "standard".into()
+    crate::STANDARD_PLAN.into()
 }
 
 fn default_region() -> String {

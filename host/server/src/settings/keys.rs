@@ -215,6 +215,35 @@ keys! {
     size "limits.max.request_body" => app.max_limits.request_body_bytes:
         "Size of a request's body that a package may ask for.";
 
+    count "plan.concurrency" => app.tenant_limits.concurrency:
+        "Requests of one tenant under way at once, where its plan says nothing else, as for all of these.";
+    count "plan.requests_per_second" => app.tenant_limits.requests_per_second:
+        "Requests a second of one tenant in the long run.";
+    count "plan.burst" => app.tenant_limits.burst:
+        "Requests of one tenant that are let in at once after a quiet time.";
+    count "plan.connections" => app.tenant_limits.connections:
+        "Connections of clients that carry one tenant's requests, open at once.";
+    count "plan.weight" => app.tenant_limits.weight:
+        "A tenant's share of a busy node, compared with the weights of others.";
+    count "plan.installation_requests_per_second" => app.max_limits.requests_per_second:
+        "Requests a second of one installation in the long run.";
+    count "plan.installation_burst" => app.max_limits.burst:
+        "Requests of one installation that are let in at once after a quiet time.";
+    size "plan.storage_bytes" => app.storage_quota.tenant_bytes:
+        "What all installations of one tenant may store, of all kinds.";
+    size "plan.key_value_bytes" => app.storage_quota.key_value.bytes:
+        "Keys and values of one installation.";
+    count "plan.keys" => app.storage_quota.key_value.items:
+        "Keys of one installation.";
+    size "plan.blob_bytes" => app.storage_quota.blobs.bytes:
+        "Objects of one installation.";
+    count "plan.objects" => app.storage_quota.blobs.items:
+        "Objects of one installation.";
+    size "plan.sql_bytes" => app.storage_quota.sql.bytes:
+        "SQL databases of one installation.";
+    count "plan.databases" => app.storage_quota.sql.items:
+        "SQL databases of one installation.";
+
     count "api.max_connections" => api.max_connections:
         "Connections to the control API at once; further ones wait.";
     time "api.timeout" => api.timeout:

@@ -6,13 +6,16 @@
 
 mod drivers;
 mod installations;
+mod key_value;
 mod logs;
 mod packages;
+mod plans;
 mod publishers;
 pub(crate) mod status;
 mod tenants;
 mod tokens;
 mod upload;
+mod usage;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -26,9 +29,12 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
             .merge(status::routes())
             .merge(publishers::routes())
             .merge(packages::routes())
+            .merge(plans::routes())
             .merge(tenants::routes())
+            .merge(usage::routes())
             .merge(tokens::routes())
             .merge(installations::routes())
+            .merge(key_value::routes())
             .merge(drivers::routes())
             .merge(logs::routes()),
     )

@@ -6,7 +6,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use canopy_app::{App, AppParts, AppSettings};
+use canopy_app::{App, AppParts, AppSettings, PlanQuotas};
+use canopy_backend::StorageQuota;
 use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_logs::{LogSettings, LogStore};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
@@ -108,6 +109,7 @@ impl Node {
         let compiler = CompilerCommand::this_program(["compiler_child", "--exact", "--nocapture"])
             .expect("this program has a path");
         let path = |name: &str| folder.path().join(name);
+        let quotas = PlanQuotas::new(StorageQuota::default());
         let storage = EmbeddedStorage::open(path("storage"), EmbeddedSettings::default());
         let storage = Arc::new(storage.expect("storage"));
         let logs = LogStore::open(path("logs"), LogSettings::default()).expect("logs");
@@ -132,6 +134,8 @@ impl Node {
             artifacts,
             engine,
             storage: Arc::clone(&storage) as _,
+            storages: vec![Arc::clone(&storage) as _],
+            quotas,
             logs: logs.clone(),
             runtime,
             routes: routes.clone(),
