@@ -167,6 +167,7 @@ impl Blobs for Objects {
     async fn get(&self, id: ObjectId<'_>, range: Option<ByteRange>) -> Result<Reading, BlobError> {
         let id = self.name(id)?;
         let store = self.store().await?;
+        let permit = transfer::begin_reading(&store)?;
         aside(move || {
             let locked = store.lock()?;
             let conn = locked.conn();
@@ -181,7 +182,7 @@ impl Blobs for Objects {
             let pin = Pin::new(&store, conn, pieces.iter().map(|piece| piece.id).collect());
             drop(locked);
             Ok(Reading {
-                body: transfer::send(pin, &pieces, (offset, offset + length)),
+                body: transfer::send(pin, permit, &pieces, (offset, offset + length)),
                 info,
                 offset,
                 length,
@@ -204,6 +205,27 @@ impl Blobs for Objects {
         let id = self.name(id)?;
         self.write(move |conn, change| index::delete(conn, id.as_ref(), condition.as_ref(), change))
             .await
+    }
+
+    async fn delete_many(&self, container: &str, names: Vec<String>) -> Result<u64, BlobError> {
+        let limit = self.limits().batch;
+        if names.len() > limit {
+            return Err(BlobError::TooMany {
+                what: "objects named at once",
+                limit: limit as u64,
+            });
+        }
+        let container = container.to_owned();
+        self.write(move |conn, change| {
+            index::container_id(conn, &container)?;
+            let mut removed = 0;
+            for name in &names {
+                let id = ObjectId::new(&container, name);
+                removed += u64::from(index::delete(conn, id, None, change)?);
+            }
+            Ok(removed)
+        })
+        .await
     }
 
     async fn list(&self, container: &str, listing: Listing) -> Result<ObjectPage, BlobError> {

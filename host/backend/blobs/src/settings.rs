@@ -8,8 +8,8 @@ use canopy_backend::blob::BlobLimits;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobSettings {
     /// How much one operation may carry. Defaults: 1 KiB of a name, 5 GiB of a body, 8 KiB of
-    /// metadata, 10 000 parts, 100 uploads, 32 bodies being written at once, 1000 containers, 1000
-    /// entries of a page.
+    /// metadata, 10 000 parts, 100 uploads, 32 bodies being written and 128 being read at once, 1000
+    /// objects named at once, 1000 containers, 1000 entries of a page.
     pub limits: BlobLimits,
     /// Installations whose index is open at once; each takes 3 file descriptors. Beyond that the
     /// one used least recently is closed. Default: 128.
@@ -32,6 +32,8 @@ impl Default for BlobSettings {
                 parts: 10_000,
                 uploads: 100,
                 concurrent_writes: 32,
+                concurrent_reads: 128,
+                batch: 1000,
                 containers: 1000,
                 page: 1000,
             },

@@ -32,6 +32,8 @@ pub(crate) struct Store {
     pub(crate) account: Arc<Account>,
     /// Bodies that may be written at once.
     pub(crate) writes: Arc<Semaphore>,
+    /// Bodies that may be read at once.
+    pub(crate) reads: Arc<Semaphore>,
     /// `None` while the file is exchanged for another.
     index: Mutex<Option<Connection>>,
     queue: Mutex<Vec<Job>>,
@@ -99,6 +101,7 @@ impl Store {
             keys,
             account: Arc::new(Account::new(scope, ledger, total)),
             writes: Arc::new(Semaphore::new(settings.limits.concurrent_writes)),
+            reads: Arc::new(Semaphore::new(settings.limits.concurrent_reads)),
             settings,
             index: Mutex::new(Some(conn)),
             queue: Mutex::default(),

@@ -139,8 +139,21 @@ fn too_large(limit: u64) -> BlobError {
     }
 }
 
+/// One of the readings that may go on at once.
+pub(crate) fn begin_reading(store: &Store) -> Result<OwnedSemaphorePermit, StorageError> {
+    store.reads.clone().try_acquire_owned().map_err(|_| {
+        let limit = store.settings.limits.concurrent_reads;
+        StorageError::Busy(format!("{limit} bodies are being read"))
+    })
+}
+
 /// The bytes from `start` to `end` of what `pieces` hold in order.
-pub(crate) fn send(pin: Pin, pieces: &[Piece], (start, end): (u64, u64)) -> BlobBody {
+pub(crate) fn send(
+    pin: Pin,
+    permit: OwnedSemaphorePermit,
+    pieces: &[Piece],
+    (start, end): (u64, u64),
+) -> BlobBody {
     let mut parts = Vec::new();
     let mut at = 0;
     for piece in pieces {
@@ -154,7 +167,8 @@ pub(crate) fn send(pin: Pin, pieces: &[Piece], (start, end): (u64, u64)) -> Blob
         }
     }
     let sending = Sending {
-        pin: Arc::new(pin),
+        pin,
+        _permit: permit,
         parts: parts.into_iter(),
         current: None,
     };
@@ -168,7 +182,8 @@ pub(crate) fn send(pin: Pin, pieces: &[Piece], (start, end): (u64, u64)) -> Blob
 
 /// A body on its way out. Its files stay until it is dropped.
 struct Sending {
-    pin: Arc<Pin>,
+    pin: Pin,
+    _permit: OwnedSemaphorePermit,
     parts: std::vec::IntoIter<(Piece, (u64, u64))>,
     current: Option<SegmentReader>,
 }

@@ -33,6 +33,10 @@ pub struct BlobLimits {
     pub uploads: usize,
     /// Bodies of one installation that are being written at once.
     pub concurrent_writes: usize,
+    /// Bodies of one installation that are being read at once.
+    pub concurrent_reads: usize,
+    /// Objects named by one operation.
+    pub batch: usize,
     /// Containers of one installation.
     pub containers: usize,
     /// Entries of one page of a listing; a larger page is asked for in vain, not refused.
@@ -253,6 +257,8 @@ pub trait Blobs: Send + Sync + 'static {
         id: ObjectId<'_>,
         condition: Option<Condition>,
     ) -> Result<bool, BlobError>;
+    /// Removes several objects of a container in one step, and says how many there were.
+    async fn delete_many(&self, container: &str, names: Vec<String>) -> Result<u64, BlobError>;
     /// A page of a container's objects.
     async fn list(&self, container: &str, listing: Listing) -> Result<ObjectPage, BlobError>;
     /// Copies an object with all that was noted about it. `condition` is about the target.
