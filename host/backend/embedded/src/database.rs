@@ -1,22 +1,21 @@
 //! One open database: a queue of changes with one writer, and a few readers.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use canopy_backend::StorageError;
-use canopy_ids::InstallationId;
+use canopy_backend::{Scope, StorageError};
+use canopy_backend_keys::FileKeys;
+use canopy_backend_sqlite::{self as sqlite, Snapshot, check, die};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::fault::{Fault, die};
-use crate::pool::{Counters, Lease};
-use crate::schema;
-use crate::settings::EmbeddedSettings;
-use crate::writer::{Change, Reply, Writer};
+use crate::format::{FILE_NAME, FORMAT, PURPOSE};
+use crate::pool::{Lease, Shared};
+use crate::writer::{Change, Owner, Reply, Writer};
 
 /// A reading that took longer had to wait for the disk.
 const SLOW_READING: Duration = Duration::from_millis(1);
@@ -31,14 +30,16 @@ const SLOWEST: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Database {
     name: String,
-    dir: PathBuf,
-    settings: Arc<EmbeddedSettings>,
-    counters: Arc<Counters>,
+    path: PathBuf,
+    keys: FileKeys,
+    shared: Arc<Shared>,
     opened: Instant,
     queue: Mutex<Queue>,
     room: Arc<Semaphore>,
-    /// Only the one task that empties the queue takes it, so nobody waits for it.
+    /// Only the one task that empties the queue takes it, and whoever begins a copy.
     writer: Mutex<Writer>,
+    /// Copies that are being made, which checkpoints do not wait for.
+    copies: AtomicUsize,
     readers: Mutex<Vec<Connection>>,
     reading: Arc<Semaphore>,
     used_at: AtomicU64,
@@ -70,43 +71,72 @@ pub(crate) enum Place {
 }
 
 impl Database {
-    /// Opens the database of `installation`, which is made if it does not exist.
+    /// Opens the database of `scope` in `folder`, which is made if it does not exist.
     pub(crate) fn open(
-        installation: InstallationId,
-        dir: PathBuf,
-        settings: Arc<EmbeddedSettings>,
-        counters: Arc<Counters>,
+        scope: Scope,
+        folder: &Path,
+        shared: Arc<Shared>,
     ) -> Result<Self, StorageError> {
-        let name = installation.to_string();
-        let failed = |error: &dyn std::fmt::Display| {
-            tracing::error!(database = name, %error, "a database can't be opened");
-            StorageError::Failed(format!("the database of {name} can't be opened: {error}"))
+        let name = scope.to_string();
+        let path = folder.join(FILE_NAME);
+        let keys = shared.keys.tenant(scope.tenant)?.file_keys(scope, PURPOSE);
+        let owner = Owner {
+            scope,
+            ledger: shared.ledger.clone(),
+            clock: shared.clock.clone(),
         };
-        let conn = match schema::open_writer(&dir, settings.cache_bytes) {
-            Ok(conn) => conn,
-            Err(schema::SchemaError::Sqlite(error))
-                if matches!(Fault::of(&error), Fault::NoSpace) =>
-            {
-                return Err(StorageError::NoSpace);
+        let opened = sqlite::open(&path, &keys, &FORMAT, shared.settings.cache_bytes)
+            .and_then(|conn| Ok(Writer::new(conn, name.clone(), owner)?));
+        let writer = opened.map_err(|error| match StorageError::from(error) {
+            StorageError::NoSpace => StorageError::NoSpace,
+            error => {
+                tracing::error!(database = name, %error, "a database can't be opened");
+                error
             }
-            Err(error) => return Err(failed(&error)),
-        };
-        let writer = Writer::new(conn, name.clone(), settings.limits.quota_bytes)
-            .map_err(|error| failed(&error))?;
+        })?;
         Ok(Self {
-            dir,
-            counters,
+            path,
+            keys,
             opened: Instant::now(),
             queue: Mutex::default(),
-            room: Arc::new(Semaphore::new(settings.queue_bytes)),
+            room: Arc::new(Semaphore::new(shared.settings.queue_bytes)),
             writer: Mutex::new(writer),
+            copies: AtomicUsize::new(0),
             readers: Mutex::default(),
-            reading: Arc::new(Semaphore::new(settings.readers)),
+            reading: Arc::new(Semaphore::new(shared.settings.readers)),
             used_at: AtomicU64::new(0),
             slowness: AtomicU32::new(0),
             name,
-            settings,
+            shared,
         })
+    }
+
+    fn open_reader(&self) -> Result<Connection, StorageError> {
+        let cache_bytes = self.shared.settings.cache_bytes;
+        Ok(sqlite::open_reader(&self.path, &self.keys, cache_bytes)?)
+    }
+
+    /// Copies the database as it is at one moment to the file `into`. Others go on reading and
+    /// writing. Takes as long as the disk does.
+    pub(crate) fn copy(&self, into: &Path) -> Result<(), StorageError> {
+        self.hold(|snapshot| snapshot.copy(into))
+            .and_then(|copied| copied.map_err(|error| sqlite::OpenError::from(error).into()))
+    }
+
+    /// Reads all of it and says what is wrong. Others go on reading and writing.
+    pub(crate) fn check(&self) -> Result<Vec<String>, StorageError> {
+        let reader = self.open_reader()?;
+        self.hold(|_| check(&reader))
+    }
+
+    /// Does `work` while the file holds one moment of the database.
+    fn hold<T>(&self, work: impl FnOnce(&Snapshot) -> T) -> Result<T, StorageError> {
+        let reader = self.open_reader()?;
+        self.copies.fetch_add(1, Ordering::SeqCst);
+        let taken = self.writer.lock().snapshot(&self.path, reader);
+        let result = taken.map(|snapshot| work(&snapshot));
+        self.copies.fetch_sub(1, Ordering::SeqCst);
+        result
     }
 
     /// Closes the files. Takes as long as the disk does.
@@ -146,8 +176,7 @@ impl Database {
                 let task = move || {
                     let conn = match conn {
                         Some(conn) => conn,
-                        None => schema::open_reader(&lease.dir, lease.settings.cache_bytes)
-                            .map_err(|error| Fault::of(&error))?,
+                        None => lease.open_reader()?,
                     };
                     let result = lease.run(conn, query);
                     drop(permit);
@@ -176,7 +205,7 @@ impl Database {
         self.slowness.store(slowness, Ordering::Relaxed);
         match &result {
             // A connection that failed is not used again.
-            Err(StorageError::Failed(error)) => {
+            Err(StorageError::Failed(error) | StorageError::Damaged(error)) => {
                 tracing::error!(database = self.name, %error, "a reading failed");
             }
             _ => self.readers.lock().push(conn),
@@ -195,7 +224,7 @@ impl Database {
         bytes: usize,
     ) -> Result<Reply, StorageError> {
         let gone = || StorageError::Failed("the writer ended".into());
-        let bytes = u32::try_from(bytes.min(lease.settings.queue_bytes)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(bytes.min(lease.shared.settings.queue_bytes)).unwrap_or(u32::MAX);
         let room = lease
             .room
             .clone()
@@ -228,7 +257,7 @@ impl Database {
         loop {
             let batch: Vec<Queued> = {
                 let mut queue = self.queue.lock();
-                let count = queue.changes.len().min(self.settings.commit_writes);
+                let count = queue.changes.len().min(self.shared.settings.commit_writes);
                 if count == 0 {
                     queue.emptied = false;
                     return;
@@ -241,7 +270,7 @@ impl Database {
                 .unzip();
             match writer.commit(changes.iter()) {
                 Ok(committed) => {
-                    self.counters.committed(&committed);
+                    self.shared.counters.committed(&committed);
                     for ((reply, _), result) in waiting.into_iter().zip(committed.replies) {
                         // Whoever waited may have gone.
                         let _ = reply.send(result);
@@ -253,7 +282,7 @@ impl Database {
                     }
                 }
             }
-            writer.checkpoint_if_due();
+            writer.checkpoint_if_due(self.copies.load(Ordering::SeqCst) == 0);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Embedded storage on SQLite.
 //!
-//! Each installation has a database file of its own, `<dir>/<installation>/data.db`, so its quota
-//! is exact, its erasure is complete, and damage to it is its alone.
+//! Each installation has a database file of its own, encrypted with a key of its tenant,
+//! `<dir>/<tenant>/<installation>/key-value/data.db`, so its quota is exact, its erasure is
+//! complete, and damage to it is its alone.
 //!
 //! - **Acknowledged is durable.** A write returns when the commit that holds it has been
 //!   synchronised to the disk. Writes that arrive while a commit is under way are committed
@@ -12,15 +13,17 @@
 //! - **Files are open while they are used**: at most [`EmbeddedSettings::open_databases`], and
 //!   none longer than [`EmbeddedSettings::idle_close`] without use.
 
+mod batch;
 mod bucket;
 mod database;
 mod fault;
+mod format;
+mod maintenance;
 mod pool;
 mod query;
-mod schema;
 mod settings;
 mod storage;
 mod writer;
 
 pub use settings::EmbeddedSettings;
-pub use storage::{EmbeddedStorage, OpenError, StorageStats};
+pub use storage::{EmbeddedParts, EmbeddedStorage, OpenError, StorageStats};

@@ -2,28 +2,29 @@
 //! they are not used or their place is.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use canopy_backend::StorageError;
 use canopy_backend::files::erase_dir;
-use canopy_ids::InstallationId;
+use canopy_backend::{Clock, Ledger, Scope, StorageError, StorageKind};
+use canopy_backend_keys::Keyring;
+use canopy_ids::TenantId;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::database::Database;
+use crate::format::folder;
 use crate::settings::EmbeddedSettings;
 use crate::writer::Committed;
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) dir: PathBuf,
-    pub(crate) settings: Arc<EmbeddedSettings>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) shared: Arc<Shared>,
     places: Mutex<Places>,
     /// Told whenever a place may have become free, if somebody waits for one.
     changed: Notify,
@@ -34,11 +35,31 @@ pub(crate) struct Pool {
     _idle: mpsc::Sender<()>,
 }
 
+/// What all databases work with.
+pub(crate) struct Shared {
+    pub(crate) settings: EmbeddedSettings,
+    pub(crate) counters: Counters,
+    pub(crate) keys: Keyring,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Places {
-    taken: HashMap<InstallationId, Place>,
+    taken: HashMap<Scope, Place>,
     closing: usize,
-    erased: HashSet<InstallationId>,
+    /// Somebody waits to have it for himself: nobody else begins.
+    reserved: HashSet<Scope>,
+    erased: HashSet<Scope>,
+    erased_tenants: HashSet<TenantId>,
     closed: bool,
 }
 
@@ -46,7 +67,7 @@ struct Places {
 enum Place {
     /// Used by nobody else when this is the only reference.
     Open(Arc<Database>),
-    /// Being opened, closed or erased.
+    /// Being opened or closed, or somebody has it for himself.
     Changing,
 }
 
@@ -87,16 +108,10 @@ enum Step {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        dir: PathBuf,
-        settings: EmbeddedSettings,
-        lock: File,
-        idle: mpsc::Sender<()>,
-    ) -> Self {
+    pub(crate) fn new(dir: PathBuf, shared: Shared, lock: File, idle: mpsc::Sender<()>) -> Self {
         Self {
             dir,
-            settings: Arc::new(settings),
-            counters: Arc::default(),
+            shared: Arc::new(shared),
             places: Mutex::default(),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
@@ -105,32 +120,41 @@ impl Pool {
         }
     }
 
+    /// The present time in milliseconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        i64::try_from(self.shared.clock.now()).unwrap_or(i64::MAX)
+    }
+
+    /// Where `scope`'s files are.
+    pub(crate) fn folder(&self, scope: Scope) -> PathBuf {
+        folder(&self.dir, scope)
+    }
+
     /// Databases that are open, being opened or being closed.
     pub(crate) fn open_databases(&self) -> usize {
         self.places.lock().taken.len()
     }
 
-    /// Whether `installation` has been erased.
-    pub(crate) fn check(&self, installation: InstallationId) -> Result<(), StorageError> {
-        self.places.lock().check(installation)
+    /// Whether `scope` has been erased.
+    pub(crate) fn check(&self, scope: Scope) -> Result<(), StorageError> {
+        self.places.lock().check(scope)
     }
 
-    /// The database of `installation`, opened if it is not, for one operation.
-    pub(crate) async fn lease(
-        self: &Arc<Self>,
-        installation: InstallationId,
-    ) -> Result<Lease, StorageError> {
+    /// The database of `scope`, opened if it is not, for one operation.
+    pub(crate) async fn lease(self: &Arc<Self>, scope: Scope) -> Result<Lease, StorageError> {
         {
             let places = self.places.lock();
-            places.check(installation)?;
-            if let Some(Place::Open(database)) = places.taken.get(&installation) {
+            places.check(scope)?;
+            if let Some(Place::Open(database)) = places.taken.get(&scope)
+                && !places.is_reserved(scope)
+            {
                 return Ok(self.lend(database));
             }
         }
-        let deadline = Instant::now() + self.settings.open_wait;
+        let deadline = Instant::now() + self.shared.settings.open_wait;
         loop {
             let waiting = self.wait();
-            match self.step(installation)? {
+            match self.step(scope)? {
                 Step::Ready(lease) => return Ok(lease),
                 Step::Opening(opened) => {
                     drop(waiting);
@@ -139,7 +163,7 @@ impl Pool {
                 }
                 Step::Wait => {
                     if timeout_at(deadline, waiting.changed).await.is_err() {
-                        let limit = self.settings.open_databases;
+                        let limit = self.shared.settings.open_databases;
                         return Err(StorageError::Busy(format!(
                             "all {limit} databases that may be open are in use"
                         )));
@@ -149,18 +173,21 @@ impl Pool {
         }
     }
 
-    fn step(self: &Arc<Self>, installation: InstallationId) -> Result<Step, StorageError> {
+    fn step(self: &Arc<Self>, scope: Scope) -> Result<Step, StorageError> {
         let mut places = self.places.lock();
-        places.check(installation)?;
-        match places.taken.get(&installation) {
+        places.check(scope)?;
+        if places.is_reserved(scope) {
+            return Ok(Step::Wait);
+        }
+        match places.taken.get(&scope) {
             Some(Place::Open(database)) => return Ok(Step::Ready(self.lend(database))),
             Some(Place::Changing) => return Ok(Step::Wait),
             None => {}
         }
-        if places.taken.len() < self.settings.open_databases {
-            places.taken.insert(installation, Place::Changing);
+        if places.taken.len() < self.shared.settings.open_databases {
+            places.taken.insert(scope, Place::Changing);
             drop(places);
-            return Ok(Step::Opening(self.open(installation)));
+            return Ok(Step::Opening(self.open(scope)));
         }
         // Each of those who wait needs one place, not more.
         if places.closing < self.waiting.load(Ordering::Relaxed)
@@ -175,31 +202,22 @@ impl Pool {
     }
 
     /// Opens in a task of its own, so that a caller who goes away leaves nothing half done.
-    fn open(
-        self: &Arc<Self>,
-        installation: InstallationId,
-    ) -> oneshot::Receiver<Result<Lease, StorageError>> {
+    fn open(self: &Arc<Self>, scope: Scope) -> oneshot::Receiver<Result<Lease, StorageError>> {
         let (send, receive) = oneshot::channel();
         let pool = self.clone();
         tokio::task::spawn_blocking(move || {
-            let dir = pool.dir.join(installation.to_string());
-            let result = Database::open(
-                installation,
-                dir,
-                pool.settings.clone(),
-                pool.counters.clone(),
-            );
+            let result = Database::open(scope, &pool.folder(scope), pool.shared.clone());
             let mut places = pool.places.lock();
             let result = match result {
                 Ok(database) => {
-                    pool.counters.opened.fetch_add(1, Ordering::Relaxed);
+                    pool.shared.counters.opened.fetch_add(1, Ordering::Relaxed);
                     let database = Arc::new(database);
                     let lease = pool.lend(&database);
-                    places.taken.insert(installation, Place::Open(database));
+                    places.taken.insert(scope, Place::Open(database));
                     Ok(lease)
                 }
                 Err(error) => {
-                    places.taken.remove(&installation);
+                    places.taken.remove(&scope);
                     Err(error)
                 }
             };
@@ -219,11 +237,11 @@ impl Pool {
         }
     }
 
-    fn close_one(&self, installation: InstallationId, database: Database) {
+    fn close_one(&self, scope: Scope, database: Database) {
         database.close();
-        self.counters.closed.fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
         let mut places = self.places.lock();
-        places.taken.remove(&installation);
+        places.taken.remove(&scope);
         places.closing -= 1;
         drop(places);
         self.tell();
@@ -236,19 +254,17 @@ impl Pool {
             let idle: Vec<_> = places
                 .taken
                 .iter()
-                .filter_map(|(installation, place)| match place {
-                    Place::Open(d) if d.idle() >= self.settings.idle_close => Some(*installation),
+                .filter_map(|(scope, place)| match place {
+                    Place::Open(d) if d.idle() >= self.shared.settings.idle_close => Some(*scope),
                     _ => None,
                 })
                 .collect();
             idle.into_iter()
-                .filter_map(|installation| {
-                    Some((installation, places.begin_closing(installation)?))
-                })
+                .filter_map(|scope| Some((scope, places.begin_closing(scope)?)))
                 .collect()
         };
-        for (installation, database) in idle {
-            self.close_one(installation, database);
+        for (scope, database) in idle {
+            self.close_one(scope, database);
         }
     }
 
@@ -269,67 +285,87 @@ impl Pool {
                     .filter_map(|id| Some((id, places.begin_closing(id)?)))
                     .collect()
             };
-            for (installation, database) in unused {
+            for (scope, database) in unused {
                 let pool = self.clone();
-                tokio::task::spawn_blocking(move || pool.close_one(installation, database));
+                tokio::task::spawn_blocking(move || pool.close_one(scope, database));
             }
             waiting.changed.await;
         }
     }
 
-    /// Removes the folder of `installation` when the operations under way have ended; no other
-    /// begins.
-    pub(crate) async fn erase(
+    /// Does `work` with the folder of `scope` while nobody has its database open: waits until the
+    /// operations under way have ended and closes it; others wait until `work` has ended.
+    pub(crate) async fn alone<T: Send + 'static>(
         self: &Arc<Self>,
-        installation: InstallationId,
-    ) -> Result<(), StorageError> {
-        self.places.lock().erased.insert(installation);
+        scope: Scope,
+        work: impl FnOnce(&Path) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.check(scope)?;
+        self.close_and(scope, work).await
+    }
+
+    /// Removes all that `scope` stores; no operation begins any more.
+    pub(crate) async fn erase(self: &Arc<Self>, scope: Scope) -> Result<(), StorageError> {
+        self.places.lock().erased.insert(scope);
+        let ledger = self.shared.ledger.clone();
+        let erase = move |folder: &Path| {
+            let erased = erase_dir(folder);
+            if let Some(installation) = folder.parent() {
+                // Other kinds of storage may be in it; the last one removes it.
+                let _ = fs::remove_dir(installation);
+            }
+            erased.map_err(|error| {
+                tracing::error!(database = %scope, %error, "erasing failed");
+                StorageError::Failed(format!("erasing the storage of {scope}: {error}"))
+            })?;
+            ledger.remove(scope, StorageKind::KeyValue);
+            Ok(())
+        };
+        self.close_and(scope, erase).await
+    }
+
+    /// Lets nobody begin any more with what `tenant` stores.
+    pub(crate) fn close_tenant(&self, tenant: TenantId) {
+        self.places.lock().erased_tenants.insert(tenant);
+    }
+
+    async fn close_and<T: Send + 'static>(
+        self: &Arc<Self>,
+        scope: Scope,
+        work: impl FnOnce(&Path) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let reserved = Reserved::new(self, scope).await;
         loop {
             let waiting = self.wait();
             let database = {
                 let mut places = self.places.lock();
-                match places.taken.get(&installation) {
+                match places.taken.get(&scope) {
                     None => {
-                        places.taken.insert(installation, Place::Changing);
+                        places.taken.insert(scope, Place::Changing);
                         places.closing += 1;
                         Some(None)
                     }
-                    Some(_) => places.begin_closing(installation).map(Some),
+                    Some(_) => places.begin_closing(scope).map(Some),
                 }
             };
             if let Some(database) = database {
                 drop(waiting);
                 let pool = self.clone();
-                let erase = move || pool.erase_one(installation, database);
-                return tokio::task::spawn_blocking(erase)
+                let task = move || {
+                    let _reserved = reserved;
+                    let _place = Cleared(&pool, scope);
+                    if let Some(database) = database {
+                        database.close();
+                        pool.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    work(&pool.folder(scope))
+                };
+                return tokio::task::spawn_blocking(task)
                     .await
                     .map_err(|error| StorageError::Failed(error.to_string()))?;
             }
             waiting.changed.await;
         }
-    }
-
-    fn erase_one(
-        &self,
-        installation: InstallationId,
-        database: Option<Database>,
-    ) -> Result<(), StorageError> {
-        if let Some(database) = database {
-            database.close();
-            self.counters.closed.fetch_add(1, Ordering::Relaxed);
-        }
-        let result = erase_dir(&self.dir.join(installation.to_string()));
-        let mut places = self.places.lock();
-        places.taken.remove(&installation);
-        places.closing -= 1;
-        drop(places);
-        self.tell();
-        result.map_err(|error| {
-            tracing::error!(database = %installation, %error, "erasing failed");
-            StorageError::Failed(format!(
-                "erasing the storage of {installation} failed: {error}"
-            ))
-        })
     }
 
     fn wait(&self) -> Waiting<'_> {
@@ -349,6 +385,48 @@ impl Pool {
     }
 }
 
+/// The wish of one task to have a database for itself.
+struct Reserved {
+    pool: Arc<Pool>,
+    scope: Scope,
+}
+
+impl Reserved {
+    /// Waits until nobody else has it.
+    async fn new(pool: &Arc<Pool>, scope: Scope) -> Self {
+        loop {
+            let waiting = pool.wait();
+            if pool.places.lock().reserved.insert(scope) {
+                return Self {
+                    pool: pool.clone(),
+                    scope,
+                };
+            }
+            waiting.changed.await;
+        }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.pool.places.lock().reserved.remove(&self.scope);
+        self.pool.tell();
+    }
+}
+
+/// Makes a place free, also after a panic.
+struct Cleared<'a>(&'a Pool, Scope);
+
+impl Drop for Cleared<'_> {
+    fn drop(&mut self) {
+        let mut places = self.0.places.lock();
+        places.taken.remove(&self.1);
+        places.closing -= 1;
+        drop(places);
+        self.0.tell();
+    }
+}
+
 /// A wait that begins before the look at what is waited for, so no change is missed.
 struct Waiting<'a> {
     changed: std::pin::Pin<Box<tokio::sync::futures::Notified<'a>>>,
@@ -364,8 +442,12 @@ impl Drop for Count<'_> {
 }
 
 impl Places {
-    fn check(&self, installation: InstallationId) -> Result<(), StorageError> {
-        if self.erased.contains(&installation) {
+    fn is_reserved(&self, scope: Scope) -> bool {
+        !self.reserved.is_empty() && self.reserved.contains(&scope)
+    }
+
+    fn check(&self, scope: Scope) -> Result<(), StorageError> {
+        if self.erased.contains(&scope) || self.erased_tenants.contains(&scope.tenant) {
             Err(StorageError::Erased)
         } else if self.closed {
             Err(StorageError::Busy("the node is shutting down".into()))
@@ -374,23 +456,20 @@ impl Places {
         }
     }
 
-    fn least_recently_used(&self) -> Option<InstallationId> {
-        let unused = self
-            .taken
-            .iter()
-            .filter_map(|(installation, place)| match place {
-                Place::Open(database) if Arc::strong_count(database) == 1 => {
-                    Some((database.idle(), *installation))
-                }
-                _ => None,
-            });
-        unused.max().map(|(_, installation)| installation)
+    fn least_recently_used(&self) -> Option<Scope> {
+        let unused = self.taken.iter().filter_map(|(scope, place)| match place {
+            Place::Open(database) if Arc::strong_count(database) == 1 => {
+                Some((database.idle(), *scope))
+            }
+            _ => None,
+        });
+        unused.max().map(|(_, scope)| scope)
     }
 
-    /// Takes the database of `installation` out of its place, if it is open and nobody uses it.
+    /// Takes the database of `scope` out of its place, if it is open and nobody uses it.
     /// New uses come only from its place, which is locked.
-    fn begin_closing(&mut self, installation: InstallationId) -> Option<Database> {
-        let place = self.taken.get_mut(&installation)?;
+    fn begin_closing(&mut self, scope: Scope) -> Option<Database> {
+        let place = self.taken.get_mut(&scope)?;
         match std::mem::replace(place, Place::Changing) {
             Place::Open(database) => match Arc::try_unwrap(database) {
                 Ok(database) => {

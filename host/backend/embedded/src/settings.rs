@@ -7,9 +7,8 @@ use canopy_backend::StorageLimits;
 /// The limits and habits of embedded storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedSettings {
-    /// How much one installation may store, and one operation may carry. Defaults: 256 bytes of a
-    /// bucket's name, 1 KiB of a key, 1 MiB of a value, 1000 keys and 8 MiB of one operation, 1000
-    /// keys of a page, 1 GiB in all.
+    /// How much one operation may carry. Defaults: 256 bytes of a bucket's name, 1 KiB of a key,
+    /// 1 MiB of a value, 1000 keys and 8 MiB of one operation, 1000 keys of a page.
     pub limits: StorageLimits,
     /// Databases open at once; each takes 3 file descriptors and 3 more for each of its readers
     /// in use. Beyond that the one used least recently is closed. Default: 128.
@@ -40,7 +39,6 @@ impl Default for EmbeddedSettings {
                 batch_keys: 1000,
                 batch_bytes: 8 << 20,
                 page_keys: 1000,
-                quota_bytes: 1 << 30,
             },
             open_databases: 128,
             open_wait: Duration::from_secs(5),
@@ -73,8 +71,6 @@ impl EmbeddedSettings {
             Some("queue_bytes must be at most 2 GiB")
         } else if limits.value_bytes > 512 << 20 {
             Some("limits.value_bytes must be at most 512 MiB: a row of the database holds 1 GB")
-        } else if limits.quota_bytes > 1 << 40 {
-            Some("limits.quota_bytes must be at most 1 TiB")
         } else {
             None
         }

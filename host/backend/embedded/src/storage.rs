@@ -11,11 +11,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use canopy_backend::files::{create_dir, finish_erasures};
-use canopy_backend::{KeyValue, KeyValueProvider, StorageError, StorageLimits};
-use canopy_ids::InstallationId;
+use canopy_backend::{
+    Clock, KeyValue, KeyValueProvider, Ledger, Operation, Scope, StorageError, StorageLimits,
+    Transaction,
+};
+use canopy_backend_keys::Keyring;
+use canopy_ids::{InstallationId, TenantId};
 
-use crate::bucket::Bucket;
-use crate::pool::Pool;
+use crate::bucket::{Bucket, transact};
+use crate::database::{Database, Place};
+use crate::format::FILE_NAME;
+use crate::pool::{Counters, Pool, Shared};
+use crate::query;
 use crate::settings::EmbeddedSettings;
 
 /// Why storage could not be opened.
@@ -47,7 +54,20 @@ pub enum OpenError {
 /// Its operations run in a Tokio runtime with time enabled.
 #[derive(Debug, Clone)]
 pub struct EmbeddedStorage {
-    pool: Arc<Pool>,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// What embedded storage works with.
+#[derive(Clone)]
+pub struct EmbeddedParts {
+    /// The folder of storage, made if it does not exist.
+    pub dir: PathBuf,
+    /// The keys that everything is encrypted with.
+    pub keys: Keyring,
+    /// What tenants store in all, and may store.
+    pub ledger: Ledger,
+    /// The time, by which entries expire.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What the storage has done since it was opened. Writes that were committed together make fewer
@@ -67,13 +87,18 @@ pub struct StorageStats {
 }
 
 impl EmbeddedStorage {
-    /// Opens the storage in `dir`, which is made if it does not exist, and finishes what a crash
-    /// may have cut short. One process at a time may do so.
-    pub fn open(dir: impl AsRef<Path>, settings: EmbeddedSettings) -> Result<Self, OpenError> {
+    /// Opens the storage, and finishes what a crash may have cut short. One process at a time may
+    /// do so.
+    pub fn open(parts: EmbeddedParts, settings: EmbeddedSettings) -> Result<Self, OpenError> {
         if let Some(fault) = settings.fault() {
             return Err(OpenError::Settings(fault));
         }
-        let dir = dir.as_ref().to_path_buf();
+        let EmbeddedParts {
+            dir,
+            keys,
+            ledger,
+            clock,
+        } = parts;
         let failed = |error| OpenError::Dir {
             dir: dir.clone(),
             error,
@@ -85,11 +110,18 @@ impl EmbeddedStorage {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        finish_erasures(&dir).map_err(failed)?;
+        finish_all(&dir).map_err(failed)?;
         let period =
             (settings.idle_close / 4).clamp(Duration::from_millis(5), Duration::from_secs(5));
         let (idle, ended) = mpsc::channel();
-        let pool = Arc::new(Pool::new(dir.clone(), settings, lock, idle));
+        let shared = Shared {
+            settings,
+            counters: Counters::default(),
+            keys,
+            ledger,
+            clock,
+        };
+        let pool = Arc::new(Pool::new(dir.clone(), shared, lock, idle));
         let watched = Arc::downgrade(&pool);
         thread::Builder::new()
             .name("canopy-storage-idle".into())
@@ -107,7 +139,7 @@ impl EmbeddedStorage {
 
     /// What it has done so far.
     pub fn stats(&self) -> StorageStats {
-        let counters = &self.pool.counters;
+        let counters = &self.pool.shared.counters;
         StorageStats {
             writes: counters.writes.load(Ordering::Relaxed),
             commits: counters.commits.load(Ordering::Relaxed),
@@ -139,22 +171,57 @@ fn lock_file(dir: &Path) -> io::Result<File> {
 #[async_trait]
 impl KeyValueProvider for EmbeddedStorage {
     fn limits(&self) -> StorageLimits {
-        self.pool.settings.limits
+        self.pool.shared.settings.limits
     }
 
-    async fn open(
+    async fn open(&self, scope: Scope, name: &str) -> Result<Arc<dyn KeyValue>, StorageError> {
+        Ok(Arc::new(Bucket::new(self.pool.clone(), scope, name)?))
+    }
+
+    async fn buckets(&self, scope: Scope) -> Result<Vec<String>, StorageError> {
+        self.pool.check(scope)?;
+        if !self.stores(scope) {
+            return Ok(Vec::new());
+        }
+        let lease = self.pool.lease(scope).await?;
+        Database::read(lease, Place::Aside, query::buckets).await
+    }
+
+    async fn transact(
         &self,
-        installation: InstallationId,
-        name: &str,
-    ) -> Result<Arc<dyn KeyValue>, StorageError> {
-        Ok(Arc::new(Bucket::new(
-            self.pool.clone(),
-            installation,
-            name,
-        )?))
+        scope: Scope,
+        operations: Vec<Operation>,
+    ) -> Result<Transaction, StorageError> {
+        transact(&self.pool, scope, operations).await
     }
+}
 
-    async fn erase(&self, installation: InstallationId) -> Result<(), StorageError> {
-        self.pool.erase(installation).await
+impl EmbeddedStorage {
+    /// Whether `scope` has a database.
+    pub(crate) fn stores(&self, scope: Scope) -> bool {
+        self.pool.folder(scope).join(FILE_NAME).exists()
     }
+}
+
+/// Finishes the erasures of installations' folders that were cut short.
+fn finish_all(dir: &Path) -> io::Result<()> {
+    for tenant in folders::<TenantId>(dir)? {
+        for installation in folders::<InstallationId>(&tenant)? {
+            finish_erasures(&installation)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folders in `dir` that are named by an identifier.
+fn folders<T: std::str::FromStr>(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.parse::<T>().is_ok()) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

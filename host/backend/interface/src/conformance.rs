@@ -1,24 +1,34 @@
 //! What every key-value backend does, as cases that a backend runs in its own tests:
 //!
 //! ```ignore
-//! canopy_backend::keyvalue_conformance!(|| async { MyProvider::open().await });
+//! canopy_backend::keyvalue_conformance!(|environment| async move { Suite::new(…) });
 //! ```
 //!
-//! Each case gets a provider of its own with nothing in it. A failed expectation panics and says
+//! Each case gets a backend of its own with nothing in it. A failed expectation panics and says
 //! what was expected.
 
 mod batch;
 mod concurrency;
+mod expiry;
 mod isolation;
 mod limits;
 mod listing;
+mod transactions;
+pub mod sql;
 mod values;
+mod versions;
 
+use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use canopy_ids::InstallationId;
+use canopy_ids::{InstallationId, TenantId};
 
-use crate::{KeyValue, KeyValueProvider};
+use crate::{
+    Clock, KeyValue, KeyValueProvider, Maintenance, Operation, Quota, Scope, StorageError,
+    StorageLimits, StorageQuota, SystemClock, Transaction, Usage,
+};
 
 pub use batch::{
     a_batch_over_a_limit_changes_nothing, a_batch_reads_and_removes_in_order,
@@ -27,26 +37,41 @@ pub use batch::{
 pub use concurrency::{
     a_batch_is_never_seen_half, compare_and_set_lets_one_win, increments_lose_nothing,
 };
+pub use expiry::{
+    an_expired_entry_is_as_if_removed, expired_entries_free_the_quota,
+    setting_anew_ends_a_time_to_live, what_expires_is_listed_until_then,
+};
 pub use isolation::{
     buckets_are_apart, erased_storage_does_not_come_back, erasing_again_is_no_error,
     installations_are_apart,
 };
 pub use limits::{
     keys_and_values_may_be_as_long_as_the_limit, longer_keys_and_values_are_refused,
-    the_quota_holds_and_deleting_frees_it,
+    the_quota_holds_and_deleting_frees_it, the_quota_of_keys_holds_to_the_key,
+    the_tenants_quota_holds_over_its_installations,
 };
 pub use listing::{
-    keys_come_in_the_order_of_their_bytes, pages_go_on_where_they_ended,
+    entries_are_listed_with_their_values, keys_come_in_the_order_of_their_bytes,
+    pages_go_on_where_they_ended, pages_of_entries_are_bounded_in_bytes,
     prefixes_are_taken_literally,
+};
+pub use transactions::{
+    a_transaction_of_another_installation_sees_nothing, a_transaction_over_a_limit_changes_nothing,
+    a_transaction_that_fails_changes_nothing, a_transaction_that_meets_a_conflict_changes_nothing,
+    steps_see_what_those_before_did, transactions_move_between_buckets_without_loss,
 };
 pub use values::{
     a_value_is_what_was_set_last, an_absent_key_is_none, any_key_and_value_comes_back,
     compare_and_set_tells_what_it_found, deleting_is_idempotent, increments_count_in_decimal_text,
     increments_refuse_what_is_no_number,
 };
+pub use versions::{
+    a_version_never_comes_back, conditions_hold_or_tell_what_they_found,
+    of_writers_with_one_version_one_wins,
+};
 
-/// Makes a test of each case of the suite for the provider that `$open` gives: a closure whose
-/// future gives an `impl KeyValueProvider` with nothing in it.
+/// Makes a test of each case of the suite for the backend that `$open` gives: a function from
+/// [`Environment`](conformance::Environment) to a future of a [`Suite`](conformance::Suite).
 #[macro_export]
 macro_rules! keyvalue_conformance {
     ($open:expr) => {
@@ -74,6 +99,23 @@ macro_rules! keyvalue_conformance {
             increments_lose_nothing
             compare_and_set_lets_one_win
             a_batch_is_never_seen_half
+            conditions_hold_or_tell_what_they_found
+            a_version_never_comes_back
+            of_writers_with_one_version_one_wins
+            an_expired_entry_is_as_if_removed
+            what_expires_is_listed_until_then
+            setting_anew_ends_a_time_to_live
+            expired_entries_free_the_quota
+            entries_are_listed_with_their_values
+            pages_of_entries_are_bounded_in_bytes
+            steps_see_what_those_before_did
+            a_transaction_that_meets_a_conflict_changes_nothing
+            a_transaction_that_fails_changes_nothing
+            a_transaction_over_a_limit_changes_nothing
+            a_transaction_of_another_installation_sees_nothing
+            transactions_move_between_buckets_without_loss
+            the_quota_of_keys_holds_to_the_key
+            the_tenants_quota_holds_over_its_installations
         );
     };
     ($open:expr; $($case:ident)+) => {
@@ -81,17 +123,138 @@ macro_rules! keyvalue_conformance {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 let open = $open;
-                let provider = open().await;
-                $crate::conformance::$case(&provider).await;
+                let suite = open($crate::conformance::Environment::default()).await;
+                $crate::conformance::$case(&suite).await;
             }
         )+
     };
 }
 
+/// What a backend under test is to work with.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The time.
+    pub clock: Arc<ManualClock>,
+    /// How much may be stored: little, so that a test can fill it.
+    pub quota: StorageQuota,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(ManualClock::new()),
+            quota: StorageQuota {
+                key_value: Quota {
+                    bytes: 2 << 20,
+                    items: 5000,
+                },
+                tenant_bytes: 3 << 20,
+                ..StorageQuota::default()
+            },
+        }
+    }
+}
+
+/// A time that goes on only when it is told to.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+impl ManualClock {
+    /// One that shows the present time.
+    pub fn new() -> Self {
+        Self(AtomicU64::new(SystemClock.now()))
+    }
+
+    /// Goes on.
+    pub fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A backend under test.
+pub struct Suite {
+    environment: Environment,
+    provider: Arc<dyn KeyValueProvider>,
+    maintenance: Arc<dyn Maintenance>,
+    _goes_with_it: Box<dyn Any + Send + Sync>,
+}
+
+impl Suite {
+    /// `storage`, opened for `environment`, and what is to go when it goes, as its folder.
+    pub fn new<S: KeyValueProvider + Maintenance>(
+        environment: Environment,
+        storage: S,
+        goes_with_it: impl Any + Send + Sync,
+    ) -> Self {
+        let storage = Arc::new(storage);
+        Self {
+            environment,
+            provider: storage.clone(),
+            maintenance: storage,
+            _goes_with_it: Box::new(goes_with_it),
+        }
+    }
+
+    fn limits(&self) -> StorageLimits {
+        self.provider.limits()
+    }
+
+    fn quota(&self) -> &StorageQuota {
+        &self.environment.quota
+    }
+
+    fn advance(&self, by: Duration) {
+        self.environment.clock.advance(by);
+    }
+
+    /// A bucket of `scope`.
+    pub async fn open(&self, scope: Scope, name: &str) -> Result<Arc<dyn KeyValue>, StorageError> {
+        self.provider.open(scope, name).await
+    }
+
+    async fn transact(
+        &self,
+        scope: Scope,
+        operations: Vec<Operation>,
+    ) -> Result<Transaction, StorageError> {
+        self.provider.transact(scope, operations).await
+    }
+
+    async fn erase(&self, scope: Scope) -> Result<(), StorageError> {
+        self.maintenance.erase(scope).await
+    }
+
+    async fn usage(&self, scope: Scope) -> Usage {
+        let usage = self.maintenance.usage(scope).await;
+        usage.expect("usage is known")
+    }
+}
+
+/// An installation of a tenant of its own that has stored nothing yet.
+pub fn scope() -> Scope {
+    Scope {
+        tenant: TenantId::new(),
+        installation: InstallationId::new(),
+    }
+}
+
 /// A bucket of an installation that has stored nothing yet.
-async fn bucket(provider: &dyn KeyValueProvider) -> Arc<dyn KeyValue> {
+async fn bucket(provider: &Suite) -> Arc<dyn KeyValue> {
     provider
-        .open(InstallationId::new(), "default")
+        .open(scope(), "default")
         .await
         .expect("a bucket opens")
 }

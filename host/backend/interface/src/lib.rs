@@ -7,19 +7,26 @@
 //! `keyvalue_conformance!`.
 
 pub mod blob;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod error;
 pub mod files;
 mod keyvalue;
+mod ledger;
 mod maintenance;
 mod portable;
 mod quota;
 mod scope;
 pub mod sql;
 
+pub use clock::{Clock, SystemClock};
+pub use error::{QuotaOf, StorageError};
 pub use keyvalue::{
-    KeyPage, KeyValue, KeyValueProvider, QuotaOf, StorageError, StorageLimits, Swap,
+    Action, Condition, Conditional, Entry, EntryPage, KeyPage, KeyValue, KeyValueProvider,
+    Operation, Outcome, SetOptions, StorageLimits, Swap, Transaction,
 };
+pub use ledger::Ledger;
 pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
 pub use portable::Portable;
 pub use quota::{Quota, Quotas, StorageQuota};

@@ -1,14 +1,14 @@
 //! Several keys in one operation.
 
-use super::{bucket, get, keys, set};
-use crate::{KeyValueProvider, StorageError};
+use super::{Suite, bucket, get, keys, set};
+use crate::StorageError;
 
 fn names(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
 /// Values come in the order of the keys, also twice, and the absent ones as `None`.
-pub async fn a_batch_reads_and_removes_in_order(provider: &dyn KeyValueProvider) {
+pub async fn a_batch_reads_and_removes_in_order(provider: &Suite) {
     let bucket = bucket(provider).await;
     let pairs = ["c", "a", "b"].map(|key| (key.to_owned(), key.as_bytes().to_vec()));
     bucket.set_many(pairs.to_vec()).await.expect("set_many");
@@ -35,7 +35,7 @@ pub async fn a_batch_reads_and_removes_in_order(provider: &dyn KeyValueProvider)
 }
 
 /// Of several pairs with one key, the last counts.
-pub async fn the_last_pair_of_a_key_counts(provider: &dyn KeyValueProvider) {
+pub async fn the_last_pair_of_a_key_counts(provider: &Suite) {
     let bucket = bucket(provider).await;
     let pairs = [("a", "1"), ("b", "2"), ("a", "3")];
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
@@ -45,7 +45,7 @@ pub async fn the_last_pair_of_a_key_counts(provider: &dyn KeyValueProvider) {
 }
 
 /// One pair over a limit, or too many pairs, and none of them is set.
-pub async fn a_batch_over_a_limit_changes_nothing(provider: &dyn KeyValueProvider) {
+pub async fn a_batch_over_a_limit_changes_nothing(provider: &Suite) {
     let limits = provider.limits();
     let bucket = bucket(provider).await;
     set(&*bucket, "a", "before").await;

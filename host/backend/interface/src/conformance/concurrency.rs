@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{bucket, get, set};
-use crate::{KeyValue, KeyValueProvider, Swap};
+use super::{Suite, bucket, get, set};
+use crate::{KeyValue, Swap};
 
 const TASKS: usize = 16;
 const ROUNDS: usize = 25;
@@ -22,7 +22,7 @@ where
 }
 
 /// Every increment counts once, and each caller gets a sum of its own.
-pub async fn increments_lose_nothing(provider: &dyn KeyValueProvider) {
+pub async fn increments_lose_nothing(provider: &Suite) {
     let bucket = bucket(provider).await;
     all(&bucket, |task, bucket| async move {
         for _ in 0..ROUNDS {
@@ -40,7 +40,7 @@ pub async fn increments_lose_nothing(provider: &dyn KeyValueProvider) {
 }
 
 /// A counter kept by compare-and-set alone loses nothing: of those who expect one value, one wins.
-pub async fn compare_and_set_lets_one_win(provider: &dyn KeyValueProvider) {
+pub async fn compare_and_set_lets_one_win(provider: &Suite) {
     let bucket = bucket(provider).await;
     set(&*bucket, "n", "0").await;
     all(&bucket, |_, bucket| async move {
@@ -70,7 +70,7 @@ pub async fn compare_and_set_lets_one_win(provider: &dyn KeyValueProvider) {
 }
 
 /// Readers see all pairs of a batch or none.
-pub async fn a_batch_is_never_seen_half(provider: &dyn KeyValueProvider) {
+pub async fn a_batch_is_never_seen_half(provider: &Suite) {
     let bucket = bucket(provider).await;
     let keys: Vec<String> = (0..8).map(|n| format!("k{n}")).collect();
     all(&bucket, |task, bucket| {

@@ -1,18 +1,13 @@
 //! Buckets and installations apart from each other, and erasure.
 
-use canopy_ids::InstallationId;
-
-use super::{get, keys, set};
-use crate::{KeyValueProvider, StorageError};
+use super::{Suite, get, keys, scope, set};
+use crate::StorageError;
 
 /// Buckets of one installation share nothing, and one name is one bucket.
-pub async fn buckets_are_apart(provider: &dyn KeyValueProvider) {
-    let installation = InstallationId::new();
+pub async fn buckets_are_apart(provider: &Suite) {
+    let scope = scope();
     let open = |name: &'static str| async move {
-        provider
-            .open(installation, name)
-            .await
-            .expect("a bucket opens")
+        provider.open(scope, name).await.expect("a bucket opens")
     };
     let names = ["", "default", "Default", "default ", "../default", "a\0b"];
     for name in names {
@@ -32,8 +27,8 @@ pub async fn buckets_are_apart(provider: &dyn KeyValueProvider) {
 }
 
 /// Two installations share nothing, whatever they call their buckets and keys.
-pub async fn installations_are_apart(provider: &dyn KeyValueProvider) {
-    let (one, other) = (InstallationId::new(), InstallationId::new());
+pub async fn installations_are_apart(provider: &Suite) {
+    let (one, other) = (scope(), scope());
     let mine = provider.open(one, "default").await.expect("a bucket opens");
     set(&*mine, "key", "mine").await;
     let names = [
@@ -55,14 +50,14 @@ pub async fn installations_are_apart(provider: &dyn KeyValueProvider) {
 }
 
 /// After erasure nothing is read and nothing is written, by old handles or new.
-pub async fn erased_storage_does_not_come_back(provider: &dyn KeyValueProvider) {
-    let installation = InstallationId::new();
+pub async fn erased_storage_does_not_come_back(provider: &Suite) {
+    let scope = scope();
     let bucket = provider
-        .open(installation, "default")
+        .open(scope, "default")
         .await
         .expect("a bucket opens");
     set(&*bucket, "key", "value").await;
-    provider.erase(installation).await.expect("erase");
+    provider.erase(scope).await.expect("erase");
     for (case, result) in [
         ("get", bucket.get("key").await.map(drop)),
         ("exists", bucket.exists("key").await.map(drop)),
@@ -83,10 +78,7 @@ pub async fn erased_storage_does_not_come_back(provider: &dyn KeyValueProvider) 
                 .await
                 .map(drop),
         ),
-        (
-            "open",
-            provider.open(installation, "default").await.map(drop),
-        ),
+        ("open", provider.open(scope, "default").await.map(drop)),
     ] {
         assert!(
             matches!(result, Err(StorageError::Erased)),
@@ -96,11 +88,11 @@ pub async fn erased_storage_does_not_come_back(provider: &dyn KeyValueProvider) 
 }
 
 /// Erasing twice, or what stored nothing, is no error.
-pub async fn erasing_again_is_no_error(provider: &dyn KeyValueProvider) {
-    let installation = InstallationId::new();
+pub async fn erasing_again_is_no_error(provider: &Suite) {
+    let scope = scope();
     provider
-        .erase(installation)
+        .erase(scope)
         .await
         .expect("erase what stored nothing");
-    provider.erase(installation).await.expect("erase again");
+    provider.erase(scope).await.expect("erase again");
 }

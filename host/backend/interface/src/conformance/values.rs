@@ -1,10 +1,10 @@
 //! Single keys: setting, reading, counting, comparing.
 
-use super::{bucket, get, set};
-use crate::{KeyValueProvider, StorageError, Swap};
+use super::{Suite, bucket, get, set};
+use crate::{StorageError, Swap};
 
 /// Reading gives what was set last.
-pub async fn a_value_is_what_was_set_last(provider: &dyn KeyValueProvider) {
+pub async fn a_value_is_what_was_set_last(provider: &Suite) {
     let bucket = bucket(provider).await;
     for value in ["one", "", "a longer one than before"] {
         set(&*bucket, "key", value).await;
@@ -17,7 +17,7 @@ pub async fn a_value_is_what_was_set_last(provider: &dyn KeyValueProvider) {
 }
 
 /// A key that was never set has no value.
-pub async fn an_absent_key_is_none(provider: &dyn KeyValueProvider) {
+pub async fn an_absent_key_is_none(provider: &Suite) {
     let bucket = bucket(provider).await;
     assert_eq!(get(&*bucket, "key").await, None);
     assert!(!bucket.exists("key").await.expect("exists"));
@@ -26,7 +26,7 @@ pub async fn an_absent_key_is_none(provider: &dyn KeyValueProvider) {
 }
 
 /// Keys are any text and values any bytes, and none of them means anything to the backend.
-pub async fn any_key_and_value_comes_back(provider: &dyn KeyValueProvider) {
+pub async fn any_key_and_value_comes_back(provider: &Suite) {
     let bucket = bucket(provider).await;
     let keys = [
         "",
@@ -59,7 +59,7 @@ pub async fn any_key_and_value_comes_back(provider: &dyn KeyValueProvider) {
 }
 
 /// Removing what is not there is no error.
-pub async fn deleting_is_idempotent(provider: &dyn KeyValueProvider) {
+pub async fn deleting_is_idempotent(provider: &Suite) {
     let bucket = bucket(provider).await;
     set(&*bucket, "key", "value").await;
     for _ in 0..2 {
@@ -71,7 +71,7 @@ pub async fn deleting_is_idempotent(provider: &dyn KeyValueProvider) {
 }
 
 /// Counters are numbers in decimal text, so that reading and setting them works as usual.
-pub async fn increments_count_in_decimal_text(provider: &dyn KeyValueProvider) {
+pub async fn increments_count_in_decimal_text(provider: &Suite) {
     let bucket = bucket(provider).await;
     assert_eq!(
         bucket.increment("n", 5).await.expect("absent counts as 0"),
@@ -85,7 +85,7 @@ pub async fn increments_count_in_decimal_text(provider: &dyn KeyValueProvider) {
 }
 
 /// What is no number, or would be none after the increment, stays as it is.
-pub async fn increments_refuse_what_is_no_number(provider: &dyn KeyValueProvider) {
+pub async fn increments_refuse_what_is_no_number(provider: &Suite) {
     let bucket = bucket(provider).await;
     for text in ["", "x", "1.5", " 1", "9223372036854775808", "\u{661}"] {
         set(&*bucket, "n", text).await;
@@ -111,7 +111,7 @@ pub async fn increments_refuse_what_is_no_number(provider: &dyn KeyValueProvider
 }
 
 /// Compare-and-set replaces what is as expected and otherwise tells what there is.
-pub async fn compare_and_set_tells_what_it_found(provider: &dyn KeyValueProvider) {
+pub async fn compare_and_set_tells_what_it_found(provider: &Suite) {
     let bucket = bucket(provider).await;
     let swap = |expected: Option<&str>, new: &str| {
         let expected = expected.map(|text| text.as_bytes().to_vec());
