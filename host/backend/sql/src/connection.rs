@@ -146,8 +146,9 @@ fn configure(
         Ok(())
     }))?;
     guard.watch(conn)?;
-    let page: i64 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    Ok(u64::try_from(page).unwrap_or(4096).max(512))
+    // A text: it is SQLCipher that answers.
+    let page: String = conn.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;
+    Ok(page.parse().unwrap_or(4096))
 }
 
 fn limits(settings: &SqlSettings) -> [(Limit, c_int); 12] {

@@ -1,0 +1,9 @@
+//! Databases on SQLite: the suite of every backend, and what is particular to this one.
+
+mod support;
+
+mod conformance {
+    use crate::support;
+
+    canopy_backend::sql_conformance!(|| async { support::open() });
+}
