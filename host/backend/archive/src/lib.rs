@@ -29,5 +29,5 @@ pub use keep::{Keep, keep};
 pub use progress::Progress;
 pub use record::{ErasedCount, ErasedKey, ErasureRecord, ErasureStatement, SigningKey};
 pub use repository::{Access, CheckReport, Pruned, Repository};
-pub use restore::{Difference, compare, materialise};
+pub use restore::{Difference, compare, materialise, read_file};
 pub use snapshot::{BackupScope, FileEntry, Named, Snapshot};

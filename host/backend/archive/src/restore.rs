@@ -77,6 +77,23 @@ fn chunk_of(
     }
 }
 
+/// The bytes of one file of `snapshot`, compared with their digests; `None` if it has no such file.
+/// For small ones: it is read whole.
+pub fn read_file(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    path: &str,
+) -> Result<Option<Vec<u8>>, ArchiveError> {
+    let Some(file) = snapshot.files.iter().find(|file| file.path == path) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    for (index, chunk) in file.chunks.iter().enumerate() {
+        bytes.extend(chunk_of(repository, file, index, chunk)?);
+    }
+    Ok(Some(bytes))
+}
+
 /// A file that is not as the snapshot says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {

@@ -1,8 +1,11 @@
 //! The control plane of one node: what it works with, and its life.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use canopy_backend::{KeyValueProvider, Maintenance};
+use canopy_backend::blob::BlobProvider;
+use canopy_backend::sql::SqlProvider;
+use canopy_backend::{KeyValueProvider, Maintenance, Portable};
+use canopy_backend_keys::Keyring;
 use canopy_backend_logs::LogStore;
 use canopy_engine::{Artifacts, Engine};
 use canopy_ids::{RequestId, TokenId};
@@ -15,6 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::settle::{self, Settled};
+use crate::upkeep::Folders;
+use crate::work::Upkeep;
 use crate::{AppError, AppSettings, Context, PlanQuotas, Principal};
 
 /// What the control plane works with.
@@ -29,10 +34,20 @@ pub struct AppParts {
     pub artifacts: Artifacts,
     /// The keys and values of installations, for people to look at.
     pub storage: Arc<dyn KeyValueProvider>,
+    /// The objects of installations, for the same.
+    pub blobs: Arc<dyn BlobProvider>,
+    /// The SQL databases of installations, for the same.
+    pub sql: Arc<dyn SqlProvider>,
     /// Each kind of storage, as operators handle it.
     pub storages: Vec<Arc<dyn Maintenance>>,
     /// What backends are told of how much may be stored.
     pub quotas: PlanQuotas,
+    /// Each kind of storage that can give its data away and take it in.
+    pub portables: Vec<Arc<dyn Portable>>,
+    /// The keys of tenants.
+    pub keyring: Keyring,
+    /// Where things are on the disk.
+    pub folders: Folders,
     /// The logs of installations and driver instances.
     pub logs: LogStore,
     /// What runs installations, for trying whether one links before it is written.
@@ -54,6 +69,8 @@ pub struct Inner {
     pub(crate) engine: Engine,
     pub(crate) artifacts: Artifacts,
     pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) blobs: Arc<dyn BlobProvider>,
+    pub(crate) sql: Arc<dyn SqlProvider>,
     pub(crate) storages: Vec<Arc<dyn Maintenance>>,
     pub(crate) logs: LogStore,
     pub(crate) runtime: Runtime,
@@ -64,6 +81,7 @@ pub struct Inner {
     /// was checked against is not changed meanwhile by a write of the other.
     pub(crate) linking: Mutex<()>,
     pub(crate) settled: Settled,
+    pub(crate) upkeep: Upkeep,
     pub(crate) started_at: OffsetDateTime,
     settling: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
@@ -94,8 +112,13 @@ impl App {
             engine,
             artifacts,
             storage,
+            blobs,
+            sql,
             storages,
             quotas,
+            portables,
+            keyring,
+            folders,
             logs,
             runtime,
             routes,
@@ -119,7 +142,7 @@ impl App {
             settings: settings.clone(),
         })
         .await?;
-        Ok(Self(Arc::new(Inner {
+        let app = Self(Arc::new(Inner {
             publications: Semaphore::new(settings.publications.max(1)),
             linking: Mutex::new(()),
             started_at: OffsetDateTime::now_utc(),
@@ -128,14 +151,27 @@ impl App {
             engine,
             artifacts,
             storage,
+            blobs,
+            sql,
             storages,
             logs,
             runtime,
             settings,
             catalog,
             settled,
+            upkeep: Upkeep::new(keyring, portables, folders),
             settling: parking_lot::Mutex::new(Some(settling)),
-        })))
+        }));
+        app.start_upkeep().await?;
+        Ok(app)
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(crate) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
+        inner.upgrade().map(Self)
     }
 
     /// The operator's token, if this call created the first one. It cannot be shown again.
@@ -198,6 +234,7 @@ impl App {
     /// Ends the control plane: waits for what is under way, closes the database, and lets go of
     /// storage and logs.
     pub async fn close(&self) {
+        self.upkeep.close().await;
         self.store.close().await;
         let settling = self.settling.lock().take();
         if let Some(settling) = settling {

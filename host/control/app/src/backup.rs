@@ -59,10 +59,8 @@ impl App {
         context.authorize(Action::Read, Resource::Platform)?;
         let path = upkeep::repository(repository, self.upkeep_settings())?;
         let shown = path.display().to_string();
-        let (snapshots, damaged) = work::blocking(move || {
-            Ok(Repository::open(&path, Access::Read)?.snapshots()?)
-        })
-        .await?;
+        let (snapshots, damaged) =
+            work::blocking(move || Ok(Repository::open(&path, Access::Read)?.snapshots()?)).await?;
         Ok(BackupList {
             repository: shown,
             items: snapshots.iter().map(backup).collect(),
@@ -79,10 +77,9 @@ impl App {
     ) -> Result<Backup, AppError> {
         context.authorize(Action::Read, Resource::Platform)?;
         let path = upkeep::repository(repository, self.upkeep_settings())?;
-        let snapshot = work::blocking(move || {
-            Ok(Repository::open(&path, Access::Read)?.snapshot(id)?)
-        })
-        .await?;
+        let snapshot =
+            work::blocking(move || Ok(Repository::open(&path, Access::Read)?.snapshot(id)?))
+                .await?;
         Ok(backup(&snapshot))
     }
 
@@ -160,7 +157,10 @@ impl App {
                 })
             }
         };
-        let (path, wanted) = (repository.clone(), (tenant.id, installation.as_ref().map(|i| i.id)));
+        let (path, wanted) = (
+            repository.clone(),
+            (tenant.id, installation.as_ref().map(|i| i.id)),
+        );
         let (snapshot, before) = (restore.snapshot, restore.before);
         let snapshot = work::blocking(move || {
             let repository = Repository::open(&path, Access::Read)?;

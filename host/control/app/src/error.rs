@@ -1,6 +1,8 @@
 //! Why an operation was refused or failed. The API turns each into a status and a problem document.
 
 use canopy_backend::StorageError;
+use canopy_backend::blob::BlobError;
+use canopy_backend::sql::SqlError;
 use canopy_engine::{ArtifactError, InspectError, Unfit};
 use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
@@ -27,9 +29,15 @@ pub enum AppError {
     /// The plan is that of all tenants for which no other is named.
     #[error("plan `{0}` is that of tenants for which no other is named; it stays")]
     PlanStays(Label),
-    /// An installation's keys and values refused or failed.
+    /// An installation's storage, of whichever kind, refused or failed.
     #[error(transparent)]
-    KeyValue(#[from] StorageError),
+    Storage(#[from] StorageError),
+    /// An installation's objects refused or failed.
+    #[error(transparent)]
+    Blobs(BlobError),
+    /// An installation's SQL databases refused or failed.
+    #[error(transparent)]
+    Sql(SqlError),
     /// The database refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -159,6 +167,9 @@ pub enum AppError {
     /// The log failed.
     #[error("the log could not be read: {0}")]
     Log(#[from] canopy_backend_logs::LogError),
+    /// A backup, an export, an import, an erasure, a check or a rotation of keys.
+    #[error(transparent)]
+    Upkeep(#[from] crate::UpkeepError),
     /// The platform failed. The text is for the operator.
     #[error("{0}")]
     Internal(String),
@@ -210,6 +221,24 @@ impl std::fmt::Display for Unserved {
             )?;
         }
         Ok(())
+    }
+}
+
+impl From<BlobError> for AppError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Storage(error) => Self::Storage(error),
+            error => Self::Blobs(error),
+        }
+    }
+}
+
+impl From<SqlError> for AppError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Storage(error) => Self::Storage(error),
+            error => Self::Sql(error),
+        }
     }
 }
 

@@ -273,7 +273,7 @@ impl App {
         .await
     }
 
-    fn custom_domain(&self, text: &str) -> Result<String, AppError> {
+    pub(crate) fn custom_domain(&self, text: &str) -> Result<String, AppError> {
         let fault = |message: String| AppError::field("domain", message);
         let domain = HostName::from_name(text)
             .map_err(|error| fault(format!("is not a domain: {error}")))?;

@@ -24,7 +24,11 @@ impl App {
         };
         let rows = self.store.jobs(filter, page).await?;
         Ok(Page {
-            items: rows.rows.into_iter().map(|row| self.show_job(row)).collect(),
+            items: rows
+                .rows
+                .into_iter()
+                .map(|row| self.show_job(row))
+                .collect(),
             next_cursor: rows.next,
         })
     }

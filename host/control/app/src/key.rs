@@ -9,7 +9,7 @@ use crate::{Action, App, AppError, Context, Resource};
 
 impl App {
     /// Which keys there are.
-    pub async fn keys(&self, context: &Context) -> Result<KeyStatus, AppError> {
+    pub async fn key_status(&self, context: &Context) -> Result<KeyStatus, AppError> {
         context.authorize(Action::Read, Resource::Platform)?;
         let tenants = self.store.world().await?.tenants;
         let keyring = self.upkeep.keyring().clone();

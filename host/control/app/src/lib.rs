@@ -9,12 +9,17 @@
 //! [`Snapshot`]: canopy_tenant::Snapshot
 
 mod app;
+mod backup;
 mod catalog;
 mod context;
 mod data;
 mod driver;
+mod erasure;
 mod error;
+mod export;
 mod installation;
+mod job;
+mod key;
 mod limits;
 mod linking;
 mod log;
@@ -30,18 +35,24 @@ mod snapshot;
 mod status;
 mod tenant;
 mod token;
+mod upkeep;
 mod usage;
 mod validate;
+mod work;
 
 pub use app::{App, AppParts};
 pub use context::{Action, Context, Principal, Resource};
-pub use data::{StoreAddress, Value};
+pub use data::{
+    ObjectAddress, ObjectBody, ObjectCondition, ObjectPut, SqlAnswer, StoreAddress, Value,
+};
 pub use error::{AppError, Unserved};
+pub use export::ImportUpload;
 pub use log::{LogFollow, LogQuery, LogTarget};
 pub use publish::{Publication, PublishRequest};
 pub use quotas::PlanQuotas;
 pub use setting::Setting;
 pub use settings::AppSettings;
+pub use upkeep::{Folders, UpkeepError, UpkeepSettings};
 pub use token::IdempotencyKey;
 
 pub use canopy_store::{

@@ -8,6 +8,8 @@ use canopy_runtime::{Limits, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
+use crate::UpkeepSettings;
+
 /// What the control plane must know of the node, and its limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppSettings {
@@ -32,6 +34,8 @@ pub struct AppSettings {
     /// What may be stored where the plan says nothing else. Defaults: 1 GiB in 1,000,000 keys,
     /// 10 GiB in 1,000,000 objects, 1 GiB in 8 databases, 20 GiB of a tenant in all.
     pub storage_quota: StorageQuota,
+    /// Backups, exports, imports, erasures and jobs.
+    pub upkeep: UpkeepSettings,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
     /// Bytes of one configuration as JSON. Default 64 KiB.
@@ -69,6 +73,7 @@ impl AppSettings {
             },
             tenant_limits: TenantLimits::default(),
             storage_quota: StorageQuota::default(),
+            upkeep: UpkeepSettings::default(),
             publications: 4,
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use canopy_backend::StorageError;
-use canopy_backend_archive::{ArchiveError, Keep};
 use canopy_backend_archive::export::PackageUsed;
+use canopy_backend_archive::{ArchiveError, Keep};
 use canopy_backend_keys::KeyError;
 use canopy_ids::Label;
 

@@ -142,3 +142,52 @@ impl Store {
         .await
     }
 }
+
+/// An installation and whose it is, by identifiers and names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The tenant's name.
+    pub tenant_name: Label,
+    /// Which it is.
+    pub installation: InstallationId,
+    /// The installation's name.
+    pub name: Label,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+}
+
+impl Store {
+    /// Every installation that may have stored something, also those of tenants on their way out.
+    pub async fn holdings(&self) -> Result<Vec<Holding>, StoreError> {
+        self.read(|db, _| {
+            let sql = "SELECT t.id AS tenant, t.name AS tenant_name, i.id AS installation, i.name, \
+                       i.created_at FROM installation AS i JOIN tenant AS t ON t.id = i.tenant \
+                       ORDER BY t.id, i.id";
+            all(db, sql, [], |row| {
+                Ok(Holding {
+                    tenant: row.parse("tenant")?,
+                    tenant_name: row.parse("tenant_name")?,
+                    installation: row.parse("installation")?,
+                    name: row.parse("name")?,
+                    created_at: row.time("created_at")?,
+                })
+            })
+        })
+        .await
+    }
+
+    /// Writes a copy of the database's file to `into`, as it is at one moment and encrypted as it
+    /// is. Writes wait meanwhile.
+    pub async fn copy(&self, into: std::path::PathBuf) -> Result<(), StoreError> {
+        let path = self.path().to_owned();
+        self.outside_transaction(move |connection| {
+            crate::tombstone::checkpoint(connection)?;
+            std::fs::copy(&path, &into)
+                .map_err(|error| StoreError::Failed(format!("copying the database: {error}")))?;
+            Ok(())
+        })
+        .await
+    }
+}

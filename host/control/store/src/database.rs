@@ -204,6 +204,11 @@ impl Store {
         .await
     }
 
+    /// The database's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Bytes of the database on the disk.
     pub fn size(&self) -> u64 {
         let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());

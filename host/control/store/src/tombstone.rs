@@ -145,17 +145,8 @@ impl Store {
     /// Puts what was deleted out of the database's files as well: out of free pages, which
     /// `secure_delete` overwrites, and out of the log of writes, which this empties.
     pub async fn scrub(&self) -> Result<(), StoreError> {
-        self.outside_transaction(|connection| {
-            let busy: i64 =
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-            if busy != 0 {
-                return Err(StoreError::Failed(
-                    "the log of writes is still being read".into(),
-                ));
-            }
-            Ok(())
-        })
-        .await
+        self.outside_transaction(|connection| checkpoint(connection))
+            .await
     }
 
     /// One record.
@@ -210,4 +201,16 @@ fn find(db: &Connection, tenant: TenantId) -> Result<Option<Tombstone>, StoreErr
             erase_at: row.time("erase_at")?,
         })
     })
+}
+
+/// Puts everything that was written into the database's own file.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 {
+        Ok(())
+    } else {
+        let why = "the log of writes is still being read";
+        Err(StoreError::Failed(why.into()))
+    }
 }

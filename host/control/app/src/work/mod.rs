@@ -18,7 +18,9 @@ use std::time::Duration;
 use canopy_backend::Portable;
 use canopy_backend_archive::{ArchiveError, BackupScope, Named, Progress, empty_dir};
 use canopy_backend_keys::Keyring;
-use canopy_ids::{ErasureId, ExportId, ImportId, InstallationId, JobId, Label, SnapshotId, TenantId};
+use canopy_ids::{
+    ErasureId, ExportId, ImportId, InstallationId, JobId, Label, SnapshotId, TenantId,
+};
 use canopy_store::{JobError, JobOutcome, JobProgress, JobRow, StoreError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
