@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-ids",
             "canopy-engine",
             "canopy-driver",
+            "canopy-capability-blobs",
             "canopy-capability-config",
             "canopy-capability-identity",
             "canopy-capability-keyvalue",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use canopy_capability_blobs::{BlobsCtx, BlobsView};
 use canopy_capability_config::{ConfigCtx, ConfigView};
 use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
 use canopy_capability_keyvalue::{KeyValueCtx, KeyValueView};
@@ -42,6 +43,7 @@ pub struct GuestState {
     pub(crate) config: ConfigCtx,
     pub(crate) log: LogCtx,
     pub(crate) keyvalue: KeyValueCtx,
+    pub(crate) blobs: BlobsCtx,
     pub(crate) network: NetworkCtx,
     // What drivers gave to this component.
     pub(crate) proxies: Proxies<Arc<CallerFacts>>,
@@ -83,6 +85,13 @@ impl GuestState {
     pub(crate) fn keyvalue(&mut self) -> KeyValueView<'_> {
         KeyValueView {
             ctx: &mut self.keyvalue,
+            table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn blobs(&mut self) -> BlobsView<'_> {
+        BlobsView {
+            ctx: &mut self.blobs,
             table: &mut self.table,
         }
     }

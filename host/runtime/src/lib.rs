@@ -34,6 +34,11 @@ mod stores;
 
 pub use body::{RequestBody, RequestBodyError, ResponseBody};
 pub use call::{Call, Permit};
+pub use canopy_backend::blob;
+pub use canopy_backend::{Scope, StorageError};
+pub use canopy_capability_blobs::{
+    Address, AddressError, AddressMethod, Addresses, BlobsSettings, PREFIX as RESERVED_PATHS,
+};
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};

@@ -51,6 +51,9 @@ impl Platform {
         if !is_bound("wasi:logging") {
             canopy_capability_log::add_to_linker(&mut linker, GuestState::log)?;
         }
+        if !is_bound("wasi:blobstore") {
+            canopy_capability_blobs::add_draft_to_linker(&mut linker, GuestState::blobs)?;
+        }
         if !is_bound("wasi:keyvalue") {
             canopy_capability_keyvalue::add_wasi_to_linker(&mut linker, GuestState::keyvalue)?;
         }
@@ -62,6 +65,7 @@ impl Platform {
         }
         if self.p3_enabled && !is_bound("canopy:storage") {
             canopy_capability_keyvalue::add_canopy_to_linker(&mut linker, GuestState::keyvalue)?;
+            canopy_capability_blobs::add_storage_to_linker(&mut linker, GuestState::blobs)?;
         }
         Ok(linker)
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use canopy_backend::Scope;
+use canopy_capability_blobs::{BlobsCtx, Objects};
 use canopy_capability_identity::Installation;
 use canopy_capability_keyvalue::{Buckets, KeyValueCtx};
 use canopy_driver::{Binding, DriverHandle, LinkError, has_only_types};
@@ -20,7 +21,7 @@ use crate::instance::{Idle, Program};
 use crate::platform;
 use crate::runtime::Inner;
 use crate::spec::{ComponentSpec, DriverSpec, InstallationSpec};
-use crate::stores::{Owner, Stores};
+use crate::stores::{Owner, StorageCtx, Stores};
 
 impl Inner {
     /// Makes an installation ready to answer.
@@ -66,6 +67,15 @@ impl Inner {
             installation: spec.id,
         };
         let buckets = Buckets::of(self.storage.clone(), scope, spec.stores.clone());
+        let objects = Objects::of(
+            self.blobs.clone(),
+            scope,
+            Arc::new(self.parts.settings.blobs.clone()),
+        );
+        let storage = StorageCtx {
+            keyvalue: KeyValueCtx::new(buckets),
+            blobs: BlobsCtx::new(objects),
+        };
         let owner = Owner {
             log: spec.id.into(),
             app: Some(spec.name.clone()),
@@ -75,7 +85,7 @@ impl Inner {
             self.parts.clone(),
             &spec.tenant,
             spec.component.clone(),
-            KeyValueCtx::new(buckets),
+            storage,
             owner,
             !spec.bindings.is_empty(),
         );
@@ -112,7 +122,7 @@ impl Inner {
             self.parts.clone(),
             &spec.tenant,
             spec.component.clone(),
-            KeyValueCtx::none(),
+            StorageCtx::none(),
             owner,
             true,
         );

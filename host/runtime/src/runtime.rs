@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canopy_backend::KeyValueProvider;
+use canopy_backend::blob::BlobProvider;
 use canopy_backend_logs::LogStore;
+use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{Network, NetworkError};
 use canopy_engine::{Artifacts, Engine};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId};
@@ -38,6 +40,8 @@ pub struct RuntimeParts {
     pub component_path: ComponentPath,
     /// The storage of installations.
     pub storage: Arc<dyn KeyValueProvider>,
+    /// Their objects.
+    pub blobs: Arc<dyn BlobProvider>,
     /// The logs of installations and driver instances.
     pub logs: LogStore,
     /// Limits.
@@ -64,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) artifacts: Artifacts,
     pub(crate) component_path: ComponentPath,
     pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) blobs: Arc<dyn BlobProvider>,
+    pub(crate) addresses: Addresses,
     pub(crate) platform: Platform,
     pub(crate) drivers: Drivers,
     installed: Cache,
@@ -83,6 +89,7 @@ impl Runtime {
             artifacts,
             component_path,
             storage,
+            blobs,
             logs,
             settings,
         } = parts;
@@ -99,6 +106,8 @@ impl Runtime {
             artifacts,
             component_path,
             storage,
+            addresses: Addresses::new(blobs.clone()),
+            blobs,
             platform,
             drivers: Drivers::default(),
             installed: Cache::default(),
@@ -122,6 +131,11 @@ impl Runtime {
             .await
             .map_err(|_| ServeError::Wall { limit: wall })??;
         serve::serve(&self.0, installed, call, request).await
+    }
+
+    /// Pre-signed addresses of installations' objects.
+    pub fn addresses(&self) -> &Addresses {
+        &self.0.addresses
     }
 
     /// Makes an installation ready, so that its first request need not wait for it.

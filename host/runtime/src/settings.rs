@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use canopy_capability_blobs::BlobsSettings;
 use canopy_capability_network::NetworkSettings;
 use canopy_driver::DriverSettings;
 
@@ -32,6 +33,8 @@ pub struct RuntimeSettings {
     /// memory, where each element of a list takes 40 bytes or more. Default 48 MiB, which lets
     /// 1 MiB of bytes pass; beyond it the call traps.
     pub driver_hostcall_bytes: usize,
+    /// Objects.
+    pub blobs: BlobsSettings,
     /// Outgoing connections.
     pub network: NetworkSettings,
     /// Driver instances.
@@ -49,6 +52,7 @@ impl Default for RuntimeSettings {
             reuse_instances: 64,
             driver_resources: 1_024,
             driver_hostcall_bytes: 48 << 20,
+            blobs: BlobsSettings::default(),
             network: NetworkSettings::default(),
             drivers: DriverSettings::default(),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
+use canopy_capability_blobs::BlobsCtx;
 use canopy_capability_config::ConfigCtx;
 use canopy_capability_identity::{IdentityCtx, Tenant};
 use canopy_capability_keyvalue::KeyValueCtx;
@@ -36,9 +37,26 @@ pub(crate) struct Stores {
     tenant: Arc<Tenant>,
     component: ComponentSpec,
     config: ConfigCtx,
-    keyvalue: KeyValueCtx,
+    storage: StorageCtx,
     log: Log,
     meets_drivers: bool,
+}
+
+/// What one component stores, of each kind.
+#[derive(Clone)]
+pub(crate) struct StorageCtx {
+    pub(crate) keyvalue: KeyValueCtx,
+    pub(crate) blobs: BlobsCtx,
+}
+
+impl StorageCtx {
+    /// A component without storage of its own.
+    pub(crate) fn none() -> Self {
+        Self {
+            keyvalue: KeyValueCtx::none(),
+            blobs: BlobsCtx::none(),
+        }
+    }
 }
 
 /// Whose component it is, for its log.
@@ -55,7 +73,7 @@ impl Stores {
         parts: StoreParts,
         tenant: &TenantSpec,
         component: ComponentSpec,
-        keyvalue: KeyValueCtx,
+        storage: StorageCtx,
         owner: Owner,
         meets_drivers: bool,
     ) -> Self {
@@ -80,7 +98,7 @@ impl Stores {
             tenant: Arc::new(tenant),
             config: ConfigCtx::new(component.config.clone()),
             component,
-            keyvalue,
+            storage,
             meets_drivers,
         }
     }
@@ -134,7 +152,8 @@ impl Stores {
             identity: IdentityCtx::new(self.tenant.clone()),
             config: self.config.clone(),
             log,
-            keyvalue: self.keyvalue.clone(),
+            keyvalue: self.storage.keyvalue.clone(),
+            blobs: self.storage.blobs.clone(),
             network,
             proxies: Proxies::new(settings.driver_resources),
         };
