@@ -154,6 +154,8 @@ pub struct SqlLimits {
     pub result_rows: u64,
     /// Bytes of a result.
     pub result_bytes: u64,
+    /// Bytes of a result that is handed over as one list, where an interface has no streams.
+    pub list_bytes: u64,
 }
 
 /// The rows of one query, as they are read.

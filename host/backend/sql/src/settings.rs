@@ -8,7 +8,8 @@ use canopy_backend::sql::SqlLimits;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlSettings {
     /// What one statement may use. Defaults: 128 KiB of text, 1 MiB of a value or a row, 1,000
-    /// parameters, 1,000 statements of a batch, 1,000,000 rows and 64 MiB of a result.
+    /// parameters, 1,000 statements of a batch, 1,000,000 rows and 64 MiB of a result,
+    /// 8 MiB of one that is handed over as a list.
     pub limits: SqlLimits,
     /// Time that a statement runs, without that in which its rows wait to be taken. Default: 5 s.
     pub statement_time: Duration,
@@ -68,6 +69,7 @@ impl Default for SqlSettings {
                 batch_statements: 1_000,
                 result_rows: 1_000_000,
                 result_bytes: 64 << 20,
+                list_bytes: 8 << 20,
             },
             statement_time: Duration::from_secs(5),
             transaction_time: Duration::from_secs(20),
