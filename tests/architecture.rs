@@ -62,11 +62,34 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("canopy-capability-network", &["canopy-ids"]),
     // Backends know no WebAssembly.
     ("canopy-backend", &["canopy-ids"]),
-    ("canopy-backend-embedded", &["canopy-ids", "canopy-backend"]),
+    // The operator's key and what it wraps; files that are opened with such keys.
+    ("canopy-backend-keys", &["canopy-ids", "canopy-backend"]),
+    (
+        "canopy-backend-sqlite",
+        &["canopy-backend", "canopy-backend-keys"],
+    ),
+    (
+        "canopy-backend-embedded",
+        &[
+            "canopy-ids",
+            "canopy-backend",
+            "canopy-backend-keys",
+            "canopy-backend-sqlite",
+        ],
+    ),
     ("canopy-backend-logs", &["canopy-ids", "canopy-backend"]),
     // The control plane, beside the way.
     ("canopy-api-types", &["canopy-ids"]),
-    ("canopy-store", &["canopy-ids", "canopy-manifest"]),
+    (
+        "canopy-store",
+        // Its own file is encrypted like all others.
+        &[
+            "canopy-ids",
+            "canopy-manifest",
+            "canopy-backend-keys",
+            "canopy-backend-sqlite",
+        ],
+    ),
     (
         "canopy-app",
         &[
@@ -114,6 +137,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-engine",
             "canopy-backend",
             "canopy-backend-embedded",
+            "canopy-backend-keys",
             "canopy-backend-logs",
             "canopy-store",
             "canopy-app",
@@ -139,7 +163,16 @@ const RESERVED: &[(&str, &[&str])] = &[
             "canopy-capability-network",
         ],
     ),
-    ("rusqlite", &["canopy-backend-embedded", "canopy-store"]),
+    (
+        "rusqlite",
+        &[
+            "canopy-backend-sqlite",
+            "canopy-backend-embedded",
+            "canopy-backend-blobs",
+            "canopy-backend-sql",
+            "canopy-store",
+        ],
+    ),
     ("axum", &["canopy-api", "canopy"]),
     ("reqwest", &["canopy-cli"]),
 ];

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! lock          held by the process that serves; holds its process id
-//! control/      database of the control plane, and the key of its secrets
+//! operator.key  the key that wraps all others, unless a setting names another place
+//! control/      database of the control plane
 //! components/   published components, by digest
 //! artifacts/    native code compiled from them; can be deleted at any time
-//! storage/      data of installations, one folder each
+//! storage/      data of tenants, a folder each with their wrapped keys, and node.key, the node's own
 //! logs/         logs of installations and drivers
 //! ```
 //!
@@ -99,6 +100,11 @@ impl DataDir {
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a node has kept anything here that is encrypted.
+    pub(crate) fn is_used(&self) -> bool {
+        self.storage().join("node.key").exists() || self.control().join("control.db").exists()
     }
 
     /// The control plane's.

@@ -3,6 +3,7 @@
 mod api_listener;
 mod data_dir;
 mod logging;
+mod operator_key;
 mod serve;
 mod settings;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use canopy_admission::Admission;
 use canopy_app::{App, AppParts, PlanQuotas};
-use canopy_backend::KeyValueProvider;
-use canopy_backend_embedded::EmbeddedStorage;
+use canopy_backend::{KeyValueProvider, Ledger, Maintenance, SystemClock};
+use canopy_backend_embedded::{EmbeddedParts, EmbeddedStorage};
 use canopy_backend_logs::LogStore;
 use canopy_edge::Edge;
 use canopy_engine::{Artifacts, CompilerCommand, Engine};
@@ -41,11 +41,18 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
 
     // From right to left: what a request reaches last has to be there first.
     let quotas = PlanQuotas::new(settings.app.storage_quota);
-    let embedded = Arc::new(EmbeddedStorage::open(
-        data.storage(),
-        settings.storage.clone(),
-    )?);
+    let keys = crate::operator_key::open(&settings.keys, &data).await?;
+    let ledger = Ledger::new(Arc::new(quotas.clone()));
+    let parts = EmbeddedParts {
+        dir: data.storage(),
+        keys: keys.clone(),
+        ledger: ledger.clone(),
+        clock: Arc::new(SystemClock),
+    };
+    let embedded = Arc::new(EmbeddedStorage::open(parts, settings.storage.clone())?);
     let storage: Arc<dyn KeyValueProvider> = embedded.clone();
+    let storages: Vec<Arc<dyn Maintenance>> = vec![embedded.clone()];
+    ledger.measure_with(data.storage(), &storages);
     let logs = LogStore::open(data.logs(), settings.logs.clone())?;
     let engine = Engine::new(&settings.engine)?;
     let compiler = CompilerCommand::this_program(["compile"])?;
@@ -72,12 +79,12 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
     })?;
     let routes = Routes::default();
     let app = App::start(AppParts {
-        store: Store::open(&data.control())?,
+        store: Store::open(&data.control(), &keys)?,
         components,
         engine,
         artifacts,
         storage,
-        storages: vec![embedded.clone()],
+        storages: storages.clone(),
         quotas,
         logs: logs.clone(),
         runtime: runtime.clone(),

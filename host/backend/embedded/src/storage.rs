@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use canopy_backend::files::{create_dir, finish_erasures};
 use canopy_backend::{
     Clock, KeyValue, KeyValueProvider, Ledger, Operation, Scope, StorageError, StorageLimits,
-    Transaction,
+    StorageQuota, SystemClock, Transaction,
 };
-use canopy_backend_keys::Keyring;
+use canopy_backend_keys::{KeyError, Keyring, OperatorKey};
 use canopy_ids::{InstallationId, TenantId};
 
 use crate::bucket::{Bucket, transact};
@@ -68,6 +68,20 @@ pub struct EmbeddedParts {
     pub ledger: Ledger,
     /// The time, by which entries expire.
     pub clock: Arc<dyn Clock>,
+}
+
+impl EmbeddedParts {
+    /// Those of a storage in `dir` that is not to be opened again: its operator's key is nowhere
+    /// but here. For tests and measurements.
+    pub fn temporary(dir: impl Into<PathBuf>) -> Result<Self, KeyError> {
+        let dir = dir.into();
+        Ok(Self {
+            keys: Keyring::open(OperatorKey::generate()?, &dir)?,
+            dir,
+            ledger: Ledger::new(Arc::new(StorageQuota::default())),
+            clock: Arc::new(SystemClock),
+        })
+    }
 }
 
 /// What the storage has done since it was opened. Writes that were committed together make fewer

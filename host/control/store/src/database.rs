@@ -9,19 +9,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
+use canopy_backend_keys::{FileKeys, Keyring};
+use canopy_backend_sqlite::{self as sqlite, Format};
 use parking_lot::Mutex;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::seal::Sealer;
 use crate::sql::{RowExt, one};
 use crate::{Counts, StoreError};
 
-/// `CNPY`, so that `file` and we know whose database it is.
-const APPLICATION_ID: i64 = 0x434e_5059;
+/// `CNPY`, and what brings the database from one format to the next.
+const FORMAT: Format = Format {
+    application_id: 0x434e_5059,
+    migrations: &[include_str!("schema.sql"), include_str!("jobs.sql")],
+};
 
-/// What brings the database from one format to the next; the first makes an empty one.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("jobs.sql")];
+/// What the keys of the database and of the secrets in it are derived for.
+const DATABASE_PURPOSE: &str = "control database";
+const SECRETS_PURPOSE: &str = "control secrets";
+
+/// Memory for pages, of each connection.
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// Transactions that may wait for the writer; whoever comes on top waits to hand his in.
 const WRITE_QUEUE: usize = 256;
@@ -43,26 +52,22 @@ struct Inner {
     /// Counts the transactions that were written, so that others can react.
     commits: watch::Sender<u64>,
     path: PathBuf,
+    keys: FileKeys,
     sealer: Sealer,
 }
 
 impl Store {
-    /// Opens `control.db` and `secrets.key` in `directory`, and makes what is missing.
-    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+    /// Opens `control.db` in `directory`, encrypted with a key of the node, and makes it if it is
+    /// missing.
+    pub fn open(directory: &Path, keys: &Keyring) -> Result<Self, StoreError> {
         let path = directory.join("control.db");
-        let exists = path.exists();
-        let mut connection = Connection::open(&path)?;
-        prepare(&connection)?;
-        check_application(&connection, &path)?;
-        migrate(&mut connection)?;
-        let has_secrets = one(
-            &connection,
-            "SELECT EXISTS (SELECT 1 FROM secret) OR EXISTS (SELECT 1 FROM idempotency)",
-            [],
-            |row| row.get(0),
-        )?
-        .unwrap_or(false);
-        let sealer = Sealer::open(&directory.join("secrets.key"), !exists || !has_secrets)?;
+        let sealer = Sealer::new(&keys.node_key(SECRETS_PURPOSE));
+        let keys = FileKeys::from(keys.node_key(DATABASE_PURPOSE));
+        let mut connection = sqlite::open(&path, &keys, &FORMAT, CACHE_BYTES)
+            .map_err(|error| StoreError::opening(&path, error))?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // What a tenant leaves behind must not stay in free pages.
+        connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
 
         let (sender, mut jobs) = mpsc::channel::<Job>(WRITE_QUEUE);
         let thread = thread::Builder::new()
@@ -80,6 +85,7 @@ impl Store {
             reading: Semaphore::new(READERS),
             commits: watch::Sender::new(0),
             path,
+            keys,
             sealer,
         })))
     }
@@ -162,7 +168,8 @@ impl Store {
             let idle = inner.readers.lock().pop();
             let mut connection = match idle {
                 Some(connection) => connection,
-                None => open_reader(&inner.path)?,
+                None => sqlite::open_reader(&inner.path, &inner.keys, CACHE_BYTES)
+                    .map_err(|error| StoreError::opening(&inner.path, error))?,
             };
             let transaction = connection.transaction()?;
             let result = work(&transaction, &inner.sealer);
@@ -244,56 +251,4 @@ fn transact<T>(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    // What a tenant leaves behind must not stay in free pages.
-    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-    Ok(())
-}
-
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
-    connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "trusted_schema", false)?;
-    Ok(connection)
-}
-
-fn check_application(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let is_new = application == 0 && format == 0 && tables == 0;
-    if is_new || application == APPLICATION_ID {
-        Ok(())
-    } else {
-        Err(StoreError::Foreign(path.display().to_string()))
-    }
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = match usize::try_from(found) {
-        Ok(done) if done <= MIGRATIONS.len() => done,
-        _ => return Err(StoreError::TooNew { found, known }),
-    };
-    for (migration, format) in MIGRATIONS.iter().zip(1_i64..).skip(done) {
-        transact(connection, |tx| {
-            tx.execute_batch(migration)?;
-            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-            tx.pragma_update(None, "user_version", format)?;
-            Ok(())
-        })?;
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Why an operation of the store did not take place.
 
+use canopy_backend_sqlite::OpenError;
 use canopy_ids::{Digest, Label, PackageName};
 use semver::Version;
 
@@ -104,6 +105,26 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the control database is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Why the file `path` could not be opened.
+    pub(crate) fn opening(path: &std::path::Path, error: OpenError) -> Self {
+        match error {
+            OpenError::Full => Self::Full,
+            OpenError::WrongKey(_) | OpenError::Damaged(_) => {
+                Self::Corrupt(format!("{}: {error}", path.display()))
+            }
+            OpenError::NotEncrypted | OpenError::Foreign { .. } => {
+                Self::Foreign(path.display().to_string())
+            }
+            OpenError::Newer { found, known } => Self::TooNew {
+                found: found.into(),
+                known: known.into(),
+            },
+            error => Self::Failed(format!("{}: {error}", path.display())),
+        }
+    }
 }
 
 fn precondition(current: Option<u64>) -> String {

@@ -6,7 +6,7 @@
 //! revision; a row's revision is that of its last change, so it never repeats and callers can make
 //! a write conditional on it ([`Precondition`]).
 //!
-//! Secrets are sealed before they reach the database, under a key that is in a file of its own.
+//! Secrets are sealed before they reach the database, under a key of the node.
 
 mod archive;
 mod components;

@@ -1,5 +1,8 @@
 //! Jobs, archives, tombstones and records of erasure.
 
+use std::path::Path;
+
+use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_ids::{ErasureId, JobId, Label, TenantId};
 use canopy_store::{
     ArchiveRow, ErasureRecordRow, JobFilter, JobOutcome, JobProgress, JobState, NewJob,
@@ -9,9 +12,15 @@ use serde_json::json;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
+/// The keys of a node whose operator keeps his in the same folder.
+fn keys(directory: &Path) -> Keyring {
+    let operator = OperatorKey::from_file(&directory.join("operator.key"), true).expect("a key");
+    Keyring::open(operator, directory).expect("a ring")
+}
+
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path()).expect("a store");
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("a store");
     (folder, store)
 }
 
@@ -100,7 +109,7 @@ async fn what_a_crash_interrupted_begins_again() {
     store.begin_job().await.expect("read").expect("a job");
     store.note_job(made.id, json!(3)).await.expect("noted");
     store.close().await;
-    let store = Store::open(folder.path()).expect("again");
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("again");
     assert_eq!(store.requeue_jobs().await.expect("requeued"), 1);
     let again = store.begin_job().await.expect("read").expect("a job");
     assert_eq!((again.id, again.scratch), (made.id, Some(json!(3))));
@@ -277,7 +286,7 @@ async fn the_signing_key_stays_the_same() {
     assert_eq!(store.signing_seed([1; 32]).await.expect("made"), [1; 32]);
     assert_eq!(store.signing_seed([2; 32]).await.expect("kept"), [1; 32]);
     store.close().await;
-    let store = Store::open(folder.path()).expect("again");
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("again");
     assert_eq!(store.signing_seed([3; 32]).await.expect("kept"), [1; 32]);
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_ids::{Digest, Label, PackageName, TenantId, TokenId};
 use canopy_manifest::Kind;
 use canopy_store::{
@@ -12,6 +13,12 @@ use canopy_store::{
 };
 use semver::Version;
 use time::OffsetDateTime;
+
+/// The keys of a node whose operator keeps his in the same folder.
+fn keys(directory: &Path) -> Keyring {
+    let operator = OperatorKey::from_file(&directory.join("operator.key"), true).expect("a key");
+    Keyring::open(operator, directory).expect("a ring")
+}
 
 fn label(text: &str) -> Label {
     text.parse().expect(text)
@@ -80,7 +87,7 @@ fn driver() -> DriverWrite {
 
 /// A store with a publisher, an app, a driver package and the tenants `one` and `two`.
 async fn filled(directory: &Path) -> (Store, TenantId, TenantId) {
-    let store = Store::open(directory).expect("opens");
+    let store = Store::open(directory, &keys(directory)).expect("opens");
     let any = Precondition::Any;
     store
         .put_publisher(label("acme"), "Acme".into(), any)
@@ -146,7 +153,7 @@ async fn everything_is_there_after_reopening() {
         );
     }
 
-    let store = Store::open(folder.path()).expect("reopens");
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("reopens");
     assert_eq!(
         store
             .installation(one, label("notes"))
@@ -444,7 +451,7 @@ async fn a_deleted_tenant_leaves_a_note_of_what_must_be_erased() {
     store.close().await;
     drop(store);
 
-    let store = Store::open(folder.path()).expect("reopens");
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("reopens");
     let pending = store.erasures().await.expect("erasures");
     let pending: Vec<_> = pending.into_iter().map(|(owner, _)| owner).collect();
     assert_eq!(
@@ -519,18 +526,19 @@ async fn a_foreign_or_newer_database_is_refused() {
         .expect("a table");
     drop(other);
     assert!(matches!(
-        Store::open(folder.path()).err(),
+        Store::open(folder.path(), &keys(folder.path())).err(),
         Some(StoreError::Foreign(_))
     ));
 
     std::fs::remove_file(&path).expect("removed");
-    drop(Store::open(folder.path()).expect("a new one"));
-    let newer = rusqlite::Connection::open(&path).expect("opens");
-    newer
-        .pragma_update(None, "user_version", 999)
-        .expect("updated");
-    drop(newer);
-    let refused = Store::open(folder.path()).err();
+    drop(Store::open(folder.path(), &keys(folder.path())).expect("a new one"));
+    let node = keys(folder.path()).node_key("control database");
+    let format = canopy_backend_sqlite::Format {
+        application_id: 0x434e_5059,
+        migrations: &["SELECT 1"; 999],
+    };
+    drop(canopy_backend_sqlite::open(&path, &node.into(), &format, 1 << 20).expect("made newer"));
+    let refused = Store::open(folder.path(), &keys(folder.path())).err();
     assert!(
         matches!(refused, Some(StoreError::TooNew { found: 999, .. })),
         "{refused:?}"
@@ -538,23 +546,29 @@ async fn a_foreign_or_newer_database_is_refused() {
 }
 
 #[tokio::test]
-async fn secrets_without_their_key_are_not_opened_over() {
+async fn another_nodes_key_opens_nothing_and_nothing_is_readable_without_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, one, _) = filled(folder.path()).await;
     let mut write = installation();
-    write.secrets.insert("key".into(), Some("v".into()));
+    write.secrets.insert("key".into(), Some("canary".into()));
     store
         .put_installation(one, label("notes"), write, Precondition::Any)
         .await
         .expect("put");
     store.close().await;
     drop(store);
-    std::fs::remove_file(folder.path().join("secrets.key")).expect("removed");
-    let refused = Store::open(folder.path()).err().expect("refused");
+    let path = folder.path().join("control.db");
+    let before = std::fs::read(&path).expect("the database");
+    for plain in [&b"acme"[..], b"canary", b"CREATE TABLE"] {
+        assert!(!before.windows(plain.len()).any(|window| window == plain));
+    }
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let refused = Store::open(folder.path(), &keys(elsewhere.path())).err();
     assert!(
-        refused.to_string().contains("restore it from your backup"),
-        "{refused}"
+        matches!(refused, Some(StoreError::Corrupt(_))),
+        "{refused:?}"
     );
+    assert_eq!(std::fs::read(&path).expect("the database"), before);
 }
 
 #[tokio::test]

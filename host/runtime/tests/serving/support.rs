@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
+use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_logs::{LogOwner, LogRange, LogSettings, LogStore};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
@@ -49,9 +49,8 @@ impl Node {
             .expect("artifacts");
         let logs =
             LogStore::open(folder.path().join("logs"), LogSettings::default()).expect("logs");
-        let storage =
-            EmbeddedStorage::open(folder.path().join("data"), EmbeddedSettings::default())
-                .expect("storage");
+        let parts = EmbeddedParts::temporary(folder.path().join("data")).expect("keys");
+        let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default()).expect("storage");
         let components = Arc::new(Mutex::new(BTreeMap::<Digest, PathBuf>::new()));
         let known = components.clone();
         let runtime = Runtime::new(RuntimeParts {
@@ -187,6 +186,7 @@ impl App {
             tenant: tenant("acme"),
             component,
             stores: Arc::new(StoreNames::of(["second".to_owned()])),
+            databases: Arc::new(["second".to_owned()]),
             bindings: BTreeMap::new(),
         };
         Self {

@@ -302,8 +302,15 @@ keys! {
     time "driver.backoff_max" => runtime.drivers.backoff_max:
         "The longest such pause.";
 
-    size "storage.quota" => storage.limits.quota_bytes:
-        "What one installation may store.";
+    text "keys.operator_key_file" => keys.operator_key_file as option:
+        "File of the key that wraps all others; operator.key in the data folder if not set. The first start makes it. Better kept on another disk than the data.";
+    list "keys.operator_key_command" => keys.operator_key_command:
+        "Program that prints that key, and its arguments, in place of the file.";
+    time "keys.operator_key_timeout" => keys.operator_key_timeout:
+        "Time for that program.";
+    text "keys.previous_operator_key_file" => keys.previous_operator_key_file as option:
+        "File of the key before, to change it: the next start wraps all keys with the new one. Then remove the setting and the file.";
+
     size "storage.bucket_name" => storage.limits.bucket_name_bytes:
         "A bucket's name.";
     size "storage.key" => storage.limits.key_bytes:

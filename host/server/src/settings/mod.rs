@@ -23,6 +23,7 @@ use canopy_runtime::RuntimeSettings;
 use ipnet::IpNet;
 
 use crate::api_listener::ApiSettings;
+use crate::operator_key::KeySettings;
 use keys::{KEYS, Key};
 
 /// Everything that a node can be told.
@@ -44,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) admission: AdmissionSettings,
     pub(crate) engine: EngineSettings,
     pub(crate) runtime: RuntimeSettings,
+    pub(crate) keys: KeySettings,
     pub(crate) storage: EmbeddedSettings,
     pub(crate) logs: LogSettings,
 }
@@ -151,6 +153,7 @@ impl Default for Settings {
             admission: AdmissionSettings::default(),
             engine: EngineSettings::default(),
             runtime: RuntimeSettings::default(),
+            keys: KeySettings::default(),
             storage: EmbeddedSettings::default(),
             logs: LogSettings::default(),
         }
@@ -185,6 +188,11 @@ pub(crate) enum SettingsError {
          HTTP. Listen at 127.0.0.1, or put a proxy with TLS before it and set `api_public = true`"
     )]
     PublicApi { address: SocketAddr },
+    #[error(
+        "settings `keys.operator_key_file` and `keys.operator_key_command`: the operator's key \
+         comes from one of them; remove the other"
+    )]
+    TwoOperatorKeys,
     #[error(transparent)]
     Engine(#[from] canopy_engine::InvalidSetting),
 }
@@ -288,6 +296,9 @@ impl Settings {
             return Err(SettingsError::PublicApi {
                 address: self.api_listen,
             });
+        }
+        if self.keys.operator_key_file.is_some() && !self.keys.operator_key_command.is_empty() {
+            return Err(SettingsError::TwoOperatorKeys);
         }
         self.engine.validate()?;
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use canopy_backend::KeyValueProvider;
-use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
+use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_ids::InstallationId;
 use tempfile::TempDir;
 use wasmtime::component::{Resource, ResourceTable};
@@ -23,7 +23,8 @@ struct Engine {
 impl Engine {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("folder");
-        let storage = EmbeddedStorage::open(folder.path(), EmbeddedSettings::default());
+        let parts = EmbeddedParts::temporary(folder.path()).expect("keys");
+        let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default());
         Self {
             provider: Arc::new(storage.expect("storage")),
             _folder: folder,

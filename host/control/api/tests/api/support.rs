@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use canopy_app::{App, AppParts, AppSettings, PlanQuotas};
-use canopy_backend::StorageQuota;
-use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
+use canopy_backend::{Ledger, StorageQuota, SystemClock};
+use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
+use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_backend_logs::{LogSettings, LogStore};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::Digest;
@@ -110,7 +111,15 @@ impl Node {
             .expect("this program has a path");
         let path = |name: &str| folder.path().join(name);
         let quotas = PlanQuotas::new(StorageQuota::default());
-        let storage = EmbeddedStorage::open(path("storage"), EmbeddedSettings::default());
+        let operator = OperatorKey::from_file(&path("operator.key"), true).expect("a key");
+        let keys = Keyring::open(operator, &path("storage")).expect("keys");
+        let parts = EmbeddedParts {
+            dir: path("storage"),
+            keys: keys.clone(),
+            ledger: Ledger::new(Arc::new(quotas.clone())),
+            clock: Arc::new(SystemClock),
+        };
+        let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default());
         let storage = Arc::new(storage.expect("storage"));
         let logs = LogStore::open(path("logs"), LogSettings::default()).expect("logs");
         let routes = Routes::default();
@@ -129,7 +138,7 @@ impl Node {
         });
         let runtime = runtime.expect("a runtime");
         let app = App::start(AppParts {
-            store: Store::open(folder.path()).expect("a store"),
+            store: Store::open(folder.path(), &keys).expect("a store"),
             components,
             artifacts,
             engine,
