@@ -3,6 +3,9 @@
 //! Every code below is part of the API: it stays the same across versions. What is the operator's
 //! alone goes to the log, and the client gets the request's identifier to ask with.
 
+mod storage;
+mod upkeep;
+
 use axum::Json;
 use axum::extract::multipart::MultipartError;
 use axum::extract::rejection::BytesRejection;
@@ -11,7 +14,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use canopy_api_types::{PROBLEM_JSON, PROBLEM_TYPE_PREFIX, Problem};
 use canopy_app::{AppError, ComponentError, StoreError};
-use canopy_backend::StorageError;
 use canopy_engine::{ArtifactError, CompileError};
 use canopy_ids::RequestId;
 use canopy_manifest::ConfigFault;
@@ -85,8 +87,8 @@ struct Unfinished(Problem);
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let explained = explain(&self);
-        let status = explained.status;
+        let problem = document(&self);
+        let status = StatusCode::from_u16(problem.status).unwrap_or_default();
         let mut response = status.into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer realm=\"canopy\"");
@@ -97,26 +99,31 @@ impl IntoResponse for ApiError {
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        let internal = status.is_server_error() && explained.code == INTERNAL;
-        if internal {
-            tracing::error!(error = ?self, "a control request failed");
-        }
-        let detail = match (internal, &self) {
-            (true, _) => "The platform failed; its operator finds the cause in the log by the \
-                          request's identifier."
-                .to_owned(),
-            (false, error) => error.to_string(),
-        };
-        let problem = Problem {
-            kind: format!("{PROBLEM_TYPE_PREFIX}{}", explained.code),
-            title: explained.title.into(),
-            status: status.as_u16(),
-            detail,
-            request_id: None,
-            members: explained.members,
-        };
         response.extensions_mut().insert(Unfinished(problem));
         response
+    }
+}
+
+/// What a client is told of an error. What is the operator's alone goes to the log.
+pub(crate) fn document(error: &ApiError) -> Problem {
+    let explained = explain(error);
+    let internal = explained.status.is_server_error() && explained.code == INTERNAL;
+    if internal {
+        tracing::error!(?error, "a control request failed");
+    }
+    let detail = if internal {
+        "The platform failed; its operator finds the cause in the log by the request's identifier."
+            .to_owned()
+    } else {
+        error.to_string()
+    };
+    Problem {
+        kind: format!("{PROBLEM_TYPE_PREFIX}{}", explained.code),
+        title: explained.title.into(),
+        status: explained.status.as_u16(),
+        detail,
+        request_id: None,
+        members: explained.members,
     }
 }
 
@@ -256,7 +263,9 @@ fn explain_app(error: &AppError) -> Explained {
         )
         .with("needed", needed.map(|needed| needed.as_str())),
         AppError::PlanStays(_) => explained(CONFLICT, "plan-stays", "The plan stays"),
-        AppError::KeyValue(error) => explain_storage(error),
+        AppError::Storage(error) => storage::storage(error),
+        AppError::Blobs(error) => storage::blobs(error),
+        AppError::Sql(error) => storage::sql(error),
         AppError::Store(error) => explain_store(error),
         AppError::Component(error) => explain_component(error),
         AppError::InvalidField { field, .. } => {
@@ -353,6 +362,7 @@ fn explain_app(error: &AppError) -> Explained {
             "no-previous-version",
             "There is nothing to return to",
         ),
+        AppError::Upkeep(error) => upkeep::explain(error),
         AppError::Log(_) | AppError::Internal(_) => internal(),
     }
 }
@@ -411,27 +421,6 @@ fn explain_store(error: &StoreError) -> Explained {
         ),
         StoreError::Full => disk_full(),
         StoreError::Closed => stopping(),
-        _ => internal(),
-    }
-}
-
-fn explain_storage(error: &StorageError) -> Explained {
-    let large = StatusCode::PAYLOAD_TOO_LARGE;
-    match error {
-        StorageError::TooLarge { limit, .. } | StorageError::TooManyKeys { limit, .. } => {
-            explained(large, "over-limit", "It is over a limit of storage").with("limit", *limit)
-        }
-        StorageError::QuotaExceeded { limit, .. } => explained(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "quota-exceeded",
-            "The storage quota is used up",
-        )
-        .with("limit", *limit),
-        StorageError::Erased => explained(StatusCode::NOT_FOUND, "not-found", "It does not exist"),
-        StorageError::NoSpace => disk_full(),
-        StorageError::Busy(_) => {
-            explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy")
-        }
         _ => internal(),
     }
 }

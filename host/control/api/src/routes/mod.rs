@@ -4,13 +4,19 @@
     reason = "utoipa's macros qualify the types of parameters"
 )]
 
+mod blobs;
+mod backups;
 mod drivers;
+mod erasures;
+mod exports;
 mod installations;
+mod jobs;
 mod key_value;
 mod logs;
 mod packages;
 mod plans;
 mod publishers;
+mod sql;
 pub(crate) mod status;
 mod tenants;
 mod tokens;
@@ -35,7 +41,13 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
             .merge(tokens::routes())
             .merge(installations::routes())
             .merge(key_value::routes())
+            .merge(blobs::routes())
+            .merge(sql::routes())
             .merge(drivers::routes())
-            .merge(logs::routes()),
+            .merge(logs::routes())
+            .merge(jobs::routes())
+            .merge(backups::routes())
+            .merge(exports::routes())
+            .merge(erasures::routes()),
     )
 }
