@@ -37,6 +37,7 @@ mod error;
 mod manifest;
 mod need;
 mod reader;
+mod sql;
 mod store;
 
 pub use compare::{ComponentInterfaces, Difference, is_baseline};
@@ -44,6 +45,7 @@ pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
+pub use sql::SqlAsked;
 pub use store::StoreAsked;
 
 /// The manifest's file name.

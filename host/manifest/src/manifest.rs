@@ -8,6 +8,7 @@ use crate::config::ConfigSchema;
 use crate::error::{Fault, ManifestError};
 use crate::need::Need;
 use crate::reader::Reader;
+use crate::sql::{self, SqlAsked};
 use crate::store::{self, StoreAsked};
 
 /// Bytes of the longest manifest that is read. An inlined icon is the only thing that makes one
@@ -103,6 +104,8 @@ pub struct Manifest {
     pub needs: Vec<Need>,
     /// The stores of keys and values that it opens besides `default`; of an app only.
     pub stores: Vec<StoreAsked>,
+    /// The SQL databases that it opens, and what brings them to its version; of an app only.
+    pub sql: Vec<SqlAsked>,
     /// The interfaces that it serves; of a driver only.
     pub serves: Vec<InterfaceName>,
     /// Its configuration.
@@ -192,6 +195,11 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         );
     }
     let stores = store::read(tables, top.faults());
+    let tables = top.tables("sql", MAX_ENTRIES);
+    if kind == Some(Kind::Driver) && !tables.is_empty() {
+        top.fault("sql", "only an app has databases; this package is a driver");
+    }
+    let sql = sql::read(tables, top.faults());
     let serves = match top.table("serves") {
         Some(table) => read_serves(table, kind, top.faults()),
         None => Vec::new(),
@@ -230,6 +238,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         component,
         needs,
         stores,
+        sql,
         serves,
         config: config?,
         anonymous,

@@ -8,6 +8,7 @@ use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
 use canopy_capability_keyvalue::{KeyValueCtx, KeyValueView};
 use canopy_capability_log::{LogCtx, LogView};
 use canopy_capability_network::{NetworkCtx, NetworkView};
+use canopy_capability_sql::{SqlCtx, SqlView};
 use canopy_driver::{CallContext, DriverHost, Proxies};
 use canopy_engine::{CpuBudget, StoreLimits};
 use canopy_ids::RequestId;
@@ -44,6 +45,7 @@ pub struct GuestState {
     pub(crate) log: LogCtx,
     pub(crate) keyvalue: KeyValueCtx,
     pub(crate) blobs: BlobsCtx,
+    pub(crate) sql: SqlCtx,
     pub(crate) network: NetworkCtx,
     // What drivers gave to this component.
     pub(crate) proxies: Proxies<Arc<CallerFacts>>,
@@ -92,6 +94,13 @@ impl GuestState {
     pub(crate) fn blobs(&mut self) -> BlobsView<'_> {
         BlobsView {
             ctx: &mut self.blobs,
+            table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn sql(&mut self) -> SqlView<'_> {
+        SqlView {
+            ctx: &mut self.sql,
             table: &mut self.table,
         }
     }

@@ -58,12 +58,17 @@ impl Platform {
             canopy_capability_keyvalue::add_wasi_to_linker(&mut linker, GuestState::keyvalue)?;
         }
         if !is_bound("fermyon:spin") {
+            canopy_capability_sql::add_spin2_to_linker(&mut linker, GuestState::sql)?;
             canopy_capability_keyvalue::add_spin2_to_linker(&mut linker, GuestState::keyvalue)?;
         }
         if self.p3_enabled && !is_bound("spin:key-value") {
             canopy_capability_keyvalue::add_spin3_to_linker(&mut linker, GuestState::keyvalue)?;
         }
+        if self.p3_enabled && !is_bound("spin:sqlite") {
+            canopy_capability_sql::add_spin3_to_linker(&mut linker, GuestState::sql)?;
+        }
         if self.p3_enabled && !is_bound("canopy:storage") {
+            canopy_capability_sql::add_storage_to_linker(&mut linker, GuestState::sql)?;
             canopy_capability_keyvalue::add_canopy_to_linker(&mut linker, GuestState::keyvalue)?;
             canopy_capability_blobs::add_storage_to_linker(&mut linker, GuestState::blobs)?;
         }

@@ -83,6 +83,9 @@ const CAPABILITIES: &[&str] = &[
     "fermyon:spin/key-value@2.0.0",
     "spin:key-value/key-value@3.0.0",
     "canopy:storage/key-value@0.1.0",
+    "canopy:storage/sql@0.1.0",
+    "spin:sqlite/sqlite@3.1.0",
+    "fermyon:spin/sqlite@2.0.0",
 ];
 
 static INTERFACES: LazyLock<Vec<InterfaceName>> = LazyLock::new(|| {

@@ -7,6 +7,7 @@ use canopy_backend::Scope;
 use canopy_capability_blobs::{BlobsCtx, Objects};
 use canopy_capability_identity::Installation;
 use canopy_capability_keyvalue::{Buckets, KeyValueCtx};
+use canopy_capability_sql::{Databases, SqlCtx};
 use canopy_driver::{Binding, DriverHandle, LinkError, has_only_types};
 use canopy_ids::{InterfaceName, WitPackage};
 use wasmtime::component::types::ComponentItem;
@@ -72,9 +73,12 @@ impl Inner {
             scope,
             Arc::new(self.parts.settings.blobs.clone()),
         );
+        let databases = spec.databases.iter().cloned();
+        let databases = Databases::of(self.sql.clone(), scope, databases);
         let storage = StorageCtx {
             keyvalue: KeyValueCtx::new(buckets),
             blobs: BlobsCtx::new(objects),
+            sql: SqlCtx::new(databases),
         };
         let owner = Owner {
             log: spec.id.into(),

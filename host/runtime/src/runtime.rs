@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use canopy_backend::KeyValueProvider;
 use canopy_backend::blob::BlobProvider;
+use canopy_backend::sql::SqlProvider;
 use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{Network, NetworkError};
@@ -42,6 +43,8 @@ pub struct RuntimeParts {
     pub storage: Arc<dyn KeyValueProvider>,
     /// Their objects.
     pub blobs: Arc<dyn BlobProvider>,
+    /// Their SQL databases.
+    pub sql: Arc<dyn SqlProvider>,
     /// The logs of installations and driver instances.
     pub logs: LogStore,
     /// Limits.
@@ -69,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) component_path: ComponentPath,
     pub(crate) storage: Arc<dyn KeyValueProvider>,
     pub(crate) blobs: Arc<dyn BlobProvider>,
+    pub(crate) sql: Arc<dyn SqlProvider>,
     pub(crate) addresses: Addresses,
     pub(crate) platform: Platform,
     pub(crate) drivers: Drivers,
@@ -90,6 +94,7 @@ impl Runtime {
             component_path,
             storage,
             blobs,
+            sql,
             logs,
             settings,
         } = parts;
@@ -108,6 +113,7 @@ impl Runtime {
             storage,
             addresses: Addresses::new(blobs.clone()),
             blobs,
+            sql,
             platform,
             drivers: Drivers::default(),
             installed: Cache::default(),

@@ -64,6 +64,8 @@ pub struct InstallationSpec {
     pub component: ComponentSpec,
     /// The stores of keys and values that it may open.
     pub stores: Arc<StoreNames>,
+    /// The SQL databases that it may open beside the default one.
+    pub databases: Arc<[String]>,
     /// Which driver instance serves which imported package. What is not here and is known to the
     /// platform, the platform serves itself.
     pub bindings: BTreeMap<WitPackage, Arc<DriverSpec>>,

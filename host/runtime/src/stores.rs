@@ -9,6 +9,7 @@ use canopy_capability_identity::{IdentityCtx, Tenant};
 use canopy_capability_keyvalue::KeyValueCtx;
 use canopy_capability_log::LogCtx;
 use canopy_capability_network::{Network, NetworkCtx};
+use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
 use canopy_engine::{CpuBudget, Engine, StoreLimits};
 use canopy_ids::Label;
@@ -47,6 +48,7 @@ pub(crate) struct Stores {
 pub(crate) struct StorageCtx {
     pub(crate) keyvalue: KeyValueCtx,
     pub(crate) blobs: BlobsCtx,
+    pub(crate) sql: SqlCtx,
 }
 
 impl StorageCtx {
@@ -55,6 +57,7 @@ impl StorageCtx {
         Self {
             keyvalue: KeyValueCtx::none(),
             blobs: BlobsCtx::none(),
+            sql: SqlCtx::none(),
         }
     }
 }
@@ -154,6 +157,7 @@ impl Stores {
             log,
             keyvalue: self.storage.keyvalue.clone(),
             blobs: self.storage.blobs.clone(),
+            sql: self.storage.sql.clone(),
             network,
             proxies: Proxies::new(settings.driver_resources),
         };

@@ -43,6 +43,7 @@ fn installation(tenant: &Arc<TenantSpec>, name: &str, generation: u64) -> Arc<In
             limits: Limits::default(),
         },
         stores: Arc::default(),
+        databases: Arc::default(),
             bindings: BTreeMap::new(),
     })
 }

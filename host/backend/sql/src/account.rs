@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use canopy_backend::sql::SqlError;
-use canopy_backend::{QuotaOf, Quotas, Scope, StorageError, StorageKind, Usage};
+use canopy_backend::{Ledger, QuotaOf, Scope, StorageError, StorageKind, Usage};
 use parking_lot::Mutex;
 
 /// The suffix of a database's file.
@@ -15,14 +14,14 @@ pub(crate) const SUFFIX: &str = ".db";
 
 /// The databases of installations by name, with their bytes.
 pub(crate) struct Account {
-    quotas: Arc<dyn Quotas>,
+    ledger: Ledger,
     used: Mutex<HashMap<Scope, BTreeMap<String, u64>>>,
 }
 
 impl Account {
-    pub(crate) fn new(quotas: Arc<dyn Quotas>) -> Self {
+    pub(crate) fn new(ledger: Ledger) -> Self {
         Self {
-            quotas,
+            ledger,
             used: Mutex::default(),
         }
     }
@@ -34,7 +33,7 @@ impl Account {
         folder: &Path,
         database: &str,
     ) -> Result<u64, StorageError> {
-        let quota = self.quotas.installation(scope, StorageKind::Sql);
+        let quota = self.ledger.quotas().installation(scope, StorageKind::Sql);
         let others: u64 = self.with(scope, folder, |used| {
             used.iter()
                 .filter(|(name, _)| *name != database)
@@ -51,7 +50,7 @@ impl Account {
         folder: &Path,
         database: &str,
     ) -> Result<(), SqlError> {
-        let quota = self.quotas.installation(scope, StorageKind::Sql);
+        let quota = self.ledger.quotas().installation(scope, StorageKind::Sql);
         let taken = self.with(scope, folder, |used| match used.contains_key(database) {
             true => None,
             false => Some(used.len() as u64),
@@ -81,6 +80,10 @@ impl Account {
             if bytes > room && bytes > had {
                 return Err(self.exceeded(scope));
             }
+            match bytes.checked_sub(had) {
+                Some(more) => self.ledger.grow(scope, StorageKind::Sql, more)?,
+                None => self.ledger.shrink(scope, StorageKind::Sql, had - bytes),
+            }
             used.insert(database.to_owned(), bytes);
             Ok(())
         })?
@@ -90,7 +93,7 @@ impl Account {
     pub(crate) fn exceeded(&self, scope: Scope) -> StorageError {
         StorageError::QuotaExceeded {
             quota: QuotaOf::InstallationBytes,
-            limit: self.quotas.installation(scope, StorageKind::Sql).bytes,
+            limit: self.ledger.quotas().installation(scope, StorageKind::Sql).bytes,
         }
     }
 
@@ -101,9 +104,16 @@ impl Account {
         })
     }
 
+    /// Waits until all that the tenant of `scope` stores is known.
+    pub(crate) async fn ready(&self, scope: Scope) -> Result<(), StorageError> {
+        self.ledger.ready(scope.tenant).await
+    }
+
     /// What is on the disk has been changed by somebody else.
     pub(crate) fn forget(&self, scope: Scope) {
-        self.used.lock().remove(&scope);
+        let mut used = self.used.lock();
+        used.remove(&scope);
+        self.ledger.remove(scope, StorageKind::Sql);
     }
 
     fn with<T>(
@@ -117,6 +127,8 @@ impl Account {
             return Ok(work(used));
         }
         let found = databases(folder).map_err(|error| StorageError::Failed(error.to_string()))?;
+        self.ledger
+            .set(scope, StorageKind::Sql, found.values().sum());
         Ok(work(used.entry(scope).or_insert(found)))
     }
 }

@@ -111,6 +111,7 @@ impl Database {
     /// The connection that writes.
     pub(crate) async fn writer(self: &Arc<Self>, node: &Arc<Node>) -> Result<Lease, SqlError> {
         self.check()?;
+        node.account.ready(self.scope).await?;
         let permit = self.right_to_write(node).await?;
         self.check()?;
         let conn = self.idle.lock().writer.take();
@@ -306,6 +307,7 @@ impl Lease {
     /// Takes the right to write, for the rest of the transaction that the connection is in.
     pub(crate) async fn take_right_to_write(&mut self) -> Result<(), SqlError> {
         if self.writing.is_none() {
+            self.node.account.ready(self.database.scope).await?;
             self.writing = Some(self.database.right_to_write(&self.node).await?);
         }
         Ok(())

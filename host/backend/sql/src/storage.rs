@@ -13,7 +13,7 @@ use canopy_backend::files::create_dir;
 use canopy_backend::sql::{
     DatabaseMigrations, Dialect, MigrateError, Migrated, Sql, SqlError, SqlLimits, SqlProvider,
 };
-use canopy_backend::{Quotas, Scope, StorageError};
+use canopy_backend::{Ledger, Scope, StorageError};
 use canopy_backend_keys::Keyring;
 
 use crate::account::{self, Account};
@@ -64,7 +64,7 @@ impl SqlStorage {
     pub fn open(
         dir: impl AsRef<Path>,
         keyring: Keyring,
-        quotas: Arc<dyn Quotas>,
+        ledger: Ledger,
         settings: SqlSettings,
     ) -> Result<Self, OpenError> {
         if let Some(fault) = settings.fault() {
@@ -85,7 +85,7 @@ impl SqlStorage {
         let period =
             (settings.idle_close / 4).clamp(Duration::from_millis(5), Duration::from_secs(5));
         let (idle, ended) = mpsc::channel();
-        let account = Account::new(quotas);
+        let account = Account::new(ledger);
         let node = Node::new(dir.clone(), settings, keyring, account, lock, idle);
         let node = Arc::new(node);
         let watched = Arc::downgrade(&node);

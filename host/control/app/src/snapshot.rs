@@ -223,6 +223,7 @@ impl Builder {
                 (&row.config, secrets, &row.egress),
             )?,
             stores: Arc::new(stores(release)),
+            databases: databases(release),
             bindings: bindings.collect::<Result<_, AppError>>()?,
         }))
     }
@@ -303,9 +304,16 @@ pub(crate) fn candidate<'a>(
         generation: 0,
         component: bare(app)?,
         stores: Arc::new(stores(app)),
+        databases: databases(app),
         tenant,
         bindings,
     })
+}
+
+/// The SQL databases that a package declared.
+fn databases(release: &Release) -> Arc<[String]> {
+    let declared = release.manifest.sql.iter();
+    declared.map(|asked| asked.database.clone()).collect()
 }
 
 /// The stores that a package declared.

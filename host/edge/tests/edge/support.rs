@@ -196,6 +196,7 @@ impl Node {
                 limits: setup.limits,
             },
             stores: Arc::default(),
+            databases: Arc::default(),
             bindings: BTreeMap::new(),
         });
         let anonymous = AnonymousPaths::parse([

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use canopy_backend::StorageQuota;
+use canopy_backend::{Ledger, StorageQuota};
 use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_backend_sql::{SqlSettings, SqlStorage};
 use tempfile::TempDir;
@@ -15,7 +15,8 @@ pub(crate) fn keyring(dir: &TempDir) -> Keyring {
 
 pub(crate) fn open_in(dir: &TempDir, settings: SqlSettings, quota: StorageQuota) -> SqlStorage {
     let storage = dir.path().join("storage");
-    SqlStorage::open(storage, keyring(dir), Arc::new(quota), settings).expect("databases")
+    let ledger = Ledger::new(Arc::new(quota));
+    SqlStorage::open(storage, keyring(dir), ledger, settings).expect("databases")
 }
 
 pub(crate) fn open_with(settings: SqlSettings) -> (SqlStorage, TempDir) {
