@@ -95,17 +95,14 @@ impl Maintenance for BlobStorage {
 
     async fn rekey(&self, scope: Scope) -> Result<(), StorageError> {
         self.on_store(scope, |store| {
-            let version = store.keys.newest();
+            let version = store.keys()?.newest();
             while let Some(piece) =
                 store.read(|conn| index::outdated(conn, version).map_err(index::failed))?
             {
                 renew(store, &piece)?;
             }
             store.exchange(|| {
-                rekey(
-                    &store.folder.index(),
-                    &store.keys.file_keys(store.scope, index::PURPOSE),
-                )?;
+                rekey(&store.folder.index(), &store.index_keys()?)?;
                 Ok(())
             })?;
             Ok(())
@@ -128,11 +125,7 @@ impl Maintenance for BlobStorage {
 /// Copies one moment of the index, and the segments of that moment, which stay meanwhile.
 fn copy(store: &Arc<Store>, into: &Folder) -> Result<(), StorageError> {
     let path = store.folder.index();
-    let reader = open_reader(
-        &path,
-        &store.keys.file_keys(store.scope, index::PURPOSE),
-        store.settings.cache_bytes,
-    )?;
+    let reader = open_reader(&path, &store.index_keys()?, store.settings.cache_bytes)?;
     let hold = Pin::all(store);
     let (snapshot, segments) = {
         let locked = store.lock()?;
@@ -219,7 +212,7 @@ fn renew(store: &Arc<Store>, piece: &Piece) -> Result<(), BlobError> {
         opened => opened.map_err(unreadable)?,
     };
     let mut writer =
-        SegmentWriter::create(&store.folder, &store.file_key()).map_err(transfer::io_failed)?;
+        SegmentWriter::create(&store.folder, &store.file_key()?).map_err(transfer::io_failed)?;
     while let Some(bytes) = reader.next().map_err(unreadable)? {
         writer.write(&bytes).map_err(transfer::io_failed)?;
     }

@@ -120,13 +120,12 @@ impl Pool {
     }
 
     fn open(&self, scope: Scope) -> Result<Store, StorageError> {
-        let keys = self.keyring.tenant(scope.tenant)?;
         let first = !self.places.lock().swept.contains(&scope);
         let store = Store::open(Parts {
             scope,
             folder: self.folder(scope),
             settings: self.settings.clone(),
-            keys,
+            keyring: self.keyring.clone(),
             ledger: self.ledger.clone(),
             first,
         })?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use canopy_backend::blob::BlobError;
 use canopy_backend::{Ledger, Scope, StorageError};
-use canopy_backend_keys::{FileKey, TenantKeys};
+use canopy_backend_keys::{FileKey, FileKeys, Keyring, TenantKeys};
 use canopy_backend_sqlite::{die, is_fatal};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
@@ -28,7 +28,7 @@ pub(crate) struct Store {
     pub(crate) scope: Scope,
     pub(crate) folder: Folder,
     pub(crate) settings: Arc<BlobSettings>,
-    pub(crate) keys: Arc<TenantKeys>,
+    pub(crate) keyring: Keyring,
     pub(crate) account: Arc<Account>,
     /// Bodies that may be written at once.
     pub(crate) writes: Arc<Semaphore>,
@@ -59,7 +59,7 @@ pub(crate) struct Parts {
     pub(crate) scope: Scope,
     pub(crate) folder: Folder,
     pub(crate) settings: Arc<BlobSettings>,
-    pub(crate) keys: Arc<TenantKeys>,
+    pub(crate) keyring: Keyring,
     pub(crate) ledger: Ledger,
     /// Whether nobody in this process has opened it before.
     pub(crate) first: bool,
@@ -73,7 +73,7 @@ impl Store {
             scope,
             folder,
             settings,
-            keys,
+            keyring,
             ledger,
             first,
         } = parts;
@@ -82,7 +82,9 @@ impl Store {
             StorageError::Failed(format!("the objects of {scope} cannot be opened: {error}"))
         };
         folder.create().map_err(|error| failed(&error))?;
-        let index_keys = keys.file_keys(scope, index::PURPOSE);
+        let index_keys = keyring
+            .tenant(scope.tenant)?
+            .file_keys(scope, index::PURPOSE);
         let conn = canopy_backend_sqlite::open(
             &folder.index(),
             &index_keys,
@@ -98,7 +100,7 @@ impl Store {
         let store = Self {
             scope,
             folder,
-            keys,
+            keyring,
             account: Arc::new(Account::new(scope, ledger, total)),
             writes: Arc::new(Semaphore::new(settings.limits.concurrent_writes)),
             reads: Arc::new(Semaphore::new(settings.limits.concurrent_reads)),
@@ -130,12 +132,19 @@ impl Store {
         self.erased.store(true, Ordering::Release);
     }
 
-    pub(crate) fn file_key(&self) -> FileKey {
-        self.keys.file_key(self.scope, segment::PURPOSE)
+    /// The tenant's keys as they are now: there may be a new version at any time.
+    pub(crate) fn keys(&self) -> Result<Arc<TenantKeys>, StorageError> {
+        Ok(self.keyring.tenant(self.scope.tenant)?)
     }
 
-    pub(crate) fn file_key_of(&self, version: u32) -> Option<FileKey> {
-        self.keys.file_key_of(version, self.scope, segment::PURPOSE)
+    /// The key for new segments.
+    pub(crate) fn file_key(&self) -> Result<FileKey, StorageError> {
+        Ok(self.keys()?.file_key(self.scope, segment::PURPOSE))
+    }
+
+    /// The keys for the index.
+    pub(crate) fn index_keys(&self) -> Result<FileKeys, StorageError> {
+        Ok(self.keys()?.file_keys(self.scope, index::PURPOSE))
     }
 
     pub(crate) fn lock(&self) -> Result<Index<'_>, StorageError> {
@@ -279,7 +288,7 @@ impl Store {
         let exchanged = exchange();
         let opened = canopy_backend_sqlite::open(
             &self.folder.index(),
-            &self.keys.file_keys(self.scope, index::PURPOSE),
+            &self.index_keys()?,
             &index::FORMAT,
             self.settings.cache_bytes,
         )?;

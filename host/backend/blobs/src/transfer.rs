@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::account::Account;
 use crate::index::Piece;
-use crate::segment::{CHUNK, ReadError, SegmentReader, SegmentWriter};
+use crate::segment::{self, CHUNK, ReadError, SegmentReader, SegmentWriter};
 use crate::store::{Pin, Store};
 
 /// Bytes of a body that are collected before they are encrypted and written.
@@ -84,7 +84,7 @@ pub(crate) async fn receive(
     };
     let begin = store.clone();
     let mut writer =
-        aside(move || SegmentWriter::create(&begin.folder, &begin.file_key()).map_err(io_failed))
+        aside(move || SegmentWriter::create(&begin.folder, &begin.file_key()?).map_err(io_failed))
             .await?;
     let mut batch = BytesMut::new();
     loop {
@@ -227,6 +227,9 @@ pub(crate) fn open(
         piece.size,
         piece.hash,
         within,
-        |version| store.file_key_of(version),
+        |version| match store.keys() {
+            Ok(keys) => Ok(keys.file_key_of(version, store.scope, segment::PURPOSE)),
+            Err(error) => Err(ReadError::Failed(error.to_string())),
+        },
     )
 }

@@ -8,6 +8,7 @@
 //! what was expected.
 
 mod batch;
+pub mod blobs;
 mod concurrency;
 mod expiry;
 mod isolation;

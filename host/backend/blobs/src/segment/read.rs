@@ -53,7 +53,7 @@ impl SegmentReader {
         size: u64,
         hash: [u8; 32],
         (start, end): (u64, u64),
-        key: impl FnOnce(u32) -> Option<FileKey>,
+        key: impl FnOnce(u32) -> Result<Option<FileKey>, ReadError>,
     ) -> Result<Self, ReadError> {
         let file = File::open(folder.object(id))?;
         let mut header = Header([0; HEADER]);
@@ -64,7 +64,7 @@ impl SegmentReader {
         if file.metadata()?.len() != file_length(size) {
             return Err(ReadError::Damaged("its file has another length"));
         }
-        let key = key(version).ok_or_else(|| {
+        let key = key(version)?.ok_or_else(|| {
             ReadError::Failed(format!("version {version} of the tenant's key is missing"))
         })?;
         Ok(Self {
