@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use canopy_api_types::{PROBLEM_JSON, Page, Problem};
 use canopy_ids::RequestId;
-use reqwest::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -174,6 +174,24 @@ impl Client {
             .await
     }
 
+    /// Sends a piece of something longer.
+    pub(crate) async fn put_piece<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        bytes: Vec<u8>,
+    ) -> Result<T, Error> {
+        self.json(self.request(Method::PUT, path, query)?.body(bytes))
+            .await
+    }
+
+    /// Opens an answer that is read as it comes, from the byte `offset` on.
+    pub(crate) async fn stream_from(&self, path: &[&str], offset: u64) -> Result<Response, Error> {
+        let request = self.request(Method::GET, path, &[])?;
+        self.send(request.header(reqwest::header::RANGE, format!("bytes={offset}-")))
+            .await
+    }
+
     /// Opens an answer that is read as it comes.
     pub(crate) async fn stream(
         &self,
@@ -183,6 +201,52 @@ impl Client {
         let address = address(&self.base, path, query)?;
         self.send(self.patient.get(address).bearer_auth(&self.token))
             .await
+    }
+
+    /// Sends bytes as they are, with their media type and length where these are known.
+    pub(crate) async fn put_bytes(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: reqwest::Body,
+        known: Option<(&str, Option<u64>)>,
+    ) -> Result<Response, Error> {
+        let (kind, length) = known.unwrap_or(("application/octet-stream", None));
+        let address = address(&self.base, path, query)?;
+        let mut request = self.patient.put(address).bearer_auth(&self.token);
+        request = request.header(CONTENT_TYPE, kind);
+        if let Some(length) = length {
+            request = request.header(CONTENT_LENGTH, length);
+        }
+        self.send(request.body(body)).await
+    }
+
+    /// Removes what a query names.
+    pub(crate) async fn delete_one(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<(), Error> {
+        self.send(self.request(Method::DELETE, path, query)?)
+            .await
+            .map(drop)
+    }
+
+    /// Asks for something whose answer is read as it comes.
+    pub(crate) async fn post_stream<B: Serialize + ?Sized>(
+        &self,
+        path: &[&str],
+        body: &B,
+    ) -> Result<Response, Error> {
+        self.send(self.request(Method::POST, path, &[])?.json(body))
+            .await
+    }
+
+    /// The whole body of an answer.
+    pub(crate) async fn whole(&self, response: Response) -> Result<Vec<u8>, Error> {
+        let body = response.bytes().await;
+        body.map(Vec::from)
+            .map_err(|error| self.unreachable(&error))
     }
 
     fn request(
@@ -199,6 +263,14 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let response = self.send(request).await?;
+        self.read_json(response).await
+    }
+
+    /// The answer's body as JSON.
+    pub(crate) async fn read_json<T: DeserializeOwned>(
+        &self,
+        response: Response,
+    ) -> Result<T, Error> {
         let url = response.url().clone();
         let body = response
             .bytes()

@@ -7,6 +7,7 @@
 mod client;
 mod command;
 mod error;
+mod file;
 mod profile;
 mod project;
 mod source;
@@ -15,7 +16,7 @@ mod ui;
 
 use std::process::ExitCode;
 
-pub use command::{Command, ConfigArgs};
+pub use command::{Check, Command, ConfigArgs, Key, Restore, RotateOperator};
 pub use error::Error;
 pub use profile::Connection;
 

@@ -54,6 +54,14 @@ impl Ui {
         print_out(text);
     }
 
+    /// Prints bytes as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
     /// Tells the user how things go; never part of the result.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.json {
@@ -156,6 +164,17 @@ pub(crate) fn table<const N: usize>(
     } else {
         trimmed_lines(&table.to_string())
     }
+}
+
+/// A table whose columns are not known beforehand.
+pub(crate) fn grid(head: &[String], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(head.iter().map(|name| printable(name).into_owned()));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| printable(cell).into_owned()));
+    }
+    trimmed_lines(&table.to_string())
 }
 
 /// Names and values below each other; a value of several lines is indented.

@@ -1,37 +1,51 @@
 //! The subcommands, one file each, and the arguments that several of them share.
 
+mod backup;
 mod bind;
+mod blob;
 mod build;
+mod check;
 mod completions;
 mod config;
 mod demo;
 mod domain;
 mod driver;
 mod egress;
+mod erasure;
 mod install;
 mod installation;
+mod job;
+mod key;
+mod kv;
 mod login;
 mod logs;
 mod new;
 mod package;
+mod plan;
 mod publish;
 mod publisher;
 mod rollback;
 mod secret;
 mod settings;
+mod sql;
 mod status;
 mod tenant;
 mod token;
 mod toolchain;
+mod transfer;
 mod uninstall;
 mod upgrade;
+mod usage;
 
 use std::str::FromStr;
 
 use canopy_ids::{Label, PackageName};
 use semver::Version;
 
+pub use backup::Restore;
+pub use check::Check;
 pub use config::ConfigArgs;
+pub use key::{Key, RotateOperator};
 
 use crate::{Context, Error};
 
@@ -61,7 +75,22 @@ pub enum Command {
     /// Manage tenants
     #[command(subcommand, visible_alias = "tenants")]
     Tenant(tenant::Tenant),
-    /// Manage the tokens with which programs invoke a tenant's applications
+    /// Manage plans: what tenants may use
+    #[command(subcommand, visible_alias = "plans")]
+    Plan(plan::Plan),
+    /// Show the limits that apply to a tenant or an installation
+    Limits(usage::Limits),
+    /// Show what a tenant or an installation stores
+    Usage(usage::Usage),
+    /// Look at and repair keys and values of an installation
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    /// Look at and repair objects of an installation
+    #[command(subcommand)]
+    Blob(blob::Blob),
+    /// Look at and repair a SQL database of an installation
+    Sql(sql::Sql),
+    /// Manage the tokens with which programs invoke a tenant's applications and use the API
     #[command(subcommand, visible_alias = "tokens")]
     Token(token::Token),
     /// Install an application for a tenant
@@ -93,6 +122,22 @@ pub enum Command {
     Domain(domain::Domain),
     /// Show the log of an installation or a driver
     Logs(logs::Logs),
+    /// Make, check and prune backups
+    #[command(subcommand, visible_alias = "backups")]
+    Backup(backup::Backup),
+    /// Put back what a tenant or an installation stored, or a whole node
+    Restore(Restore),
+    /// Look at long work of the node, wait for it, or take it back
+    #[command(subcommand, visible_alias = "jobs")]
+    Job(job::Job),
+    /// Look at the signed records of erasures
+    #[command(subcommand, visible_alias = "erasures")]
+    Erasure(erasure::Erasure),
+    /// Look at keys and change them
+    #[command(subcommand, visible_alias = "keys")]
+    Key(Key),
+    /// Check that everything that is stored is as it was written
+    Check(Check),
     /// Print a completion script for a shell
     Completions(completions::Completions),
 }
@@ -114,6 +159,12 @@ pub(crate) async fn run(
         Command::Package(command) => command.run(context).await,
         Command::Publisher(command) => command.run(context).await,
         Command::Tenant(command) => command.run(context).await,
+        Command::Plan(command) => command.run(context).await,
+        Command::Limits(command) => command.run(context).await,
+        Command::Usage(command) => command.run(context).await,
+        Command::Kv(command) => command.run(context).await,
+        Command::Blob(command) => command.run(context).await,
+        Command::Sql(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Install(command) => command.run(context).await,
         Command::Installation(command) => command.run(context).await,
@@ -127,6 +178,12 @@ pub(crate) async fn run(
         Command::Egress(command) => command.run(context).await,
         Command::Domain(command) => command.run(context).await,
         Command::Logs(command) => command.run(context).await,
+        Command::Backup(command) => command.run(context).await,
+        Command::Restore(command) => command.run(context).await,
+        Command::Job(command) => command.run(context).await,
+        Command::Erasure(command) => command.run(context).await,
+        Command::Key(command) => command.run(context).await,
+        Command::Check(command) => command.run(context).await,
         Command::Completions(command) => command.run(root),
     }
 }
@@ -142,6 +199,25 @@ pub struct TenantArg {
 impl TenantArg {
     fn as_str(&self) -> &str {
         self.tenant.as_str()
+    }
+}
+
+/// An installation of a tenant.
+#[derive(Debug, clap::Args)]
+pub struct AppArg {
+    /// The installation
+    app: Label,
+    #[command(flatten)]
+    tenant: TenantArg,
+}
+
+impl AppArg {
+    /// The address of something that belongs to it.
+    fn path<'a>(&'a self, rest: &[&'a str]) -> Vec<&'a str> {
+        let mut path = vec!["tenants", self.tenant.as_str()];
+        path.extend(["installations", self.app.as_str()]);
+        path.extend(rest);
+        path
     }
 }
 
@@ -287,7 +363,25 @@ mod tests {
             "canopy config get smtp host -t acme --driver",
             "canopy upgrade invoices 1.1.0 -t acme",
             "canopy logs invoices -t acme -f",
+            "canopy plan create small --limit keys=1000 --limit blob_bytes=1GiB",
+            "canopy usage -t acme",
+            "canopy limits invoices -t acme",
+            "canopy kv get invoices a/b -t acme --store cache --hex",
+            "canopy kv set invoices a/b -t acme --file value.bin",
+            "canopy blob put invoices scans one.pdf one.pdf -t acme",
+            "canopy sql invoices -t acme --write",
+            "canopy token create ada -t acme --access admin",
             "canopy --url http://h:1 --token x status",
+            "canopy backup create",
+            "canopy backup create -t acme -i invoices --no-wait",
+            "canopy restore -t acme --before 2026-11-23T18:00:00Z --yes",
+            "canopy restore --data-dir new --from /backups",
+            "canopy tenant export acme -o acme.tar",
+            "canopy tenant import acme.tar --as acme2",
+            "canopy tenant erase acme --confirm acme --now",
+            "canopy key rotate-operator --data-dir data --new new.key",
+            "canopy check --data-dir data",
+            "canopy check -t acme",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");

@@ -1,13 +1,13 @@
-//! `canopy token`: with which programs invoke a tenant's applications.
+//! `canopy token`: with which programs invoke a tenant's applications and use the API.
 
-use canopy_api_types::{Token as Noun, TokenCreate, TokenCreated};
+use canopy_api_types::{Access, Token as Noun, TokenCreate, TokenCreated};
 use canopy_ids::TokenId;
 
 use super::TenantArg;
 use crate::ui::{moment, table};
 use crate::{Context, Error};
 
-/// Manage the tokens with which programs invoke a tenant's applications
+/// Manage the tokens with which programs invoke a tenant's applications and use the API
 #[derive(Debug, clap::Subcommand)]
 pub enum Token {
     /// Create a token; its secret is shown once
@@ -22,6 +22,9 @@ pub enum Token {
         /// A role that the applications are told the caller has; may be repeated
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
+        /// What the API lets the token do for the tenant [default: nothing]
+        #[arg(long, value_enum)]
+        access: Option<AccessArg>,
     },
     /// List a tenant's tokens, without their secrets
     List {
@@ -37,6 +40,27 @@ pub enum Token {
     },
 }
 
+/// What the API lets a token do. Each includes those before it.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum AccessArg {
+    /// Look at everything but what applications store and what is secret
+    Viewer,
+    /// Read and change what applications store
+    Data,
+    /// Install, configure and bind, and manage tokens
+    Admin,
+}
+
+impl From<AccessArg> for Access {
+    fn from(access: AccessArg) -> Self {
+        match access {
+            AccessArg::Viewer => Self::Viewer,
+            AccessArg::Data => Self::Data,
+            AccessArg::Admin => Self::Admin,
+        }
+    }
+}
+
 impl Token {
     pub(super) async fn run(self, context: &Context) -> Result<(), Error> {
         let client = context.client()?;
@@ -46,11 +70,13 @@ impl Token {
                 tenant,
                 display_name,
                 roles,
+                access,
             } => {
                 let body = TokenCreate {
                     subject,
                     display_name,
                     roles,
+                    access: access.map(Access::from),
                 };
                 let created: TokenCreated = client
                     .post(&["tenants", tenant.as_str(), "tokens"], &body)
@@ -72,10 +98,11 @@ impl Token {
                             id,
                             subject,
                             token.roles.join(", "),
+                            access(token.access).to_owned(),
                             moment(token.created_at),
                         ]
                     });
-                    table(none, ["id", "subject", "roles", "created"], rows)
+                    table(none, ["id", "subject", "roles", "access", "created"], rows)
                 });
             }
             Self::Delete { id, tenant } => {
@@ -91,5 +118,14 @@ impl Token {
             }
         }
         Ok(())
+    }
+}
+
+fn access(access: Option<Access>) -> &'static str {
+    match access {
+        None => "",
+        Some(Access::Viewer) => "viewer",
+        Some(Access::Data) => "data",
+        Some(Access::Admin) => "admin",
     }
 }

@@ -136,7 +136,9 @@ impl Store {
             let plan = find(tx, name.as_str())?.ok_or_else(|| not_found(&name))?;
             condition.check(Some(plan.revision))?;
             let sql = "SELECT name FROM tenant WHERE plan = ?1 ORDER BY name LIMIT ?2";
-            let tenants = all(tx, sql, params![Text(&name), NAMED], |row| row.parse("name"))?;
+            let tenants = all(tx, sql, params![Text(&name), NAMED], |row| {
+                row.parse("name")
+            })?;
             if !tenants.is_empty() {
                 return Err(StoreError::PlanInUse {
                     plan: name,

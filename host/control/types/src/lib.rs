@@ -25,7 +25,9 @@ pub use backup::{
     Backup, BackupCheck, BackupCreate, BackupList, BackupPrune, Found, RestoreCreate,
 };
 pub use common::{Page, Problem, SecretText};
-pub use data::{EXPIRES_AT, KeyEntry, StoreName};
+pub use data::{
+    Container, DatabaseName, EXPIRES_AT, KeyEntry, Object, SqlJson, SqlLine, SqlRun, StoreName,
+};
 pub use driver::{Driver, DriverPut};
 pub use erasure::{Amount, ErasureCreate, ErasurePlan, ErasureRecord, SigningKey};
 pub use export::{Export, ExportList, Import, ImportCreate, ImportStart};

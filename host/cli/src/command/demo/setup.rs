@@ -223,6 +223,7 @@ async fn token(client: &Client, dir: &Path, tenant: &str) -> Result<PathBuf, Err
         subject: subject.into(),
         display_name: None,
         roles: vec!["clerk".into()],
+        access: None,
     };
     let created: TokenCreated = client.post(&["tenants", tenant, "tokens"], &body).await?;
     write_private(&path, created.secret.reveal())

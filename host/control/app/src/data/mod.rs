@@ -4,9 +4,13 @@
 //! Every change is written to the installation's log, with who made it: the tenant sees what was
 //! done to its data, also by the operator.
 
+mod blobs;
 mod key_value;
+mod sql;
 
+pub use blobs::{ObjectAddress, ObjectBody, ObjectCondition, ObjectPut};
 pub use key_value::{StoreAddress, Value};
+pub use sql::SqlAnswer;
 
 use canopy_backend::Scope;
 use canopy_backend_logs::{Entry, Level, Log, LogContext, Source};
