@@ -41,6 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-capability-keyvalue",
             "canopy-capability-log",
             "canopy-capability-network",
+            "canopy-capability-sql",
             "canopy-backend",
             "canopy-backend-logs",
         ],
@@ -60,6 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["canopy-ids", "canopy-backend-logs"],
     ),
     ("canopy-capability-network", &["canopy-ids"]),
+    ("canopy-capability-sql", &["canopy-backend"]),
     // Backends know no WebAssembly.
     ("canopy-backend", &["canopy-ids"]),
     // The operator's key and what it wraps; files that are opened with such keys.
@@ -70,6 +72,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-backend-embedded",
+        &[
+            "canopy-ids",
+            "canopy-backend",
+            "canopy-backend-keys",
+            "canopy-backend-sqlite",
+        ],
+    ),
+    (
+        "canopy-backend-sql",
         &[
             "canopy-ids",
             "canopy-backend",
@@ -139,6 +150,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-backend-embedded",
             "canopy-backend-keys",
             "canopy-backend-logs",
+            "canopy-backend-sql",
             "canopy-store",
             "canopy-app",
             "canopy-api",
@@ -161,6 +173,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "canopy-capability-keyvalue",
             "canopy-capability-log",
             "canopy-capability-network",
+            "canopy-capability-sql",
         ],
     ),
     (

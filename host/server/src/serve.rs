@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use canopy_admission::Admission;
-use canopy_app::{App, AppParts, PlanQuotas};
+use canopy_app::{App, AppParts, Folders, PlanQuotas};
+use canopy_backend::blob::BlobProvider;
+use canopy_backend::sql::SqlProvider;
 use canopy_backend::{KeyValueProvider, Ledger, Maintenance, SystemClock};
+use canopy_backend_blobs::BlobStorage;
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedStorage};
 use canopy_backend_logs::LogStore;
+use canopy_backend_sql::SqlStorage;
 use canopy_edge::Edge;
 use canopy_engine::{Artifacts, CompilerCommand, Engine};
 use canopy_runtime::{Runtime, RuntimeParts};
@@ -51,7 +55,25 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
     };
     let embedded = Arc::new(EmbeddedStorage::open(parts, settings.storage.clone())?);
     let storage: Arc<dyn KeyValueProvider> = embedded.clone();
-    let storages: Vec<Arc<dyn Maintenance>> = vec![embedded.clone()];
+    let sql = SqlStorage::open(
+        data.storage(),
+        keys.clone(),
+        ledger.clone(),
+        settings.sql.clone(),
+    )?;
+    let databases: Arc<dyn SqlProvider> = Arc::new(sql.clone());
+    let blobs = BlobStorage::open(
+        data.storage(),
+        keys.clone(),
+        ledger.clone(),
+        settings.blobs.clone(),
+    )?;
+    let objects: Arc<dyn BlobProvider> = Arc::new(blobs.clone());
+    let storages: Vec<Arc<dyn Maintenance>> = vec![
+        embedded.clone(),
+        Arc::new(blobs.clone()),
+        Arc::new(sql.clone()),
+    ];
     ledger.measure_with(data.storage(), &storages);
     let logs = LogStore::open(data.logs(), settings.logs.clone())?;
     let engine = Engine::new(&settings.engine)?;
@@ -74,6 +96,8 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
         artifacts: artifacts.clone(),
         component_path,
         storage: Arc::clone(&storage),
+        blobs: Arc::clone(&objects),
+        sql: Arc::clone(&databases),
         logs: logs.clone(),
         settings: guests,
     })?;
@@ -84,8 +108,19 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
         engine,
         artifacts,
         storage,
+        blobs: objects,
+        sql: databases,
         storages: storages.clone(),
         quotas,
+        portables: Vec::new(),
+        keyring: keys.clone(),
+        folders: Folders {
+            control: data.control(),
+            components: data.components(),
+            storage: data.storage(),
+            archives: data.archives(),
+            work: data.work(),
+        },
         logs: logs.clone(),
         runtime: runtime.clone(),
         routes: routes.clone(),
@@ -143,6 +178,8 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
     }
     forgetting.abort();
     app.close().await;
+    sql.close().await;
+    blobs.close();
     embedded.close().await;
     tracing::info!("stopped");
     Ok(())

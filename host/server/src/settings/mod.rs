@@ -15,8 +15,10 @@ use std::str::FromStr;
 
 use canopy_admission::AdmissionSettings;
 use canopy_app::AppSettings;
+use canopy_backend_blobs::BlobSettings;
 use canopy_backend_embedded::EmbeddedSettings;
 use canopy_backend_logs::LogSettings;
+use canopy_backend_sql::SqlSettings;
 use canopy_edge::EdgeSettings;
 use canopy_engine::EngineSettings;
 use canopy_runtime::RuntimeSettings;
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) runtime: RuntimeSettings,
     pub(crate) keys: KeySettings,
     pub(crate) storage: EmbeddedSettings,
+    pub(crate) blobs: BlobSettings,
+    pub(crate) sql: SqlSettings,
     pub(crate) logs: LogSettings,
 }
 
@@ -155,6 +159,8 @@ impl Default for Settings {
             runtime: RuntimeSettings::default(),
             keys: KeySettings::default(),
             storage: EmbeddedSettings::default(),
+            blobs: BlobSettings::default(),
+            sql: SqlSettings::default(),
             logs: LogSettings::default(),
         }
     }
