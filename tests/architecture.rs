@@ -50,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // wasmtime: no SQL, no HTTP API, no capability.
     ("canopy-engine", &["canopy-ids"]),
     // Capabilities know the backend that they need, and not one another.
+    ("canopy-capability-blobs", &["canopy-ids", "canopy-backend"]),
     ("canopy-capability-config", &["canopy-ids"]),
     ("canopy-capability-identity", &["canopy-ids"]),
     (
@@ -72,6 +73,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-backend-embedded",
+        &[
+            "canopy-ids",
+            "canopy-backend",
+            "canopy-backend-keys",
+            "canopy-backend-sqlite",
+        ],
+    ),
+    (
+        "canopy-backend-blobs",
         &[
             "canopy-ids",
             "canopy-backend",
@@ -147,6 +157,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-runtime",
             "canopy-engine",
             "canopy-backend",
+            "canopy-backend-blobs",
             "canopy-backend-embedded",
             "canopy-backend-keys",
             "canopy-backend-logs",
@@ -168,6 +179,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "canopy-driver",
             "canopy-runtime",
             "canopy-app",
+            "canopy-capability-blobs",
             "canopy-capability-config",
             "canopy-capability-identity",
             "canopy-capability-keyvalue",

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_logs::{LogOwner, LogRange, LogSettings, LogStore};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
@@ -50,6 +51,12 @@ impl Node {
         let logs =
             LogStore::open(folder.path().join("logs"), LogSettings::default()).expect("logs");
         let parts = EmbeddedParts::temporary(folder.path().join("data")).expect("keys");
+        let blobs = BlobStorage::open(
+            parts.dir.clone(),
+            parts.keys.clone(),
+            parts.ledger.clone(),
+            BlobSettings::default(),
+        );
         let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default()).expect("storage");
         let components = Arc::new(Mutex::new(BTreeMap::<Digest, PathBuf>::new()));
         let known = components.clone();
@@ -58,6 +65,7 @@ impl Node {
             artifacts,
             component_path: Arc::new(move |digest| known.lock().expect("lock")[digest].clone()),
             storage: Arc::new(storage),
+            blobs: Arc::new(blobs.expect("objects")),
             logs: logs.clone(),
             settings,
         })

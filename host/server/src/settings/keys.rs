@@ -426,6 +426,29 @@ keys! {
     size "sql.migration_memory" => sql.migration_memory_bytes:
         "Memory of a statement of a migration.";
 
+    text "backup.dir" => backup_dir as option:
+        "Folder of the repository to which backups go, best on another disk. Without it a request must name one.";
+    list "backup.roots" => backup_roots:
+        "Folders below which a request may name another repository.";
+    count "backup.keep_last" => app.upkeep.keep.last:
+        "Newest snapshots of each scope that pruning keeps.";
+    count "backup.keep_daily" => app.upkeep.keep.daily:
+        "Days of which pruning keeps the newest snapshot.";
+    count "backup.keep_weekly" => app.upkeep.keep.weekly:
+        "Weeks of which pruning keeps the newest snapshot.";
+    count "backup.keep_monthly" => app.upkeep.keep.monthly:
+        "Months of which pruning keeps the newest snapshot.";
+    time "export.keep" => app.upkeep.export_kept:
+        "How long an export waits on the node to be fetched.";
+    time "import.keep" => app.upkeep.import_kept:
+        "How long an archive may take to arrive whole.";
+    size "import.size" => app.upkeep.import_bytes:
+        "An archive that is imported.";
+    time "erase.tombstone" => app.upkeep.tombstone:
+        "How long a tenant that was erased answers no more but can be brought back.";
+    time "jobs.keep" => app.upkeep.jobs_kept:
+        "How long jobs that have ended are listed.";
+
     size "logs.message" => logs.message_bytes:
         "One message of an application's log; the rest is cut off.";
     size "logs.file" => logs.file_bytes:

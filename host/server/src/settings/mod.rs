@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) private_networks: Vec<IpNet>,
     pub(crate) trusted_certificates: Vec<FilePath>,
     pub(crate) upload_bytes: u64,
+    pub(crate) backup_dir: Option<FilePath>,
+    pub(crate) backup_roots: Vec<FilePath>,
     pub(crate) log: NodeLog,
     pub(crate) app: AppSettings,
     pub(crate) api: ApiSettings,
@@ -144,6 +146,8 @@ impl Default for Settings {
             private_networks: Vec::new(),
             trusted_certificates: Vec::new(),
             upload_bytes: 64 << 20,
+            backup_dir: None,
+            backup_roots: Vec::new(),
             log: NodeLog {
                 format: LogFormat::Text,
                 filter: "info".into(),
@@ -290,6 +294,8 @@ impl Settings {
         app.base = self.base_domain.0.clone();
         app.opened_networks = self.private_networks.as_slice().into();
         app.p3_enabled = self.engine.p3_enabled;
+        app.upkeep.backup_dir = self.backup_dir.as_ref().map(|dir| dir.0.clone());
+        app.upkeep.backup_roots = self.backup_roots.iter().map(|dir| dir.0.clone()).collect();
         app.port = match app.port {
             None => Some(self.listen.port()),
             Some(0) => None,

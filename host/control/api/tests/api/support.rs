@@ -6,11 +6,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use canopy_app::{App, AppParts, AppSettings, PlanQuotas};
-use canopy_backend::{Ledger, StorageQuota, SystemClock};
+use canopy_app::{App, AppParts, AppSettings, Folders, PlanQuotas};
+use canopy_backend::{Ledger, Maintenance, StorageQuota, SystemClock};
+use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_backend_logs::{LogSettings, LogStore};
+use canopy_backend_sql::{SqlSettings, SqlStorage};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::Digest;
 use canopy_runtime::{Runtime, RuntimeParts, RuntimeSettings};
@@ -31,6 +33,7 @@ pub(crate) struct Node {
     pub(crate) routes: Routes,
     pub(crate) logs: LogStore,
     pub(crate) storage: Arc<EmbeddedStorage>,
+    pub(crate) sql: Arc<SqlStorage>,
     pub(crate) stopping: CancellationToken,
     pub(crate) token: String,
     app: App,
@@ -94,9 +97,10 @@ impl Node {
             router,
             logs,
             storage,
+            sql,
             ..
         } = self;
-        drop((app, router, logs, storage));
+        drop((app, router, logs, storage, sql));
         Self::start_in(folder, Some(token)).await
     }
 
@@ -119,8 +123,29 @@ impl Node {
             ledger: Ledger::new(Arc::new(quotas.clone())),
             clock: Arc::new(SystemClock),
         };
+        let blobs = BlobStorage::open(
+            path("storage"),
+            keys.clone(),
+            parts.ledger.clone(),
+            BlobSettings::default(),
+        );
+        let blobs = Arc::new(blobs.expect("objects"));
+        let sql = SqlStorage::open(
+            path("storage"),
+            keys.clone(),
+            parts.ledger.clone(),
+            SqlSettings::default(),
+        );
+        let sql: Arc<SqlStorage> = Arc::new(sql.expect("databases"));
+        let ledger = parts.ledger.clone();
         let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default());
         let storage = Arc::new(storage.expect("storage"));
+        let storages: Vec<Arc<dyn Maintenance>> = vec![
+            Arc::clone(&storage) as _,
+            Arc::clone(&blobs) as _,
+            Arc::clone(&sql) as _,
+        ];
+        ledger.measure_with(path("storage"), &storages);
         let logs = LogStore::open(path("logs"), LogSettings::default()).expect("logs");
         let routes = Routes::default();
         let components = Components::open(path("components"), COMPONENT_BYTES).expect("components");
@@ -133,6 +158,8 @@ impl Node {
                 Arc::new(move |digest: &Digest| components.path(digest))
             },
             storage: Arc::clone(&storage) as _,
+            blobs: Arc::clone(&blobs) as _,
+            sql: Arc::clone(&sql) as _,
             logs: logs.clone(),
             settings: RuntimeSettings::default(),
         });
@@ -143,8 +170,19 @@ impl Node {
             artifacts,
             engine,
             storage: Arc::clone(&storage) as _,
-            storages: vec![Arc::clone(&storage) as _],
+            blobs: Arc::clone(&blobs) as _,
+            sql: Arc::clone(&sql) as _,
+            storages,
             quotas,
+            portables: Vec::new(),
+            keyring: keys,
+            folders: Folders {
+                control: folder.path().to_path_buf(),
+                components: path("components"),
+                storage: path("storage"),
+                archives: path("archives"),
+                work: path("work"),
+            },
             logs: logs.clone(),
             runtime,
             routes: routes.clone(),
@@ -167,6 +205,7 @@ impl Node {
             routes,
             logs,
             storage,
+            sql,
             stopping,
             token,
             app,
