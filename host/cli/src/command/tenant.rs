@@ -3,7 +3,9 @@
 use canopy_api_types::{Tenant as Noun, TenantPut};
 use canopy_ids::Label;
 
+use super::erasure::Erase;
 use super::pair;
+use super::transfer::{Export, Import};
 use crate::client::Condition;
 use crate::ui::{fields, moment, table};
 use crate::{Context, Error};
@@ -32,6 +34,14 @@ pub enum Tenant {
         /// Its name
         name: Label,
     },
+    /// Write everything of a tenant to an archive that another node can import
+    Export(Export),
+    /// Take in a tenant from an archive
+    Import(Import),
+    /// Erase a tenant for good, with a signed record of it
+    ///
+    /// Without --confirm, only says what would go.
+    Erase(Erase),
     /// Delete a tenant with all its installations and data
     Delete {
         /// Its name
@@ -73,6 +83,9 @@ impl Tenant {
     pub(super) async fn run(self, context: &Context) -> Result<(), Error> {
         let client = context.client()?;
         match self {
+            Self::Export(command) => command.run(context).await?,
+            Self::Import(command) => command.run(context).await?,
+            Self::Erase(command) => command.run(context).await?,
             Self::Create { name, facts } => {
                 let body = facts.apply(TenantPut::new(name.to_string()));
                 let created = client
