@@ -8,6 +8,8 @@
 //! artifacts/    native code compiled from them; can be deleted at any time
 //! storage/      data of tenants, a folder each with their wrapped keys, and node.key, the node's own
 //! logs/         logs of installations and drivers
+//! archives/     exports that wait to be fetched, and imports that are being sent
+//! work/         what jobs need meanwhile; emptied at every start
 //! ```
 //!
 //! Whoever can write here can have any code run, so a folder that others may write to is refused.
@@ -88,6 +90,8 @@ impl DataDir {
             this.artifacts(),
             this.storage(),
             this.logs(),
+            this.archives(),
+            this.work(),
         ] {
             make(&folder).map_err(|error| DataDirError::Io {
                 path: folder,
@@ -125,6 +129,16 @@ impl DataDir {
     /// Data of installations.
     pub(crate) fn storage(&self) -> PathBuf {
         self.path.join("storage")
+    }
+
+    /// Archives of tenants that wait to be fetched, or are being sent.
+    pub(crate) fn archives(&self) -> PathBuf {
+        self.path.join("archives")
+    }
+
+    /// What jobs need meanwhile.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.path.join("work")
     }
 
     /// Logs of installations and drivers.
