@@ -4,6 +4,7 @@
 mod drivers;
 mod durability;
 mod egress;
+mod faces;
 mod failures;
 mod foreign;
 mod http;

@@ -1,4 +1,4 @@
-//! Both drafts over the embedded engine.
+//! The versions of the interface that need no running guest, over the embedded engine.
 
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use crate::adapter::Failure;
 use crate::adapter::draft2::SwapFailure;
-use crate::bindings::{draft, draft2};
+use crate::bindings::{draft, draft2, spin2};
 use crate::bucket::{Bucket, Buckets, MAX_BUCKET_NAME, PAGE};
 use crate::ctx::{KeyValueCtx, KeyValueView};
+use crate::names::StoreNames;
 
 /// Stores of several installations over one engine.
 struct Engine {
@@ -31,8 +32,14 @@ impl Engine {
         }
     }
 
+    /// A guest whose package declared the stores `a` and `b`.
     fn guest(&self) -> Guest {
-        let buckets = Buckets::of(self.provider.clone(), InstallationId::new());
+        let scope = Scope {
+            tenant: TenantId::new(),
+            installation: InstallationId::new(),
+        };
+        let names = StoreNames::of(["a".to_owned(), "b".to_owned()]);
+        let buckets = Buckets::of(self.provider.clone(), scope, Arc::new(names));
         Guest {
             ctx: KeyValueCtx::new(buckets),
             table: ResourceTable::new(),
@@ -109,11 +116,11 @@ async fn installations_and_buckets_are_apart() {
 }
 
 #[tokio::test]
-async fn names_that_could_mislead_are_no_buckets() {
+async fn names_that_are_not_declared_or_could_mislead_are_no_buckets() {
     let engine = Engine::new();
     let mut guest = engine.guest();
     let long = "x".repeat(MAX_BUCKET_NAME + 1);
-    for name in ["a\nb", "a\0", "\u{1b}[2J", &long] {
+    for name in ["a\nb", "a\0", "\u{1b}[2J", &long, "undeclared", "*"] {
         let refused = draft::store::Host::open(&mut guest.view(), name.into()).await;
         assert!(matches!(refused, Err(Failure::NoSuchStore)), "{name:?}");
     }
@@ -189,15 +196,24 @@ async fn counters_count_and_refuse_what_is_not_theirs() {
     let sum = draft2::atomics::Host::increment(&mut view, again(&bucket), "n".into(), -7).await;
     assert_eq!(sum.expect("sum"), -2);
     let refused = draft::atomics::Host::increment(&mut view, again(&bucket), "n".into(), 1).await;
-    assert!(matches!(refused, Err(Failure::Other(text)) if text.contains("negative")));
+    assert!(
+        matches!(&refused, Err(error) if error.to_string().contains("negative")),
+        "{refused:?}"
+    );
     let huge =
         draft::atomics::Host::increment(&mut view, again(&bucket), "m".into(), u64::MAX).await;
-    assert!(matches!(huge, Err(Failure::Other(text)) if text.contains("at most")));
+    assert!(
+        matches!(&huge, Err(error) if error.to_string().contains("at most")),
+        "{huge:?}"
+    );
     draft::store::HostBucket::set(&mut view, again(&bucket), "t".into(), b"text".to_vec())
         .await
         .expect("set");
     let refused = draft::atomics::Host::increment(&mut view, again(&bucket), "t".into(), 1).await;
-    assert!(matches!(refused, Err(Failure::Other(text)) if text.contains("not a number")));
+    assert!(
+        matches!(&refused, Err(error) if error.to_string().contains("not a number")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -277,5 +293,27 @@ async fn what_is_too_large_is_said_in_words() {
     let key = "k".repeat(1 << 20);
     let mut view = guest.view();
     let refused = draft::store::HostBucket::set(&mut view, again(&bucket), key, Vec::new()).await;
-    assert!(matches!(refused, Err(Failure::Other(text)) if text.contains("over the limit")));
+    assert!(
+        matches!(&refused, Err(error) if error.to_string().contains("over the limit")),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn all_keys_come_at_once_where_the_interface_has_no_pages() {
+    let engine = Engine::new();
+    let mut guest = engine.guest();
+    let bucket = guest.bucket("a").await;
+    let keys: Vec<String> = (0..PAGE + 200).map(|n| format!("{n:05}")).collect();
+    let mut view = guest.view();
+    for chunk in keys.chunks(100) {
+        let pairs = chunk.iter().map(|key| (key.clone(), vec![0])).collect();
+        draft::batch::Host::set_many(&mut view, again(&bucket), pairs)
+            .await
+            .expect("set");
+    }
+    let listed = spin2::key_value::HostStore::get_keys(&mut view, again(&bucket)).await;
+    assert_eq!(listed.expect("keys"), keys);
+    let refused = spin2::key_value::HostStore::open(&mut view, "undeclared".into()).await;
+    assert!(matches!(refused, Err(Failure::NoSuchStore)));
 }
