@@ -1,6 +1,7 @@
 //! End to end: the binary, its command line and HTTP, with real guests. One file per subject; each
 //! case starts a node of its own.
 
+mod documents;
 mod drivers;
 mod durability;
 mod egress;

@@ -20,11 +20,12 @@ use crate::{Context, Error};
 /// The samples' publisher.
 const PUBLISHER: &str = "canopy";
 /// The samples, drivers first because the applications' imports need somebody who serves them.
-const SAMPLES: [&str; 4] = [
+const SAMPLES: [&str; 5] = [
     "drivers/smtp",
     "drivers/redis",
     "apps/invoices",
     "apps/mailroom",
+    "apps/documents",
 ];
 
 /// Where things are.
@@ -41,6 +42,7 @@ pub(super) struct Done {
     pub(super) acme_invoices: Installation,
     pub(super) globex_invoices: Installation,
     pub(super) mailroom: Installation,
+    pub(super) documents: Installation,
     /// The file of a token of acme.
     pub(super) token: PathBuf,
 }
@@ -91,6 +93,9 @@ pub(super) async fn run(
     )
     .await?;
 
+    let documents = json!({ "title": "Acme’s documents" });
+    let documents = install(client, "acme", "documents", documents, None).await?;
+
     let globex = json!({ "seller": "Globex Corporation", "currency": "USD", "vat_rates": "0" });
     let binding = match &places.redis {
         Some(server) => {
@@ -107,6 +112,7 @@ pub(super) async fn run(
         acme_invoices,
         globex_invoices,
         mailroom,
+        documents,
         token,
     })
 }

@@ -16,7 +16,7 @@ pub(super) fn print(
     let value = json!({
         "api": connection.url,
         "operator_token_file": places.dir.join("operator.token"),
-        "installations": [done.acme_invoices, done.globex_invoices, done.mailroom],
+        "installations": [done.acme_invoices, done.globex_invoices, done.mailroom, done.documents],
         "token_file": done.token,
         "mail": places.dir.join("mail"),
         "data": places.dir,
@@ -27,8 +27,13 @@ pub(super) fn print(
 }
 
 fn text(places: &Places<'_>, connection: &Connection, done: &Done, remembered: bool) -> String {
-    let [acme, globex, mail] = [&done.acme_invoices, &done.globex_invoices, &done.mailroom]
-        .map(|place| place.url.trim_end_matches('/'));
+    let installed = [
+        &done.acme_invoices,
+        &done.globex_invoices,
+        &done.mailroom,
+        &done.documents,
+    ];
+    let [acme, globex, mail, documents] = installed.map(|place| place.url.trim_end_matches('/'));
     let store = match &places.redis {
         Some(server) => format!(
             "stores in Redis (port {}) through the driver redis",
@@ -55,12 +60,15 @@ fn text(places: &Places<'_>, connection: &Connection, done: &Done, remembered: b
          \x20 {acme}    acme's invoices; stores in the embedded engine\n\
          \x20 {globex}  globex's invoices, the same component; {store}\n\
          \x20 {mail}    acme's mailroom; sends through the driver smtp to {}\n\
+         \x20 {documents}   acme's documents, with versions and search; SQL and objects of the embedded engine\n\
          \n\
          Try:\n\
          \x20 curl {acme}/api/customers {json} -d '{{\"name\":\"Ada Lovelace\"}}'\n\
          \x20 curl {acme}/api/customers\n\
          \x20 curl {globex}/api/customers\n\
          \x20 curl {mail}/api/messages {json} -d '{{\"to\":[\"ada@example.com\"],\"subject\":\"Hello\",\"text\":\"It works.\"}}'\n\
+         \x20 curl -T README.md {documents}/api/files/reading/README.md\n\
+         \x20 curl '{documents}/api/search?q=tenant'\n\
          \x20 curl {acme}/api/customers -H \"authorization: Bearer $(cat {})\"\n\
          \n\
          {login}\n\
