@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use canopy_runtime::{Call, RequestBody, ServeError};
+use canopy_runtime::{Call, InstallationSpec, RESERVED_PATHS, RequestBody, ServeError};
 use canopy_tenant::authenticate;
 use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
@@ -17,6 +18,7 @@ use crate::body::{ClientBody, Received, ResponseBody};
 use crate::guests::Guests;
 use crate::headers::{REQUEST_ID, clean_request, clean_response};
 use crate::io::LengthConflict;
+use crate::objects::{self, Source};
 use crate::problem::{Cause, Problem};
 use crate::record::{Outcome, Record};
 use crate::request;
@@ -37,7 +39,7 @@ pub(crate) async fn respond<G, B>(
     edge: &Edge<G>,
     peer: &Peer,
     request: Request<B>,
-) -> Response<ResponseBody<G::Body>>
+) -> Response<ResponseBody<Source<G::Body>>>
 where
     G: Guests,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -53,7 +55,7 @@ where
 
 /// An application's response and when it must have ended.
 struct Answer<B> {
-    response: Response<B>,
+    response: Response<Source<B>>,
     deadline: Instant,
 }
 
@@ -79,6 +81,12 @@ where
         .ok_or_else(|| Cause::UnknownHost(host.as_str().to_owned()))?;
     let spec = Arc::clone(&route.spec);
     record.installation = Some(Arc::clone(&spec));
+
+    // What is reserved on every host name no application sees.
+    if head.uri.path().starts_with(RESERVED_PATHS) {
+        drop(snapshot);
+        return object(edge, record, &spec, head, body).await;
+    }
 
     // Who calls, and may they?
     let caller = authenticate(&snapshot, route, head.uri.path(), &mut head.headers)?;
@@ -134,7 +142,50 @@ where
     if response.status().is_informational() {
         return Err(Cause::Informational(response.status()));
     }
-    Ok(Answer { response, deadline })
+    Ok(Answer {
+        response: response.map(Source::Guest),
+        deadline,
+    })
+}
+
+/// Answers for an object of the installation, to whoever has its address.
+async fn object<G, B>(
+    edge: &Edge<G>,
+    record: &mut Record,
+    spec: &Arc<InstallationSpec>,
+    head: Parts,
+    body: B,
+) -> Result<Answer<G::Body>, Cause>
+where
+    G: Guests,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Is the address right, and does it allow this?
+    let addresses = edge.guests.addresses().ok_or(Cause::NothingHere)?;
+    let asked = objects::verify(addresses, spec, &head).await?;
+    let limit = asked.limit;
+
+    // Is there room?
+    let permit = edge
+        .admission
+        .admit(spec.tenant.id, spec.id, spec.component.limits.concurrency)
+        .await?;
+
+    // Do it.
+    let received = Arc::new(Received::default());
+    record.received = Some(Arc::clone(&received));
+    let idle = edge.settings.body_idle_timeout;
+    let body = ClientBody::new(body, limit, idle, Arc::clone(&received)).boxed_unsync();
+    let deadline = record.arrived + edge.settings.transfer_timeout;
+    let answer = objects::answer(addresses, asked, &head, body, deadline, permit).await;
+    if received.is_over_limit() {
+        return Err(Cause::BodyTooLarge { limit });
+    }
+    Ok(Answer {
+        response: answer?.map(Source::Object),
+        deadline,
+    })
 }
 
 /// Sends an application's response, and has it ended if the client does not take it in time.
@@ -143,7 +194,7 @@ fn sent<G: Guests>(
     mut record: Record,
     answer: Answer<G::Body>,
     head_only: bool,
-) -> Response<ResponseBody<G::Body>> {
+) -> Response<ResponseBody<Source<G::Body>>> {
     let (mut head, body) = answer.response.into_parts();
     clean_response(&mut head.headers);
     head.headers.insert(REQUEST_ID, request_id(&record));
@@ -182,6 +233,11 @@ fn refused<B: Body>(
         record.failure(error);
     }
     let problem = Problem::from(cause);
+    if let Cause::Object(_) | Cause::Address(_) = cause
+        && problem.status.is_server_error()
+    {
+        tracing::error!(request_id = %record.id, error = %cause, "an object was not served");
+    }
     record.status = Some(problem.status);
     record.code = Some(problem.code);
     record.outcome = Outcome::Complete;

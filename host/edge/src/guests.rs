@@ -3,13 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use canopy_runtime::{Call, InstallationSpec, RequestBody, ResponseBody, Runtime, ServeError};
+use canopy_runtime::{
+    Addresses, Call, InstallationSpec, RequestBody, ResponseBody, Runtime, ServeError,
+};
 use http::{Request, Response};
 
 /// Answers requests by running an installed application.
 pub trait Guests: Send + Sync + 'static {
     /// The body of a response. An error is a failure of the application after its header was sent.
     type Body: http_body::Body<Data = Bytes, Error = ServeError> + Send + Unpin + 'static;
+
+    /// Who knows the objects of installations by their addresses; nobody: there are none.
+    fn addresses(&self) -> Option<&Addresses> {
+        None
+    }
 
     /// Has the application answer `request`. Dropping the future cancels it.
     fn serve(
@@ -22,6 +29,10 @@ pub trait Guests: Send + Sync + 'static {
 
 impl Guests for Runtime {
     type Body = ResponseBody;
+
+    fn addresses(&self) -> Option<&Addresses> {
+        Some(Runtime::addresses(self))
+    }
 
     async fn serve(
         &self,

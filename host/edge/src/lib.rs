@@ -11,6 +11,7 @@ mod guests;
 mod headers;
 mod io;
 mod listener;
+mod objects;
 mod problem;
 mod reaper;
 mod record;
@@ -34,7 +35,7 @@ pub struct Edge<G: Guests> {
     routes: Routes,
     admission: Admission,
     guests: G,
-    reaper: reaper::Reaper<G::Body>,
+    reaper: reaper::Reaper<objects::Source<G::Body>>,
 }
 
 impl<G: Guests> Edge<G> {

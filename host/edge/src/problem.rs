@@ -3,11 +3,22 @@
 //! | status | code | cause |
 //! |---|---|---|
 //! | 400 | `bad-request` | the request is not one that HTTP/1.1 or HTTP/2 allows, or names no host, or two |
+//! | 400 | `upload-not-possible` | an upload to an address that is a part, or under a condition that can't be kept |
+//! | 400 | `body-broke-off` | an upload to an address that did not come to its end |
 //! | 401 | `token-required` | the path needs a token and none was shown |
 //! | 401 | `token-invalid` | the token is not one of this tenant |
+//! | 403 | `address-not-valid` | a pre-signed address that the application has not given out |
+//! | 403 | `address-expired` | a pre-signed address whose time is over |
+//! | 403 | `address-method` | a pre-signed address that is for another method |
+//! | 404 | `unknown-address` | a reserved path at which there is nothing |
+//! | 404 | `no-such-object` | the object of a pre-signed address |
 //! | 404 | `unknown-host` | no installation has this host name |
+//! | 408 | `transfer-timeout` | an upload to an address that took too long |
+//! | 412 | `precondition-failed` | the condition of a request for an object |
 //! | 413 | `body-too-large` | the body is longer than the installation takes |
 //! | 414 | `uri-too-long` | path and query are longer than the node takes |
+//! | 415 | `content-type` | an upload to an address for another type |
+//! | 416 | `range-not-satisfiable` | a range beyond an object's end |
 //! | 429 | `installation-busy` | the installation's limit of concurrent requests |
 //! | 429 | `tenant-busy` | the tenant's limit of concurrent requests |
 //! | 431 | `headers-too-large` | more header fields, or longer ones, than the node takes |
@@ -21,19 +32,25 @@
 //! | 503 | `cpu-limit` | the application used up its processor time |
 //! | 503 | `node-busy` | the node's limit of concurrent requests or of instances |
 //! | 503 | `not-servable` | the application cannot run on this node as it is set up |
+//! | 503 | `storage-busy` | too many objects are read or written at once |
 //! | 504 | `deadline-exceeded` | the application did not answer in time |
 //! | 507 | `memory-limit` | the application needs more memory than it may use |
+//! | 507 | `quota-exceeded` | an upload that is more than may be stored |
 //!
 //! What a client is told names no internals; those go to the log, under the same request id.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use canopy_admission::{Refused, Scope};
 use canopy_ids::RequestId;
-use canopy_runtime::ServeError;
+use canopy_runtime::blob::BlobError;
+use canopy_runtime::{AddressError, ServeError, StorageError};
 use canopy_tenant::{AuthenticationError, InvalidHost};
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -68,6 +85,22 @@ pub(crate) enum Cause {
     Refused(#[from] Refused),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error("there is nothing at this address")]
+    NothingHere,
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    #[error("the address is not for {0}")]
+    AddressMethod(String),
+    #[error(transparent)]
+    Object(#[from] BlobError),
+    #[error("the object can only be uploaded whole, without `Content-Range`")]
+    PartialUpload,
+    #[error("only `If-None-Match: *` and `If-Match` with one etag are conditions of an upload")]
+    UploadCondition,
+    #[error("the content type is {}", UploadType(expected))]
+    UploadType { expected: Option<String> },
+    #[error("the upload took too long")]
+    TransferTooSlow,
     #[error("the application answered with the status {0}, which is not a final one")]
     Informational(StatusCode),
 }
@@ -81,6 +114,19 @@ pub(crate) struct Problem {
     detail: String,
     retry_after: Option<Duration>,
     close: bool,
+    /// Of the object in which a range is not.
+    size: Option<u64>,
+}
+
+struct UploadType<'a>(&'a Option<String>);
+
+impl fmt::Display for UploadType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(expected) => write!(f, "not `{expected}`, for which the address is"),
+            None => write!(f, "not a text of visible characters"),
+        }
+    }
 }
 
 const SOON: Duration = Duration::from_secs(1);
@@ -140,14 +186,61 @@ impl From<&Cause> for Problem {
                 Scope::Node => NODE_BUSY,
             },
             Cause::Informational(_) => BAD_RESPONSE,
+            Cause::NothingHere | Cause::Address(AddressError::Unknown) => {
+                (S::NOT_FOUND, "unknown-address", "There is nothing here")
+            }
+            Cause::Address(AddressError::Forged) => (
+                S::FORBIDDEN,
+                "address-not-valid",
+                "The address is not valid",
+            ),
+            Cause::Address(AddressError::Expired) => {
+                (S::FORBIDDEN, "address-expired", "The address has expired")
+            }
+            Cause::Address(AddressError::Storage(_)) => INTERNAL,
+            Cause::AddressMethod(_) => (
+                S::FORBIDDEN,
+                "address-method",
+                "The address is for another method",
+            ),
+            Cause::PartialUpload | Cause::UploadCondition => (
+                S::BAD_REQUEST,
+                "upload-not-possible",
+                "The upload is not possible in this way",
+            ),
+            Cause::UploadType { .. } => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "content-type",
+                "The address is for another type of content",
+            ),
+            Cause::TransferTooSlow => (
+                S::REQUEST_TIMEOUT,
+                "transfer-timeout",
+                "The upload took too long",
+            ),
+            Cause::Object(error) => object(error),
             Cause::Serve(error) => served(error),
         };
         let retry_after = match cause {
             Cause::Refused(refused) => Some(refused.retry_after),
-            Cause::Serve(ServeError::Unavailable) => Some(SOON),
+            Cause::Serve(ServeError::Unavailable)
+            | Cause::Object(BlobError::Storage(StorageError::Busy(_))) => Some(SOON),
             _ => None,
         };
-        let close = matches!(cause, Cause::TwoLengths | Cause::BodyTooLarge { .. });
+        let close = matches!(
+            cause,
+            Cause::TwoLengths
+                | Cause::BodyTooLarge { .. }
+                | Cause::Object(
+                    BlobError::TooLarge { .. } | BlobError::Body(_) | BlobError::Storage(_)
+                )
+                | Cause::UploadType { .. }
+                | Cause::TransferTooSlow
+        );
+        let size = match cause {
+            Cause::Object(BlobError::Range { size }) => Some(*size),
+            _ => None,
+        };
         Self {
             status,
             code,
@@ -155,6 +248,7 @@ impl From<&Cause> for Problem {
             detail: detail(cause),
             retry_after,
             close,
+            size,
         }
     }
 }
@@ -171,6 +265,57 @@ const BAD_RESPONSE: Kind = (
     "bad-response",
     "The application's response is not valid",
 );
+
+const INTERNAL: Kind = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "The platform failed",
+);
+
+fn object(error: &BlobError) -> Kind {
+    use StatusCode as S;
+    match error {
+        BlobError::NoSuchContainer | BlobError::NoSuchObject => {
+            (S::NOT_FOUND, "no-such-object", "There is no such object")
+        }
+        BlobError::Condition { .. } => (
+            S::PRECONDITION_FAILED,
+            "precondition-failed",
+            "The condition does not hold",
+        ),
+        BlobError::Range { .. } => (
+            S::RANGE_NOT_SATISFIABLE,
+            "range-not-satisfiable",
+            "The range is not in the object",
+        ),
+        BlobError::TooLarge { .. } => (
+            S::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The body is too large",
+        ),
+        BlobError::Invalid { .. } => (
+            S::BAD_REQUEST,
+            "upload-not-possible",
+            "The upload is not possible in this way",
+        ),
+        BlobError::Body(_) | BlobError::WrongSize { .. } => (
+            S::BAD_REQUEST,
+            "body-broke-off",
+            "The body did not come to its end",
+        ),
+        BlobError::Storage(StorageError::Busy(_)) => (
+            S::SERVICE_UNAVAILABLE,
+            "storage-busy",
+            "Too many objects are read or written at once",
+        ),
+        BlobError::Storage(StorageError::QuotaExceeded { .. } | StorageError::NoSpace) => (
+            S::INSUFFICIENT_STORAGE,
+            "quota-exceeded",
+            "No more can be stored",
+        ),
+        _ => INTERNAL,
+    }
+}
 
 fn served(error: &ServeError) -> Kind {
     use StatusCode as S;
@@ -208,7 +353,7 @@ fn served(error: &ServeError) -> Kind {
             "not-servable",
             "The application cannot run on this node",
         ),
-        _ => (S::INTERNAL_SERVER_ERROR, "internal", "The platform failed"),
+        _ => INTERNAL,
     }
 }
 
@@ -231,6 +376,8 @@ fn detail(cause: &Cause) -> String {
         Cause::Authentication(AuthenticationError::Required) => {
             "Send a service token of this tenant as `Authorization: Bearer …`.".to_owned()
         }
+        Cause::Object(error) if object(error) == INTERNAL => LOGGED.to_owned(),
+        Cause::Address(AddressError::Storage(_)) => LOGGED.to_owned(),
         other => sentence(&other.to_string()),
     }
 }
@@ -279,6 +426,11 @@ impl Problem {
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"canopy\""),
             );
+        }
+        if let Some(size) = self.size
+            && let Ok(value) = HeaderValue::try_from(format!("bytes */{size}"))
+        {
+            headers.insert(CONTENT_RANGE, value);
         }
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

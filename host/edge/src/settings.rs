@@ -18,6 +18,8 @@ pub struct EdgeSettings {
     pub body_idle_timeout: Duration,
     /// Time that may pass without the client taking a further byte of what is sent to it.
     pub write_stall_timeout: Duration,
+    /// Time for one transfer to or from a pre-signed address. Default: 1 hour.
+    pub transfer_timeout: Duration,
     /// Header fields of one request.
     pub max_headers: usize,
     /// Bytes of the header fields of one request together.
@@ -42,6 +44,7 @@ impl Default for EdgeSettings {
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(20),
             write_stall_timeout: Duration::from_secs(20),
+            transfer_timeout: Duration::from_secs(3600),
             max_headers: 64,
             max_header_bytes: 32 << 10,
             max_uri_bytes: 16 << 10,

@@ -234,6 +234,11 @@ impl Addresses {
         Ok(claim.address)
     }
 
+    /// The most bytes that one upload can have.
+    pub fn object_bytes(&self) -> u64 {
+        self.provider.limits().object_bytes
+    }
+
     /// The objects of `scope`.
     pub async fn objects(&self, scope: Scope) -> Result<Arc<dyn Blobs>, StorageError> {
         self.provider.open(scope).await

@@ -119,6 +119,8 @@ keys! {
         "Time without a further byte of a request body, after which it is broken off.";
     time "edge.write_stall_timeout" => edge.write_stall_timeout:
         "Time in which a client takes nothing of what is sent, after which its connection is closed.";
+    time "edge.transfer_timeout" => edge.transfer_timeout:
+        "Time for one transfer to or from a pre-signed address.";
     count "edge.max_headers" => edge.max_headers:
         "Header fields of one request; beyond it status 431.";
     size "edge.max_header_bytes" => edge.max_header_bytes:

@@ -45,7 +45,7 @@ pub async fn parts_become_an_object(provider: &dyn BlobProvider) {
     assert_eq!((page.parts.len(), page.next), (1, None));
     assert_eq!(
         blobs.uploads("box").await.expect("a list"),
-        [upload.clone()]
+        std::slice::from_ref(&upload)
     );
     let absent = read(&*blobs, "it", None).await;
     assert!(matches!(absent, Err(BlobError::NoSuchObject)));
