@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use canopy_backend::KeyValueProvider;
+use canopy_backend::{KeyValueProvider, Scope};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
-use canopy_ids::InstallationId;
+use canopy_ids::{InstallationId, TenantId};
 use tempfile::TempDir;
 use wasmtime::component::{Resource, ResourceTable};
 
