@@ -3,6 +3,7 @@
 mod api_listener;
 mod data_dir;
 mod logging;
+mod offline;
 mod operator_key;
 mod serve;
 mod settings;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
+    let json = arguments.globals.json;
     match arguments.command {
         Command::Serve(arguments) => serve(arguments),
         Command::Compile { request } => ExitCode::from(canopy_engine::compile_child_main(&request)),
@@ -73,8 +75,25 @@ fn main() -> ExitCode {
         {
             print(&settings::documentation())
         }
+        Command::Client(canopy_cli::Command::Restore(arguments)) if arguments.is_offline() => {
+            ended(offline::restore(&arguments, json))
+        }
+        Command::Client(canopy_cli::Command::Check(arguments)) if arguments.is_offline() => {
+            ended(offline::check(&arguments, json))
+        }
+        Command::Client(canopy_cli::Command::Key(canopy_cli::Key::RotateOperator(arguments))) => {
+            ended(offline::rotate_operator(&arguments, json))
+        }
         Command::Client(client) => canopy_cli::run(client, arguments.globals, command),
     }
+}
+
+/// The exit code of work on a stopped node.
+fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 fn serve(arguments: Serve) -> ExitCode {

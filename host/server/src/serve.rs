@@ -112,7 +112,11 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
         sql: databases,
         storages: storages.clone(),
         quotas,
-        portables: Vec::new(),
+        portables: vec![
+            embedded.clone(),
+            Arc::new(blobs.clone()),
+            Arc::new(sql.clone()),
+        ],
         keyring: keys.clone(),
         folders: Folders {
             control: data.control(),

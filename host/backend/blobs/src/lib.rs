@@ -24,6 +24,7 @@ mod index;
 mod maintenance;
 mod objects;
 mod pool;
+mod portable;
 mod segment;
 mod settings;
 mod storage;

@@ -20,6 +20,7 @@ mod fault;
 mod format;
 mod maintenance;
 mod pool;
+mod portable;
 mod query;
 mod settings;
 mod storage;

@@ -27,6 +27,7 @@ mod maintenance;
 mod migrate;
 mod node;
 mod policy;
+mod portable;
 mod rows;
 mod run;
 mod settings;

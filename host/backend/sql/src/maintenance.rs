@@ -246,7 +246,7 @@ fn told(error: canopy_backend::sql::SqlError) -> StorageError {
 }
 
 /// Why work with files failed.
-enum Failure {
+pub(crate) enum Failure {
     Storage(StorageError),
     Io(io::Error),
 }
@@ -269,7 +269,7 @@ impl From<canopy_backend_sqlite::OpenError> for Failure {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, StorageError> {
     match tokio::task::spawn_blocking(work).await {

@@ -178,6 +178,12 @@ impl Store {
         .await
     }
 
+    /// Reads the whole database and compares it with its checksums. Returns what is wrong.
+    pub async fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.outside_transaction(|connection| Ok(canopy_backend_sqlite::check(connection)))
+            .await
+    }
+
     /// Writes a copy of the database's file to `into`, as it is at one moment and encrypted as it
     /// is. Writes wait meanwhile.
     pub async fn copy(&self, into: std::path::PathBuf) -> Result<(), StoreError> {
