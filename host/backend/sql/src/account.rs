@@ -93,7 +93,11 @@ impl Account {
     pub(crate) fn exceeded(&self, scope: Scope) -> StorageError {
         StorageError::QuotaExceeded {
             quota: QuotaOf::InstallationBytes,
-            limit: self.ledger.quotas().installation(scope, StorageKind::Sql).bytes,
+            limit: self
+                .ledger
+                .quotas()
+                .installation(scope, StorageKind::Sql)
+                .bytes,
         }
     }
 

@@ -33,10 +33,11 @@ impl Circumstances<'_> {
                 .map(str::to_owned)
                 .unwrap_or_else(|| code.to_string())
         };
+        if let Some(refusal) = self.guard.refusal() {
+            return SqlError::Denied(refusal);
+        }
         match code.code {
-            ErrorCode::AuthorizationForStatementDenied => {
-                SqlError::Denied(self.guard.refusal().unwrap_or_else(told))
-            }
+            ErrorCode::AuthorizationForStatementDenied => SqlError::Denied(told()),
             ErrorCode::ConstraintViolation => SqlError::Constraint {
                 constraint: constraint(code.extended_code),
                 message: told(),

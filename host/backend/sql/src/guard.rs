@@ -87,7 +87,7 @@ impl Guard {
             if !state.guest {
                 return Authorization::Allow;
             }
-            match policy::refusal(&context.action) {
+            match policy::refusal(&context) {
                 None => Authorization::Allow,
                 Some(refusal) => {
                     state.refusal.get_or_insert(refusal);

@@ -7,7 +7,7 @@
 //! compiles it, also within views, triggers and the statements of virtual tables. What is not
 //! allowed here by name is refused.
 
-use rusqlite::hooks::{AuthAction, TransactionOperation};
+use rusqlite::hooks::{AuthAction, AuthContext, TransactionOperation};
 
 /// The platform's own table in every database.
 pub(crate) const MIGRATIONS: &str = "canopy_migration";
@@ -64,10 +64,24 @@ const READ_ONLY_PRAGMAS: &[&str] = &[
     "page_size",
 ];
 
-/// Why `action` is refused, or `None` if it is not.
-pub(crate) fn refusal(action: &AuthAction<'_>) -> Option<String> {
+const TEMPORARY: &str = "temporary tables, views and triggers are closed to applications: the next \
+                         statement may run on another connection";
+
+/// Why what `context` says is refused, or `None` if it is not.
+pub(crate) fn refusal(context: &AuthContext<'_>) -> Option<String> {
     use AuthAction as A;
-    match *action {
+    match context.action {
+        // `CREATE TABLE temp.x` is no CREATE TEMP TABLE to SQLite.
+        A::CreateTable { .. }
+        | A::CreateIndex { .. }
+        | A::CreateTrigger { .. }
+        | A::CreateView { .. }
+        | A::CreateVtable { .. }
+            if context.database_name.is_some_and(is_not_main) =>
+        {
+            Some(TEMPORARY.into())
+        }
+        A::AlterTable { database_name, .. } if is_not_main(database_name) => Some(TEMPORARY.into()),
         A::Select | A::Recursive | A::Analyze { .. } | A::Reindex { .. } => None,
         A::Savepoint { .. } => None,
         A::Function { function_name } => listed(FUNCTIONS, function_name)
@@ -112,11 +126,7 @@ pub(crate) fn refusal(action: &AuthAction<'_>) -> Option<String> {
         | A::DropTempTable { .. }
         | A::DropTempIndex { .. }
         | A::DropTempTrigger { .. }
-        | A::DropTempView { .. } => Some(
-            "temporary tables, views and triggers are closed to applications: the next statement \
-             may run on another connection"
-                .into(),
-        ),
+        | A::DropTempView { .. } => Some(TEMPORARY.into()),
         A::Transaction { operation } => Some(format!(
             "{} is no statement here: a transaction is begun and ended by the interface's own \
              functions",
@@ -138,6 +148,10 @@ fn pragma(name: &str, value: Option<&str>) -> Option<String> {
         true => format!("PRAGMA {name} can be read but not set"),
         false => format!("PRAGMA {name} is closed to applications"),
     })
+}
+
+fn is_not_main(database: &str) -> bool {
+    !database.eq_ignore_ascii_case("main")
 }
 
 fn internal(table: &str) -> Option<String> {

@@ -213,10 +213,7 @@ mod tests {
             ("SELECT 1", vec!["SELECT 1"]),
             ("A; B;C", vec!["A;", " B;", "C"]),
             (quoted, vec![quoted]),
-            (
-                "SELECT /* ; */ 1; B",
-                vec!["SELECT /* ; */ 1;", " B"],
-            ),
+            ("SELECT /* ; */ 1; B", vec!["SELECT /* ; */ 1;", " B"]),
             (trigger, vec![trigger]),
             (
                 "CREATE TABLE trigger (a); END; B",

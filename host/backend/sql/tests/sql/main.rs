@@ -1,5 +1,6 @@
 //! Databases on SQLite: the suite of every backend, and what is particular to this one.
 
+mod attack;
 mod support;
 
 mod conformance {

@@ -9,8 +9,11 @@ use tempfile::TempDir;
 
 pub(crate) fn keyring(dir: &TempDir) -> Keyring {
     let operator = OperatorKey::from_file(&dir.path().join("operator.key"), true);
-    Keyring::open(operator.expect("an operator key"), &dir.path().join("storage"))
-        .expect("a keyring")
+    Keyring::open(
+        operator.expect("an operator key"),
+        &dir.path().join("storage"),
+    )
+    .expect("a keyring")
 }
 
 pub(crate) fn open_in(dir: &TempDir, settings: SqlSettings, quota: StorageQuota) -> SqlStorage {
