@@ -222,6 +222,8 @@ fn finish_all(dir: &Path) -> io::Result<()> {
     for tenant in folders::<TenantId>(dir)? {
         for installation in folders::<InstallationId>(&tenant)? {
             finish_erasures(&installation)?;
+            // It goes only if nothing is in it: then it is what an erasure left.
+            let _ = std::fs::remove_dir(&installation);
         }
     }
     Ok(())

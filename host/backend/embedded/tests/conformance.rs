@@ -1,53 +1,36 @@
 //! The suite of all key-value backends.
 
+#[expect(dead_code, reason = "other tests use the rest of it")]
+mod support;
+
 use std::sync::Arc;
 
-use canopy_backend::{KeyPage, KeyValue, KeyValueProvider, StorageError, StorageLimits};
-use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
-use canopy_ids::InstallationId;
+use canopy_backend::conformance::{Environment, Suite, scope};
+use canopy_backend::{KeyPage, KeyValueProvider, Ledger};
+use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 
-/// A storage in a folder that goes with it.
-struct Temporary {
-    storage: EmbeddedStorage,
-    _dir: tempfile::TempDir,
-}
-
-#[async_trait::async_trait]
-impl KeyValueProvider for Temporary {
-    fn limits(&self) -> StorageLimits {
-        self.storage.limits()
-    }
-
-    async fn open(
-        &self,
-        installation: InstallationId,
-        name: &str,
-    ) -> Result<Arc<dyn KeyValue>, StorageError> {
-        self.storage.open(installation, name).await
-    }
-
-    async fn erase(&self, installation: InstallationId) -> Result<(), StorageError> {
-        self.storage.erase(installation).await
-    }
-}
-
-async fn open() -> Temporary {
+async fn open(environment: Environment) -> Suite {
     let dir = tempfile::tempdir().expect("a folder");
     let mut settings = EmbeddedSettings::default();
     settings.limits.value_bytes = 64 << 10;
     settings.limits.batch_bytes = 256 << 10;
-    settings.limits.quota_bytes = 2 << 20;
-    let storage = EmbeddedStorage::open(dir.path(), settings).expect("storage opens");
-    Temporary { storage, _dir: dir }
+    let parts = EmbeddedParts {
+        ledger: Ledger::new(Arc::new(environment.quota)),
+        clock: environment.clock.clone(),
+        ..support::parts(dir.path(), environment.quota)
+    };
+    let storage = EmbeddedStorage::open(parts, settings).expect("storage opens");
+    Suite::new(environment, storage, dir)
 }
 
 canopy_backend::keyvalue_conformance!(open);
 
 #[tokio::test]
 async fn pages_are_limited_whatever_is_asked_for() {
-    let provider = open().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let provider = support::open(dir.path(), EmbeddedSettings::default());
     let bucket = provider
-        .open(InstallationId::new(), "default")
+        .open(scope(), "default")
         .await
         .expect("a bucket opens");
     let count = provider.limits().page_keys + 1;

@@ -78,6 +78,10 @@ impl From<OpenError> for StorageError {
         match error {
             OpenError::Full => Self::NoSpace,
             OpenError::Damaged(text) => Self::Damaged(text),
+            // The file is not the one that was written there.
+            OpenError::WrongKey(_) | OpenError::NotEncrypted | OpenError::Foreign { .. } => {
+                Self::Damaged(error.to_string())
+            }
             other => Self::Failed(other.to_string()),
         }
     }

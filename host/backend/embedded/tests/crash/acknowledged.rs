@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use canopy_backend::KeyValueProvider;
-use canopy_backend_embedded::EmbeddedStorage;
 
 use crate::process::Setup;
+use crate::support::open;
 use crate::{settings, value};
 
 /// What the killed processes acknowledged.
@@ -39,9 +39,9 @@ impl Acknowledged {
     /// Compares what is there with what was acknowledged. Of each task, one write may have taken
     /// place whose acknowledgement was cut off.
     pub(crate) async fn check(&mut self, setup: &Setup) {
-        let storage = EmbeddedStorage::open(setup.dir(), settings()).expect("storage opens");
+        let storage = open(setup.dir(), settings());
         let bucket = storage
-            .open(setup.installation, "default")
+            .open(setup.scope, "default")
             .await
             .expect("a bucket opens");
         for (&(task, n), &there) in &self.pairs {

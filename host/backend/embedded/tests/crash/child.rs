@@ -1,12 +1,13 @@
 //! The processes that the other tests start, kill and meddle with.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use canopy_backend::{KeyValue, KeyValueProvider};
-use canopy_backend_embedded::EmbeddedStorage;
+use canopy_backend::{KeyValue, KeyValueProvider, Maintenance};
 
 use crate::process::{acknowledge, given};
+use crate::support::open;
 use crate::{settings, value};
 
 const TASKS: u64 = 8;
@@ -15,12 +16,12 @@ const TASKS: u64 = 8;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by the other tests"]
 async fn writing() {
-    let Some((dir, installation, first)) = given() else {
+    let Some((dir, scope, first)) = given() else {
         return;
     };
-    let storage = EmbeddedStorage::open(dir, settings()).expect("storage opens");
+    let storage = open(Path::new(&dir), settings());
     let bucket = storage
-        .open(installation, "default")
+        .open(scope, "default")
         .await
         .expect("a bucket opens");
     let tasks: Vec<_> = (0..TASKS)
@@ -53,12 +54,12 @@ async fn write(task: u64, first: u64, bucket: Arc<dyn KeyValue>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by the other tests"]
 async fn erasing() {
-    let Some((dir, installation, _)) = given() else {
+    let Some((dir, scope, _)) = given() else {
         return;
     };
-    let storage = EmbeddedStorage::open(dir, settings()).expect("storage opens");
+    let storage = open(Path::new(&dir), settings());
     let bucket = storage
-        .open(installation, "default")
+        .open(scope, "default")
         .await
         .expect("a bucket opens");
     let pairs = (0..100)
@@ -73,7 +74,7 @@ async fn erasing() {
             tokio::time::sleep(Duration::from_micros(100)).await;
         }
     });
-    storage.erase(installation).await.expect("erased");
+    storage.erase(scope).await.expect("erased");
     std::future::pending::<()>().await;
 }
 
@@ -83,12 +84,12 @@ async fn erasing() {
 async fn on_a_full_disk() {
     const WRITES: u64 = 60;
     const ATTEMPTS: u64 = 200;
-    let Some((dir, installation, _)) = given() else {
+    let Some((dir, scope, _)) = given() else {
         return;
     };
-    let storage = EmbeddedStorage::open(dir, Default::default()).expect("storage opens");
+    let storage = open(Path::new(&dir), Default::default());
     let bucket = storage
-        .open(installation, "default")
+        .open(scope, "default")
         .await
         .expect("a bucket opens");
     let mut stored = Vec::new();

@@ -5,11 +5,11 @@
 use std::os::unix::process::ExitStatusExt;
 
 use canopy_backend::KeyValueProvider;
-use canopy_backend_embedded::EmbeddedStorage;
 
 use crate::acknowledged::Acknowledged;
 use crate::process::Setup;
 use crate::settings;
+use crate::support::open;
 
 const SYNC: &str = "fsync,fdatasync";
 const SIGABRT: i32 = 6;
@@ -18,9 +18,9 @@ const SIGKILL: i32 = 9;
 /// A setup whose files exist, so that a fault meets a write and not their making.
 async fn made() -> Setup {
     let setup = Setup::new();
-    let storage = EmbeddedStorage::open(setup.dir(), settings()).expect("storage opens");
+    let storage = open(setup.dir(), settings());
     let bucket = storage
-        .open(setup.installation, "default")
+        .open(setup.scope, "default")
         .await
         .expect("a bucket opens");
     bucket.increment("counter", 0).await.expect("increment");

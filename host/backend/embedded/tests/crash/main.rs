@@ -9,15 +9,17 @@ mod acknowledged;
 mod child;
 mod disk;
 mod process;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 
-use canopy_backend::KeyValueProvider;
-use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
-use canopy_ids::InstallationId;
+use canopy_backend::{KeyValueProvider, Maintenance};
+use canopy_backend_embedded::EmbeddedSettings;
 
 use crate::acknowledged::Acknowledged;
 use crate::process::Setup;
+use crate::support::{folder, open, scope};
 
 /// Kills of one storage; then comes a new one, as each check reads all there is.
 const KILLS: usize = 20;
@@ -72,22 +74,23 @@ async fn killed_at_any_moment_everything_acknowledged_is_there() {
 async fn killed_while_erasing_an_installation_is_whole_or_gone() {
     let mut setup = Setup::new();
     for _ in 0..rounds(10).min(100) {
-        setup.installation = InstallationId::new();
+        setup.scope = scope();
         setup
             .start("child::erasing")
             .kill_within(Duration::from_millis(4), |_| {});
-        let storage = EmbeddedStorage::open(setup.dir(), settings()).expect("storage opens");
-        if setup.dir().join(setup.installation.to_string()).exists() {
+        let storage = open(setup.dir(), settings());
+        if folder(setup.dir(), setup.scope).exists() {
             let bucket = storage
-                .open(setup.installation, "default")
+                .open(setup.scope, "default")
                 .await
                 .expect("a bucket opens");
             let page = bucket.list("", None, 1000).await.expect("list");
             assert_eq!(page.keys.len(), 100, "it is there, so all of it is");
-            storage.erase(setup.installation).await.expect("erased");
+            storage.erase(setup.scope).await.expect("erased");
         }
         storage.close().await;
-        let left = std::fs::read_dir(setup.dir()).expect("the folder").count();
-        assert_eq!(left, 1, "only the lock is left");
+        let tenant = setup.dir().join(setup.scope.tenant.to_string());
+        let left = std::fs::read_dir(tenant).expect("the folder").count();
+        assert!(left <= 1, "only the tenant's keys are left");
     }
 }

@@ -5,16 +5,19 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use canopy_ids::InstallationId;
+use canopy_backend::Scope;
+
+use crate::support;
 
 const DIR: &str = "CANOPY_CRASH_DIR";
+const TENANT: &str = "CANOPY_CRASH_TENANT";
 const INSTALLATION: &str = "CANOPY_CRASH_INSTALLATION";
 const FIRST: &str = "CANOPY_CRASH_FIRST";
 
 /// What the processes work on.
 pub(crate) struct Setup {
     dir: tempfile::TempDir,
-    pub(crate) installation: InstallationId,
+    pub(crate) scope: Scope,
     /// The number of the first write.
     pub(crate) first: u64,
 }
@@ -27,7 +30,7 @@ impl Setup {
         let dir = tempfile::tempdir().expect("a folder");
         Self {
             dir,
-            installation: InstallationId::new(),
+            scope: support::scope(),
             first: 0,
         }
     }
@@ -60,7 +63,8 @@ impl Setup {
         command
             .args(["--exact", test, "--ignored", "--nocapture"])
             .env(DIR, self.dir.path())
-            .env(INSTALLATION, self.installation.to_string())
+            .env(TENANT, self.scope.tenant.to_string())
+            .env(INSTALLATION, self.scope.installation.to_string())
             .env(FIRST, self.first.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
@@ -110,12 +114,15 @@ impl Process {
 
 /// What [`Setup`] gave to this process: folder, installation, first write. `None`: it was not
 /// started by another test.
-pub(crate) fn given() -> Option<(String, InstallationId, u64)> {
+pub(crate) fn given() -> Option<(String, Scope, u64)> {
     let variable = |name| std::env::var(name).ok();
-    let installation = variable(INSTALLATION)?.parse().expect("an id");
+    let scope = Scope {
+        tenant: variable(TENANT)?.parse().expect("an id"),
+        installation: variable(INSTALLATION)?.parse().expect("an id"),
+    };
     Some((
         variable(DIR)?,
-        installation,
+        scope,
         variable(FIRST)?.parse().expect("a number"),
     ))
 }
