@@ -271,14 +271,20 @@ async fn access_ends_with_the_token_and_with_the_tenant() {
     let again = json!({ "display_name": "Another" });
     assert_eq!(node.put("tenants/one", again).await.status, 201);
     let answer = attempt(&node, "GET", "tenants/{tenant}", "", Some(&admin)).await;
-    assert_eq!(answer.problem(401), "unauthenticated", "of the tenant before");
+    assert_eq!(
+        answer.problem(401),
+        "unauthenticated",
+        "of the tenant before"
+    );
 }
 
 #[tokio::test]
 async fn an_unknown_access_is_refused() {
     let node = Node::furnished().await;
     let body = json!({ "subject": "ada", "access": "owner" });
-    let refused = node.send(Method::POST, "tenants/one/tokens", &[], body).await;
+    let refused = node
+        .send(Method::POST, "tenants/one/tokens", &[], body)
+        .await;
     assert_eq!(refused.problem(422), "invalid-body");
     assert!(refused.text.contains("admin"), "{refused:?}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Method;
-use canopy_backend::KeyValueProvider;
+use canopy_backend::{KeyValueProvider, Scope};
 use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_ids::InstallationId;
 use http_body_util::BodyExt;
@@ -509,10 +509,21 @@ async fn deleting_a_tenant_takes_everything_of_it_along() {
     );
     let shown = node.get(INSTALLATION).await.json();
     let id: InstallationId = shown["id"].as_str().expect("an id").parse().expect("an id");
-    let bucket = node.storage.open(id, "default").await.expect("a bucket");
+    let tenant = node.get("tenants/one").await.json();
+    let scope = Scope {
+        tenant: tenant["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("an id"),
+        installation: id,
+    };
+    let bucket = node.storage.open(scope, "default").await;
+    let bucket = bucket.expect("a bucket");
     bucket.set("k", b"v".to_vec()).await.expect("set");
     drop(bucket);
-    let stored = node.folder.path().join("storage").join(id.to_string());
+    let stored = node.folder.path().join("storage");
+    let stored = stored.join(scope.tenant.to_string()).join(id.to_string());
     assert!(stored.exists());
     write_log(&node, id, "hello").await;
 

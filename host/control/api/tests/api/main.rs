@@ -1,8 +1,11 @@
 //! The control API from outside, over a real store, engine, storage and log.
 
+mod access;
 mod basics;
+mod data;
 mod installing;
 mod packages;
+mod plans;
 mod support;
 
 use canopy_engine::compile_child_main;
