@@ -11,4 +11,7 @@ mod uuids;
 pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use interface::{InterfaceName, InvalidInterface, WitPackage};
 pub use name::{InvalidName, Label, PackageName};
-pub use uuids::{DriverInstanceId, InstallationId, InvalidId, RequestId, TenantId, TokenId};
+pub use uuids::{
+    DriverInstanceId, ErasureId, ExportId, ImportId, InstallationId, InvalidId, JobId, RequestId,
+    SnapshotId, TenantId, TokenId,
+};

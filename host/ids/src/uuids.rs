@@ -92,6 +92,26 @@ id!(
     /// An access token. The identifier is public; the secret part is not in it.
     TokenId, "tok", "token"
 );
+id!(
+    /// Work of the control plane that takes long.
+    JobId, "job", "job"
+);
+id!(
+    /// What was stored at one point in time, in a repository of backups.
+    SnapshotId, "snp", "snapshot"
+);
+id!(
+    /// An archive of a tenant that waits to be fetched.
+    ExportId, "exp", "export"
+);
+id!(
+    /// An archive of a tenant that is sent to this node.
+    ImportId, "imp", "import"
+);
+id!(
+    /// The erasure of a tenant, and the record of it.
+    ErasureId, "era", "erasure"
+);
 
 #[cfg(test)]
 mod tests {

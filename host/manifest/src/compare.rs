@@ -34,6 +34,11 @@ pub enum Difference {
         /// An import that was perhaps meant.
         nearest: Option<InterfaceName>,
     },
+    /// The manifest declares stores, and the component imports no interface that opens one.
+    StoresUnused {
+        /// The first of the stores.
+        store: String,
+    },
     /// The manifest says that the driver serves what the component does not export.
     NotExported {
         /// The interface.
@@ -56,7 +61,10 @@ pub enum Difference {
 impl Difference {
     /// Whether it is about what the component imports, rather than what it exports.
     pub fn is_of_imports(&self) -> bool {
-        matches!(self, Self::Undeclared { .. } | Self::NotImported { .. })
+        matches!(
+            self,
+            Self::Undeclared { .. } | Self::NotImported { .. } | Self::StoresUnused { .. }
+        )
     }
 }
 
@@ -83,6 +91,11 @@ impl fmt::Display for Difference {
                     None => f.write_str("; remove the need"),
                 }
             }
+            Self::StoresUnused { store } => write!(
+                f,
+                "the manifest declares the store `{store}`, and the component imports no interface \
+                 that opens stores; remove the `[[stores]]`"
+            ),
             Self::NotExported { serves, nearest } => {
                 write!(
                     f,
@@ -144,6 +157,13 @@ impl Manifest {
                 });
             }
         }
+        if let Some(store) = self.stores.first()
+            && !found.imports.iter().any(opens_stores)
+        {
+            differences.push(Difference::StoresUnused {
+                store: store.name.clone(),
+            });
+        }
         match self.kind {
             Kind::App if !found.exports.iter().any(is_http_handler) => {
                 differences.push(Difference::NoHandler {
@@ -197,6 +217,16 @@ pub fn is_baseline(interface: &InterfaceName) -> bool {
                 | "config"
         ),
         "canopy" => &*package.name == "tenant",
+        _ => false,
+    }
+}
+
+/// Whether a component opens stores of keys and values by `interface`.
+fn opens_stores(interface: &InterfaceName) -> bool {
+    let package = &interface.package;
+    match (&*package.namespace, &*package.name) {
+        ("wasi", "keyvalue") | ("spin", "key-value") => true,
+        ("canopy", "storage") | ("fermyon", "spin") => &*interface.interface == "key-value",
         _ => false,
     }
 }

@@ -76,3 +76,32 @@ fn a_driver_serves_exactly_what_it_exports() {
     assert!(found[0].contains("the nearest export is `acme:payments/charge@1.3.0`"));
     assert!(found[1].contains("exports `acme:payments/charge@1.3.0`"));
 }
+
+#[test]
+fn stores_are_declared_by_a_component_that_can_open_them() {
+    let manifest = format!("{APP}\n[[stores]]\nname = \"sessions\"\nreason = \"r\"");
+    let found = differences(&manifest, &[], &[HANDLER]);
+    assert!(
+        found.len() == 1 && found[0].contains("declares the store `sessions`"),
+        "{found:?}"
+    );
+    for import in [
+        "wasi:keyvalue/store@0.2.0-draft",
+        "spin:key-value/key-value@3.0.0",
+        "fermyon:spin/key-value@2.0.0",
+        "canopy:storage/key-value@0.1.0",
+    ] {
+        let need = format!("{manifest}\n[[needs]]\ninterface = \"{import}\"\nreason = \"r\"");
+        assert!(
+            differences(&need, &[import], &[HANDLER]).is_empty(),
+            "{import}"
+        );
+    }
+    let need = "[[needs]]\ninterface = \"canopy:storage/sql\"\nreason = \"r\"";
+    let found = differences(
+        &format!("{manifest}\n{need}"),
+        &["canopy:storage/sql@0.1.0"],
+        &[HANDLER],
+    );
+    assert_eq!(found.len(), 1, "another kind of storage: {found:?}");
+}

@@ -37,12 +37,14 @@ mod error;
 mod manifest;
 mod need;
 mod reader;
+mod store;
 
 pub use compare::{ComponentInterfaces, Difference, is_baseline};
 pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
+pub use store::{StoreAsked, StoreNames};
 
 /// The manifest's file name.
 pub const FILE_NAME: &str = "canopy.toml";

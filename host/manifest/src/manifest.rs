@@ -8,6 +8,7 @@ use crate::config::ConfigSchema;
 use crate::error::{Fault, ManifestError};
 use crate::need::Need;
 use crate::reader::Reader;
+use crate::store::{self, StoreAsked};
 
 /// Bytes of the longest manifest that is read. An inlined icon is the only thing that makes one
 /// grow past a few kilobytes.
@@ -100,6 +101,8 @@ pub struct Manifest {
     pub component: String,
     /// The interfaces that it asks for.
     pub needs: Vec<Need>,
+    /// The stores of keys and values that it opens besides `default`; of an app only.
+    pub stores: Vec<StoreAsked>,
     /// The interfaces that it serves; of a driver only.
     pub serves: Vec<InterfaceName>,
     /// Its configuration.
@@ -181,6 +184,14 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
             );
         }
     }
+    let tables = top.tables("stores", MAX_ENTRIES);
+    if kind == Some(Kind::Driver) && !tables.is_empty() {
+        top.fault(
+            "stores",
+            "only an app has storage; this package is a driver",
+        );
+    }
+    let stores = store::read(tables, top.faults());
     let serves = match top.table("serves") {
         Some(table) => read_serves(table, kind, top.faults()),
         None => Vec::new(),
@@ -218,6 +229,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         homepage,
         component,
         needs,
+        stores,
         serves,
         config: config?,
         anonymous,

@@ -185,3 +185,32 @@ proptest! {
         let _ = Manifest::parse(&format!("{APP}\n[config]\nproperties.{key} = {value}"));
     }
 }
+
+#[test]
+fn stores_have_names_that_can_be_told_apart() {
+    let store = |name: &str| format!("[[stores]]\nname = {name:?}\nreason = \"r\"\n");
+    let manifest = Manifest::parse(&format!("{APP}\n{}{}", store("sessions"), store("*")));
+    assert_eq!(manifest.expect("valid").stores.len(), 2);
+    refused(
+        &store("default"),
+        "`stores[0].name`: `default` is always there",
+    );
+    refused(
+        &format!("{}{}", store("a"), store("a")),
+        "`stores[1].name`: `a` is named twice",
+    );
+    refused(&store("a\tb"), "`stores[0].name`: must not contain control");
+    refused(&store(&"ü".repeat(100)), "`stores[0].name`: has 200 bytes");
+    refused("[[stores]]\nname = \"a\"", "`stores[0].reason`: is missing");
+    refused(
+        &format!("{}nmae = 1", store("a")),
+        "`stores[0].nmae`: is not a key",
+    );
+    let driver = APP.replace("\"app\"", "\"driver\"");
+    let found = faults(&format!("{driver}\n{}", store("a")));
+    assert!(
+        found
+            .iter()
+            .any(|fault| fault.contains("only an app has storage"))
+    );
+}

@@ -39,4 +39,4 @@ pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule}
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
-pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantSpec};
+pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantLimits, TenantSpec};

@@ -26,6 +26,8 @@ pub struct TenantSpec {
     pub region: String,
     /// What the operator noted about it for applications to read.
     pub attributes: BTreeMap<String, String>,
+    /// What all its installations may use together.
+    pub limits: TenantLimits,
 }
 
 /// A component to run: which one, with what configuration, what it may reach, and its limits.
@@ -92,6 +94,10 @@ pub struct Limits {
     pub concurrency: usize,
     /// Bytes of one request body.
     pub request_body_bytes: u64,
+    /// Requests a second in the long run, of one installation.
+    pub requests_per_second: u32,
+    /// Requests of one installation that are let in at once after a quiet time.
+    pub burst: u32,
 }
 
 impl Default for Limits {
@@ -102,6 +108,35 @@ impl Default for Limits {
             wall: Duration::from_secs(30),
             concurrency: 64,
             request_body_bytes: 64 << 20,
+            requests_per_second: 2_000,
+            burst: 4_000,
+        }
+    }
+}
+
+/// What all installations of one tenant may use together. Every limit has an error of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Requests a second in the long run.
+    pub requests_per_second: u32,
+    /// Requests that are let in at once after a quiet time.
+    pub burst: u32,
+    /// Connections from clients that carry its requests, open at once.
+    pub connections: usize,
+    /// Its share of a busy node, compared with the other tenants' weights.
+    pub weight: u32,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        Self {
+            concurrency: 128,
+            requests_per_second: 5_000,
+            burst: 10_000,
+            connections: 2_048,
+            weight: 100,
         }
     }
 }

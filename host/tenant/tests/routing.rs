@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use canopy_ids::{Digest, InstallationId, TenantId, TokenId};
 use canopy_runtime::{
-    Caller, CallerKind, ComponentSpec, EgressPolicy, InstallationSpec, Limits, TenantSpec,
+    Caller, CallerKind, ComponentSpec, EgressPolicy, InstallationSpec, Limits, TenantLimits,
+    TenantSpec,
 };
 use canopy_tenant::{
     AnonymousPaths, AuthenticationError, HostName, Routes, Snapshot, SnapshotBuilder, TokenHash,
@@ -23,6 +24,7 @@ fn tenant(name: &str) -> Arc<TenantSpec> {
         plan: "standard".into(),
         region: "local".into(),
         attributes: BTreeMap::new(),
+        limits: TenantLimits::default(),
     })
 }
 

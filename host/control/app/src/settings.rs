@@ -56,6 +56,8 @@ impl AppSettings {
                 wall: Duration::from_secs(300),
                 concurrency: 1_000,
                 request_body_bytes: 1 << 30,
+                requests_per_second: 2_000,
+                burst: 4_000,
             },
             publications: 4,
             config_bytes: 64 << 10,

@@ -8,7 +8,7 @@ use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
 use canopy_manifest::LimitsAsked;
 use canopy_runtime::{
     Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits,
-    TenantSpec,
+    TenantLimits, TenantSpec,
 };
 use canopy_store::{DriverRow, InstallationRow, TenantRow, TokenRow, TokenScope, World};
 use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
@@ -196,6 +196,7 @@ fn tenant_spec(row: TenantRow) -> TenantSpec {
         plan: row.plan,
         region: row.region,
         attributes: row.attributes,
+        limits: TenantLimits::default(),
     }
 }
 
@@ -280,6 +281,8 @@ pub(crate) fn limits(asked: &LimitsAsked, settings: &AppSettings) -> Limits {
             .request_body_bytes
             .unwrap_or(default.request_body_bytes)
             .min(most.request_body_bytes),
+        requests_per_second: most.requests_per_second,
+        burst: most.burst,
     }
 }
 

@@ -12,7 +12,7 @@ use canopy_edge::{Edge, EdgeSettings, Guests};
 use canopy_ids::{Digest, InstallationId, TenantId};
 use canopy_runtime::{
     Call, ComponentSpec, EgressPolicy, InstallationSpec, Limits, RequestBody, ServeError,
-    TenantSpec,
+    TenantLimits, TenantSpec,
 };
 use canopy_tenant::{AnonymousPaths, HostName, Routes, Snapshot};
 use futures::StreamExt as _;
@@ -185,6 +185,7 @@ impl Node {
                 plan: "standard".into(),
                 region: "local".into(),
                 attributes: BTreeMap::new(),
+                limits: TenantLimits::default(),
             }),
             component: ComponentSpec {
                 package: "acme/app".parse().expect("a package name"),

@@ -13,7 +13,7 @@ use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
     Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
-    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, TenantSpec,
+    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, TenantLimits, TenantSpec,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -244,6 +244,7 @@ pub(crate) fn tenant(name: &str) -> Arc<TenantSpec> {
         plan: "team".into(),
         region: "eu".into(),
         attributes: BTreeMap::from([("vat".into(), "DE1".into())]),
+        limits: TenantLimits::default(),
     })
 }
 
