@@ -65,6 +65,11 @@ impl Bucket {
         }
     }
 
+    /// Whether nothing has been taken that has not been earned again.
+    pub(crate) fn is_full(&self) -> bool {
+        u128::from(self.full_at.load(Relaxed)) <= self.began.elapsed().as_nanos()
+    }
+
     /// Puts one back that was taken for what did not happen.
     pub(crate) fn give_back(&self, rate: Rate) {
         if rate.per_second > 0 {
