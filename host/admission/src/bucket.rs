@@ -54,11 +54,9 @@ impl Bucket {
         let interval = rate.interval();
         let latest = now.saturating_add(interval.saturating_mul(u64::from(rate.burst.max(1))));
         let next = |full_at: u64| full_at.max(now).saturating_add(interval);
-        let taken = self
-            .full_at
-            .fetch_update(Relaxed, Relaxed, |full_at| {
-                Some(next(full_at)).filter(|next| *next <= latest)
-            });
+        let taken = self.full_at.fetch_update(Relaxed, Relaxed, |full_at| {
+            Some(next(full_at)).filter(|next| *next <= latest)
+        });
         match taken {
             Ok(_) => Ok(()),
             Err(full_at) => Err(Duration::from_nanos(next(full_at) - latest)),

@@ -255,7 +255,11 @@ mod tests {
         let (greedy, other, late) = (TenantId::new(), TenantId::new(), TenantId::new());
         let _one = gate.enter(other, 100, soon()).await.expect("free");
         let first = fill(&gate, greedy, 100).await;
-        assert_eq!(first.len(), 11, "16 less the reserve of 4, less the other's");
+        assert_eq!(
+            first.len(),
+            11,
+            "16 less the reserve of 4, less the other's"
+        );
         for _ in 0..4 {
             std::mem::forget(gate.enter(late, 100, soon()).await.expect("its share is 5"));
         }
@@ -342,7 +346,10 @@ mod tests {
         tokio::task::yield_now().await;
         drop(held);
         waiting.await.expect("no panic").expect("its turn");
-        patient.await.expect("no panic").expect("not the other's fault");
+        patient
+            .await
+            .expect("no panic")
+            .expect("not the other's fault");
     }
 
     #[tokio::test(start_paused = true)]
@@ -359,7 +366,9 @@ mod tests {
         assert!(task.await.expect_err("aborted").is_cancelled());
         drop(held);
         assert_eq!(gate.running(), 0);
-        gate.enter(tenant, 1, Instant::now()).await.expect("free again");
+        gate.enter(tenant, 1, Instant::now())
+            .await
+            .expect("free again");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

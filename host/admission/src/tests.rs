@@ -123,7 +123,10 @@ async fn an_installation_over_its_rate_takes_nothing_from_the_others() {
     let mut calm = ask(wild.tenant, InstallationId::new());
     calm.of_tenant.rate = rate;
     for _ in 0..2 {
-        admission.admit(&calm).await.expect("what the tenant has left");
+        admission
+            .admit(&calm)
+            .await
+            .expect("what the tenant has left");
     }
     assert!(admission.admit(&calm).await.is_err());
 }
