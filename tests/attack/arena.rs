@@ -25,8 +25,8 @@ cpu = \"300 ms\"
 wall = \"4 s\"
 [engine.compile]
 memory_bytes = \"1 GiB\"
-cpu_seconds = 8
-wall_seconds = 16
+cpu_seconds = 6
+wall_seconds = 10
 ";
 
 /// A node with a victim and attackers.
@@ -74,6 +74,7 @@ impl Arena {
         let port = node.apps_port();
         node.run("install guests/fetch --tenant attacker");
         node.run("install guests/circle --tenant attacker --egress 127.0.0.1:*");
+        node.run("publisher create attacks");
         let pid = process_of(&node);
         let victim = Victim::start(SocketAddr::from(([127, 0, 0, 1], port)));
         let first = Footprint::of(pid);

