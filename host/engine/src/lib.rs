@@ -37,7 +37,7 @@ pub use artifacts::{ArtifactError, Artifacts};
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
-pub use cpu::CpuBudget;
+pub use cpu::{CpuBudget, forget_ticks};
 pub use engine::{Engine, EngineError};
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};

@@ -192,7 +192,7 @@ impl Task {
         let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));
         // Declared after the store, so that it speaks before the store is dropped by a panic.
         let guard = PanicGuard(Some(verdict.clone()));
-        instance.store.data_mut().begin(call.clone());
+        instance.begin(call.clone());
 
         let mut outcome = within(&call, &mut instance, async |instance| {
             instance.instantiate(program).await
@@ -200,7 +200,7 @@ impl Task {
         .await;
         if is_pool_full(&outcome) && inner.drop_all_idle() {
             instance = Instance::unborn(stores.store());
-            instance.store.data_mut().begin(call.clone());
+            instance.begin(call.clone());
             outcome = within(&call, &mut instance, async |instance| {
                 instance.instantiate(program).await
             })
@@ -230,7 +230,7 @@ impl Task {
         }
         instance.store.data_mut().end();
         let settings = stores.settings();
-        if instance.is_reusable(settings.reuse_requests) {
+        if instance.is_reusable(settings.reuse_requests, stores.component().reuse) {
             idle.put(instance, settings.reuse_instances);
         }
     }

@@ -197,6 +197,7 @@ impl Node {
                 package: "acme/app".parse().expect("a package name"),
                 version: semver::Version::new(1, 0, 0),
                 digest: Digest::of(b""),
+                reuse: false,
                 config: Arc::default(),
                 egress: Arc::new(EgressPolicy::default()),
                 limits: setup.limits,
