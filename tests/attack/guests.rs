@@ -170,21 +170,20 @@ pub(crate) async fn a10_all_slots(arena: &Arena) {
     assert!(busy.text.contains("retry-after: "), "{busy:?}");
 }
 
+/// What a guest holds of the host is counted, and so is what that takes of the host's memory.
 pub(crate) async fn a12_resources(arena: &Arena) {
     let before = arena.footprint().memory;
-    for path in ["/pollables", "/fields"] {
+    for path in ["/pollables", "/fields", "/pollables"] {
         let reply = arena.get("hostile", path).await;
+        // Filling fields takes time too, and may end by it.
+        let filled = path == "/fields" && reply.code() == "cpu-limit";
         assert!(
-            matches!(reply.code(), "handle-limit" | "cpu-limit"),
+            filled || reply.code() == "handle-limit",
             "{path}: {reply:?}"
         );
     }
-    arena
-        .get("hostile", "/pollables")
-        .await
-        .must_be(507, "handle-limit");
     let grown = arena.footprint().memory.saturating_sub(before);
-    assert!(grown < 512 << 20, "{} MiB", grown >> 20);
+    assert!(grown < 256 << 20, "{} MiB", grown >> 20);
 }
 
 pub(crate) async fn a15_too_much_in_one_call(arena: &Arena) {
@@ -209,12 +208,8 @@ pub(crate) async fn a16_random(arena: &Arena) {
 pub(crate) async fn a17_headers(arena: &Arena) {
     for path in ["/many-headers", "/huge-header"] {
         let reply = arena.get("hostile", path).await;
-        let body = reply.body();
-        let taken = body.contains("all") || body.contains("taken");
-        assert!(
-            !taken && (reply.status == 200 || reply.status >= 500),
-            "{path}: {reply:?}"
-        );
+        let told = reply.status == 200 && reply.text.contains("Size");
+        assert!(told || reply.code() == "fields-limit", "{path}: {reply:?}");
     }
 }
 

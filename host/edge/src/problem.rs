@@ -31,6 +31,7 @@
 //! | 507 | `tenant-memory-limit` | the tenant's instances need more memory than they may use together |
 //! | 507 | `table-limit` | the application needs larger tables than it may have |
 //! | 507 | `handle-limit` | the application holds more handles or host resources than it may |
+//! | 507 | `fields-limit` | the application gathered larger header fields than it may |
 //! | 507 | `hostcall-limit` | the application moved more data in one call than it may |
 //! | 508 | `loop-detected` | the request came through too many applications of this platform |
 //!
@@ -271,6 +272,11 @@ fn served(error: &ServeError) -> Kind {
             "handle-limit",
             "The application used up its handles",
         ),
+        ServeError::Fields => (
+            S::INSUFFICIENT_STORAGE,
+            "fields-limit",
+            "The application gathered too large header fields",
+        ),
         ServeError::HostcallData => (
             S::INSUFFICIENT_STORAGE,
             "hostcall-limit",
@@ -315,6 +321,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::TenantMemory { .. }
             | ServeError::Table { .. }
             | ServeError::Handles
+            | ServeError::Fields
             | ServeError::HostcallData
             | ServeError::Stack { .. }
             | ServeError::NoResponse
@@ -422,6 +429,7 @@ mod tests {
             ServeError::TenantMemory { limit: 1 },
             ServeError::Table { limit: 1 },
             ServeError::Handles,
+            ServeError::Fields,
             ServeError::HostcallData,
             ServeError::Stack {
                 backtrace: String::new(),
@@ -446,7 +454,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), 14);
+        assert_eq!(codes.len(), 15);
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub enum LimitExceeded {
     /// The guest handed over, or asked for, more data in one call than it may.
     #[error("the guest moved more data in one call than it may")]
     HostcallData,
+    /// The guest gathered larger HTTP header fields than it may.
+    #[error("the guest's header fields are larger than they may be")]
+    Fields,
     /// The call took longer than it may, waiting included.
     #[error("the call took longer than {} ms", limit.as_millis())]
     Wall {
@@ -83,6 +86,9 @@ impl LimitExceeded {
         if text.contains("store handle limit exceeded") || text == "resource table has no free keys"
         {
             return Some(Self::Handles);
+        }
+        if text == "total size of fields exceeds limit" {
+            return Some(Self::Fields);
         }
         let data = text.contains("fuel allocated for hostcalls has been exhausted")
             || (text.starts_with("requested len ") && text.contains(" exceeds limit "));

@@ -52,6 +52,9 @@ pub enum ServeError {
     /// The guest handed over, or asked for, more data in one call than it may.
     #[error("the application moved more data in one call than it may")]
     HostcallData,
+    /// The guest gathered larger HTTP header fields than it may.
+    #[error("the application's header fields are larger than they may be")]
+    Fields,
     /// The guest trapped.
     #[error("the application failed: {message}")]
     Trap {
@@ -217,6 +220,7 @@ impl From<LimitExceeded> for ServeError {
             },
             LimitExceeded::Handles => Self::Handles,
             LimitExceeded::HostcallData => Self::HostcallData,
+            LimitExceeded::Fields => Self::Fields,
             LimitExceeded::Wall { limit } => Self::Wall { limit },
             LimitExceeded::Pool(_) => Self::Unavailable,
         }

@@ -427,4 +427,6 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tests;
