@@ -30,7 +30,8 @@ impl Gate {
         Arc::new(Self(Mutex::new(State::default())))
     }
 
-    pub(crate) fn running(&self) -> usize {
+    #[cfg(test)]
+    fn running(&self) -> usize {
         self.0.lock().running
     }
 

@@ -1,11 +1,15 @@
 //! Permits and limits: who may run now.
 //!
-//! A request needs a slot of its installation, of its tenant and of the node, taken in this order.
-//! A slot that is not free is waited for in a queue of bounded length, for a bounded time. Since a
-//! request that waits for the node already holds a slot of its tenant, no tenant can fill the
-//! node's queue beyond its own limit, and the others pass. The three slots make one [`Permit`],
-//! which belongs to the request until its response body has ended.
+//! In order: (1) the rate of the tenant and (2) that of the installation, since a request over them
+//! is refused whatever is free; then a slot (3) of the installation, (4) of the tenant and (5) of
+//! the node. A slot of (3) and (4) that is not free is waited for in a queue of bounded length, for
+//! a bounded time. A request that waits for the node already holds a slot of its tenant, so no
+//! tenant can fill the node's queue beyond its own limit, and the node's slots are shared by weight
+//! (`fair.rs`). The slots make one [`Permit`], which belongs to the request until its response body
+//! has ended.
 
+mod bucket;
+mod fair;
 mod gate;
 mod settings;
 
@@ -18,6 +22,9 @@ use canopy_ids::{InstallationId, TenantId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use bucket::Bucket;
+pub use bucket::Rate;
+use fair::{FairGate, FairSlot};
 use gate::{Full, Gate, Slot};
 pub use settings::AdmissionSettings;
 
@@ -26,25 +33,70 @@ pub use settings::AdmissionSettings;
 pub enum Scope {
     /// The limit of the installation, from its package and plan.
     Installation,
-    /// The limit of the tenant.
+    /// The limit of the tenant, from its plan.
     Tenant,
     /// The limit of the node, which is no tenant's fault.
     Node,
 }
 
+impl Scope {
+    /// Its name in messages and header fields.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Installation => "installation",
+            Self::Tenant => "tenant",
+            Self::Node => "node",
+        }
+    }
+}
+
 /// The request may not run now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{limit} requests of this {} are under way, which is its limit",
-    match scope { Scope::Installation => "installation", Scope::Tenant => "tenant", Scope::Node => "node" }
-)]
-pub struct Refused {
-    /// Whose limit was reached.
-    pub scope: Scope,
-    /// The limit.
-    pub limit: usize,
-    /// After what time it is worth trying again.
-    pub retry_after: Duration,
+pub enum Refused {
+    /// As many requests are under way as may be, and waiting did not help.
+    #[error("{limit} requests of this {} are under way, which is its limit", scope.as_str())]
+    Busy {
+        /// Whose limit was reached.
+        scope: Scope,
+        /// The limit.
+        limit: usize,
+        /// After what time it is worth trying again.
+        retry_after: Duration,
+    },
+    /// More requests came than the rate allows.
+    #[error("this {} may have {} requests a second", scope.as_str(), rate.per_second)]
+    TooFast {
+        /// Whose limit was reached.
+        scope: Scope,
+        /// The limit.
+        rate: Rate,
+        /// After what time the next request is within it.
+        retry_after: Duration,
+    },
+}
+
+/// What an installation or a tenant may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Requests in the course of time.
+    pub rate: Rate,
+}
+
+/// A request that wants to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// What it is for.
+    pub installation: InstallationId,
+    /// What the tenant may have.
+    pub of_tenant: Allowance,
+    /// What the installation may have.
+    pub of_installation: Allowance,
+    /// The tenant's weight on a full node.
+    pub weight: u32,
 }
 
 /// Leave to run. Dropping it makes room for the next request.
@@ -52,51 +104,74 @@ pub struct Refused {
 pub struct Permit {
     _installation: Slot,
     _tenant: Slot,
-    _node: Slot,
+    _node: FairSlot,
 }
 
 /// Gives out permits.
 #[derive(Debug)]
 pub struct Admission {
     settings: AdmissionSettings,
-    node: Arc<Gate>,
-    tenants: Gates<TenantId>,
-    installations: Gates<InstallationId>,
+    node: Arc<FairGate>,
+    tenants: Table<TenantId>,
+    installations: Table<InstallationId>,
 }
 
 impl Admission {
     /// With nobody admitted yet.
     pub fn new(settings: AdmissionSettings) -> Self {
         Self {
-            node: Gate::new(),
-            tenants: Gates::default(),
-            installations: Gates::default(),
+            node: FairGate::new(
+                settings.node_concurrency,
+                settings.node_reserve,
+                settings.shed_after,
+            ),
+            tenants: Table::default(),
+            installations: Table::default(),
             settings,
         }
     }
 
-    /// Waits until a request of `installation`, of which `concurrency` may be under way at once,
-    /// may run; refuses when the queue is full or the wait too long.
-    pub async fn admit(
-        &self,
-        tenant: TenantId,
-        installation: InstallationId,
-        concurrency: usize,
-    ) -> Result<Permit, Refused> {
+    /// Waits until the request may run; refuses when it comes too fast, a queue is full or the wait
+    /// too long.
+    pub async fn admit(&self, ask: &Ask) -> Result<Permit, Refused> {
+        let tenant = self.tenants.get(ask.tenant);
+        let installation = self.installations.get(ask.installation);
+        let too_fast = |scope, rate: Rate| {
+            move |retry_after| Refused::TooFast {
+                scope,
+                rate,
+                retry_after,
+            }
+        };
+        let rate = ask.of_tenant.rate;
+        let taken = tenant.bucket.take(rate);
+        taken.map_err(too_fast(Scope::Tenant, rate))?;
+        let of_installation = ask.of_installation.rate;
+        if let Err(retry_after) = installation.bucket.take(of_installation) {
+            tenant.bucket.give_back(rate);
+            return Err(too_fast(Scope::Installation, of_installation)(retry_after));
+        }
+
         let until = Instant::now() + self.settings.max_wait;
-        let gate = self.installations.get(installation);
-        let slot = self
-            .enter(&gate, concurrency, until, Scope::Installation)
-            .await?;
-        let gate = self.tenants.get(tenant);
-        let limit = self.settings.tenant_concurrency;
-        let tenant = self.enter(&gate, limit, until, Scope::Tenant).await?;
-        let limit = self.settings.node_concurrency;
-        let node = self.enter(&self.node, limit, until, Scope::Node).await?;
+        let max_waiting = self.settings.max_waiting;
+        let busy = |scope, limit| {
+            move |Full| Refused::Busy {
+                scope,
+                limit,
+                retry_after: self.settings.retry_after,
+            }
+        };
+        let limit = ask.of_installation.concurrency;
+        let slot = installation.gate.enter(limit, max_waiting, until).await;
+        let slot = slot.map_err(busy(Scope::Installation, limit))?;
+        let limit = ask.of_tenant.concurrency;
+        let of_tenant = tenant.gate.enter(limit, max_waiting, until).await;
+        let of_tenant = of_tenant.map_err(busy(Scope::Tenant, limit))?;
+        let node = self.node.enter(ask.tenant, ask.weight, until).await;
         Ok(Permit {
             _installation: slot,
-            _tenant: tenant,
-            _node: node,
+            _tenant: of_tenant,
+            _node: node.map_err(busy(Scope::Node, self.node.limit()))?,
         })
     }
 
@@ -104,161 +179,60 @@ impl Admission {
     pub fn in_flight(&self) -> usize {
         self.node.running()
     }
-
-    async fn enter(
-        &self,
-        gate: &Arc<Gate>,
-        limit: usize,
-        until: Instant,
-        scope: Scope,
-    ) -> Result<Slot, Refused> {
-        let max_waiting = match scope {
-            Scope::Node => usize::MAX,
-            Scope::Tenant | Scope::Installation => self.settings.max_waiting,
-        };
-        gate.enter(limit, max_waiting, until)
-            .await
-            .map_err(|Full| Refused {
-                scope,
-                limit,
-                retry_after: self.settings.retry_after,
-            })
-    }
 }
 
-/// One gate for each key in use.
+/// What is kept for a tenant or an installation.
 #[derive(Debug)]
-struct Gates<K>(Mutex<Table<K>>);
+struct Account {
+    gate: Arc<Gate>,
+    bucket: Bucket,
+}
+
+/// One account for each key in use.
+#[derive(Debug)]
+struct Table<K>(Mutex<Accounts<K>>);
 
 #[derive(Debug)]
-struct Table<K> {
-    gates: HashMap<K, Arc<Gate>>,
+struct Accounts<K> {
+    accounts: HashMap<K, Arc<Account>>,
     sweep_at: usize,
 }
 
-impl<K> Default for Gates<K> {
+impl<K> Default for Table<K> {
     fn default() -> Self {
-        Self(Mutex::new(Table {
-            gates: HashMap::new(),
+        Self(Mutex::new(Accounts {
+            accounts: HashMap::new(),
             sweep_at: 1024,
         }))
     }
 }
 
-impl<K: Eq + Hash> Gates<K> {
-    fn get(&self, key: K) -> Arc<Gate> {
+impl<K: Eq + Hash> Table<K> {
+    fn get(&self, key: K) -> Arc<Account> {
         let mut table = self.0.lock();
-        if let Some(gate) = table.gates.get(&key) {
-            return Arc::clone(gate);
+        if let Some(account) = table.accounts.get(&key) {
+            return Arc::clone(account);
         }
-        // Gates that nobody holds go when the table has doubled, so that sweeping costs little per
-        // gate and the table does not grow with installations that no longer exist.
-        if table.gates.len() >= table.sweep_at {
-            table.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
-            table.sweep_at = (2 * table.gates.len()).max(1024);
+        // Accounts that nobody needs go when the table has doubled, so that sweeping costs little
+        // per account and the table does not grow with installations that no longer exist.
+        if table.accounts.len() >= table.sweep_at {
+            table.accounts.retain(|_, account| is_needed(account));
+            table.sweep_at = (2 * table.accounts.len()).max(1024);
         }
-        let gate = Gate::new();
-        table.gates.insert(key, Arc::clone(&gate));
-        gate
+        let account = Arc::new(Account {
+            gate: Gate::new(),
+            bucket: Bucket::new(),
+        });
+        table.accounts.insert(key, Arc::clone(&account));
+        account
     }
+}
+
+/// Whether a request is under way, or the bucket knows something that a new one would not.
+fn is_needed(account: &Arc<Account>) -> bool {
+    let in_use = Arc::strong_count(account) > 1 || Arc::strong_count(&account.gate) > 1;
+    in_use || !account.bucket.is_full()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admission(settings: AdmissionSettings) -> Admission {
-        Admission::new(settings)
-    }
-
-    fn impatient() -> AdmissionSettings {
-        AdmissionSettings {
-            max_wait: Duration::ZERO,
-            ..AdmissionSettings::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn an_installation_has_its_own_limit() {
-        let admission = admission(impatient());
-        let (tenant, first, second) = (
-            TenantId::new(),
-            InstallationId::new(),
-            InstallationId::new(),
-        );
-        let held = admission
-            .admit(tenant, first, 1)
-            .await
-            .expect("the first is free");
-        let refused = admission
-            .admit(tenant, first, 1)
-            .await
-            .expect_err("the first is taken");
-        assert_eq!((refused.scope, refused.limit), (Scope::Installation, 1));
-        admission
-            .admit(tenant, second, 1)
-            .await
-            .expect("another installation is free");
-        drop(held);
-        admission.admit(tenant, first, 1).await.expect("free again");
-        assert_eq!(admission.in_flight(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_tenant_at_its_limit_leaves_others_alone() {
-        let admission = admission(AdmissionSettings {
-            tenant_concurrency: 2,
-            ..impatient()
-        });
-        let (greedy, victim) = (TenantId::new(), TenantId::new());
-        let mut held = Vec::new();
-        for _ in 0..2 {
-            held.push(
-                admission
-                    .admit(greedy, InstallationId::new(), 10)
-                    .await
-                    .expect("in limit"),
-            );
-        }
-        let refused = admission.admit(greedy, InstallationId::new(), 10).await;
-        assert_eq!(refused.expect_err("over its limit").scope, Scope::Tenant);
-        admission
-            .admit(victim, InstallationId::new(), 10)
-            .await
-            .expect("not affected");
-    }
-
-    #[tokio::test]
-    async fn a_full_node_refuses_and_recovers() {
-        let admission = admission(AdmissionSettings {
-            node_concurrency: 1,
-            ..impatient()
-        });
-        let held = admission
-            .admit(TenantId::new(), InstallationId::new(), 10)
-            .await
-            .expect("free");
-        let refused = admission
-            .admit(TenantId::new(), InstallationId::new(), 10)
-            .await;
-        assert_eq!(refused.expect_err("full").scope, Scope::Node);
-        drop(held);
-        admission
-            .admit(TenantId::new(), InstallationId::new(), 10)
-            .await
-            .expect("free again");
-    }
-
-    #[tokio::test]
-    async fn gates_that_nobody_holds_are_forgotten() {
-        let admission = admission(impatient());
-        let tenant = TenantId::new();
-        for _ in 0..5000 {
-            admission
-                .admit(tenant, InstallationId::new(), 1)
-                .await
-                .expect("free");
-        }
-        assert!(admission.installations.0.lock().gates.len() <= 1024);
-    }
-}
+mod tests;

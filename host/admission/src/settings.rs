@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-/// Limits of this node. The limit of one installation comes with the request.
+/// Limits of this node. Those of a tenant and of an installation come with the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionSettings {
-    /// Requests under way on this node at once.
+    /// Requests under way on this node at once. Default 512; beyond it, after waiting, `node-busy`.
     pub node_concurrency: usize,
-    /// Requests of one tenant under way at once.
-    pub tenant_concurrency: usize,
-    /// Requests that may wait for one installation, and for one tenant.
+    /// Of these, how many are kept for tenants that have less than their share. Default 64; at most
+    /// half of all.
+    pub node_reserve: usize,
+    /// Requests that may wait for one installation, and for one tenant. Default 256.
     pub max_waiting: usize,
-    /// How long a request may wait.
+    /// How long a request may wait for its turn. Default 1 s.
     pub max_wait: Duration,
-    /// What a refused client is told to wait before it tries again.
+    /// How long the first of a tenant's requests that wait for the node may have waited before
+    /// further ones are refused at once. Default 100 ms.
+    pub shed_after: Duration,
+    /// What a client that is refused for want of a slot is told to wait. Default 1 s.
     pub retry_after: Duration,
 }
 
@@ -21,9 +25,10 @@ impl Default for AdmissionSettings {
     fn default() -> Self {
         Self {
             node_concurrency: 512,
-            tenant_concurrency: 128,
+            node_reserve: 64,
             max_waiting: 256,
             max_wait: Duration::from_secs(1),
+            shed_after: Duration::from_millis(100),
             retry_after: Duration::from_secs(1),
         }
     }

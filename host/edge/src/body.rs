@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::headers::clean_trailers;
 use crate::record::{Outcome, Record};
 
 /// What has come in of a request's body.
@@ -84,7 +85,10 @@ where
         };
         this.timer = None;
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
                 let more = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let sum = this.received.bytes.fetch_add(more, Ordering::Relaxed) + more;
                 if sum > this.limit {
@@ -195,7 +199,10 @@ impl<B: Body<Data = Bytes, Error = ServeError> + Unpin> Body for ResponseBody<B>
                 sending.waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
                 let bytes = frame.data_ref().map_or(0, |data| data.remaining() as u64);
                 sending.record.bytes_sent += bytes;
                 if let Some(remaining) = &mut sending.remaining {
@@ -268,6 +275,20 @@ mod tests {
         let body = ClientBody::new(inner, 5, Duration::from_secs(1), Arc::clone(&received));
         assert_eq!(body.collect().await.expect("whole").to_bytes(), "hello");
         assert_eq!(received.bytes(), 5);
+    }
+
+    #[tokio::test]
+    async fn nobody_poses_as_the_platform_in_trailers() {
+        let mut trailers = http::HeaderMap::new();
+        for name in ["x-own", "x-canopy-depth", "x-forwarded-for", "host"] {
+            trailers.insert(name, "1".parse().expect("a value"));
+        }
+        let frames = [Ok::<_, Never>(Frame::trailers(trailers))];
+        let inner = StreamBody::new(futures::stream::iter(frames));
+        let body = ClientBody::new(inner, 4, Duration::from_secs(1), Arc::default());
+        let whole = body.collect().await.expect("whole");
+        let left: Vec<_> = whole.trailers().expect("trailers").keys().collect();
+        assert_eq!(left, ["x-own"]);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use canopy_admission::{Allowance, Ask, Rate};
 use canopy_runtime::{Call, InstallationSpec, RESERVED_PATHS, RequestBody, ServeError};
 use canopy_tenant::authenticate;
 use http::header::CONTENT_LENGTH;
@@ -15,19 +16,27 @@ use http_body_util::{BodyExt, Empty};
 
 use crate::Edge;
 use crate::body::{ClientBody, Received, ResponseBody};
+use crate::connections::ConnectionTenant;
 use crate::guests::Guests;
-use crate::headers::{REQUEST_ID, clean_request, clean_response};
+use crate::headers::{self, REQUEST_ID, clean_request, clean_response};
 use crate::io::LengthConflict;
+use crate::listener::Redirect;
 use crate::objects::{self, Source};
 use crate::problem::{Cause, Problem};
 use crate::record::{Outcome, Record};
 use crate::request;
 
 /// What the connection knows about every request that comes over it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     pub(crate) conflict: LengthConflict,
+    /// Whether it came by TLS.
+    pub(crate) secure: bool,
+    /// Where it is to go if this is no place to be answered.
+    pub(crate) redirect: Option<Redirect>,
+    /// The tenant that it counts for.
+    pub(crate) tenant: ConnectionTenant,
 }
 
 /// Time beyond an installation's deadline for its own end to be noticed first, which says more
@@ -81,6 +90,21 @@ where
         .ok_or_else(|| Cause::UnknownHost(host.as_str().to_owned()))?;
     let spec = Arc::clone(&route.spec);
     record.installation = Some(Arc::clone(&spec));
+    if let Some(redirect) = peer.redirect {
+        return Err(request::secure_address(&authority, &head.uri, redirect));
+    }
+
+    // Has it come here through too many applications, or over too many connections?
+    let depth = headers::depth(&head.headers);
+    let deepest = edge.settings.max_depth;
+    if depth > deepest {
+        return Err(Cause::Loop { limit: deepest });
+    }
+    let tenant = &spec.tenant;
+    let limit = tenant.limits.connections;
+    if !peer.tenant.enter(tenant.id, &edge.tenants, limit) {
+        return Err(Cause::TenantConnections { limit });
+    }
 
     // What is reserved on every host name no application sees.
     if head.uri.path().starts_with(RESERVED_PATHS) {
@@ -101,14 +125,17 @@ where
     }
 
     // Is there room?
-    let permit = edge
-        .admission
-        .admit(spec.tenant.id, spec.id, limits.concurrency)
-        .await?;
+    let permit = edge.admission.admit(&ask(&spec)).await?;
 
     // The request as the application is to see it.
     let proxies = &edge.settings.trusted_proxies;
-    let scheme = clean_request(&mut head.headers, &authority, peer.address, proxies);
+    let scheme = clean_request(
+        &mut head.headers,
+        &authority,
+        peer.address,
+        peer.secure,
+        proxies,
+    );
     let mut uri = head.uri.into_parts();
     uri.scheme = Some(scheme);
     uri.authority = Some(authority);
@@ -128,7 +155,9 @@ where
 
     // Call it. A body over its limit is the client's fault, whatever the application makes of it.
     let deadline = record.arrived + limits.wall;
-    let call = Call::new(record.id, caller, deadline).holding(permit);
+    let call = Call::new(record.id, caller, deadline)
+        .at_depth(depth)
+        .holding(permit);
     let response = tokio::select! {
         biased;
         () = received.over_limit() => return Err(Cause::BodyTooLarge { limit }),
@@ -167,10 +196,7 @@ where
     let limit = asked.limit;
 
     // Is there room?
-    let permit = edge
-        .admission
-        .admit(spec.tenant.id, spec.id, spec.component.limits.concurrency)
-        .await?;
+    let permit = edge.admission.admit(&ask(spec)).await?;
 
     // Do it.
     let received = Arc::new(Received::default());
@@ -186,6 +212,30 @@ where
         response: answer?.map(Source::Object),
         deadline,
     })
+}
+
+/// What admission is asked for a request of this installation.
+fn ask(spec: &InstallationSpec) -> Ask {
+    let (own, tenant) = (&spec.component.limits, &spec.tenant.limits);
+    Ask {
+        tenant: spec.tenant.id,
+        installation: spec.id,
+        of_tenant: Allowance {
+            concurrency: tenant.concurrency,
+            rate: Rate {
+                per_second: tenant.requests_per_second,
+                burst: tenant.burst,
+            },
+        },
+        of_installation: Allowance {
+            concurrency: own.concurrency,
+            rate: Rate {
+                per_second: own.requests_per_second,
+                burst: own.burst,
+            },
+        },
+        weight: tenant.weight,
+    }
 }
 
 /// Sends an application's response, and has it ended if the client does not take it in time.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue};
@@ -12,6 +12,10 @@ use ipnet::IpNet;
 
 /// Names the request, in every response and in every log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How many applications of this platform a request has come through, set by the platform's own
+/// sender of outgoing requests. Whoever forges it shortens only the way of a request of his own.
+const DEPTH: HeaderName = HeaderName::from_static("x-canopy-depth");
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -30,6 +34,15 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
+/// How many applications of this platform the request has come through; where several fields say
+/// so, the most.
+pub(crate) fn depth(headers: &HeaderMap) -> u32 {
+    let said = headers.get_all(DEPTH).iter();
+    said.filter_map(|value| value.to_str().ok()?.parse().ok())
+        .max()
+        .unwrap_or(0)
+}
+
 /// Makes a client's header fit for an application: nothing that speaks of the connection, nothing
 /// that poses as the platform's word, and where the request comes from as the platform saw it.
 /// Returns the scheme by which the client came.
@@ -37,20 +50,11 @@ pub(crate) fn clean_request(
     headers: &mut HeaderMap,
     authority: &Authority,
     peer: IpAddr,
+    secure: bool,
     trusted_proxies: &[IpNet],
 ) -> Scheme {
     remove_hop_by_hop(headers);
-    let posing: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-canopy-"))
-        .cloned()
-        .collect();
-    for name in posing {
-        headers.remove(name);
-    }
-    headers.remove(REQUEST_ID);
-    headers.remove("forwarded");
-    headers.remove("x-real-ip");
+    remove_posing(headers);
 
     let peer = peer.to_canonical();
     let trusted = trusted_proxies
@@ -71,9 +75,10 @@ pub(crate) fn clean_request(
     );
     path.push(&peer);
     let path = path.join(", ");
-    let https = headers
-        .get(FORWARDED_PROTO)
-        .is_some_and(|value| value == "https");
+    let https = match headers.get(FORWARDED_PROTO) {
+        Some(value) => value == "https",
+        None => secure,
+    };
     if let Ok(value) = HeaderValue::try_from(path) {
         headers.insert(FORWARDED_FOR, value);
     }
@@ -92,6 +97,34 @@ pub(crate) fn clean_request(
 pub(crate) fn clean_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     headers.remove(REQUEST_ID);
+}
+
+/// Makes the trailers of either side fit for the other: they are read after everything has been
+/// decided, so what decides is not allowed in them.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove_posing(trailers);
+    for name in [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
+        trailers.remove(name);
+    }
+    for name in [HOST, CONTENT_LENGTH, AUTHORIZATION] {
+        trailers.remove(name);
+    }
+}
+
+/// Takes out what only the platform may say.
+fn remove_posing(headers: &mut HeaderMap) {
+    let posing: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-canopy-"))
+        .cloned()
+        .collect();
+    for name in posing {
+        headers.remove(name);
+    }
+    headers.remove(REQUEST_ID);
+    headers.remove("forwarded");
+    headers.remove("x-real-ip");
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -127,7 +160,7 @@ mod tests {
             .collect();
         let peer = "10.1.2.3".parse().expect("an address");
         let authority = Authority::from_static("a.b.localhost:8080");
-        let scheme = clean_request(&mut headers, &authority, peer, &trusted);
+        let scheme = clean_request(&mut headers, &authority, peer, false, &trusted);
         (headers, scheme)
     }
 
@@ -174,6 +207,38 @@ mod tests {
         );
         assert_eq!(headers["x-forwarded-for"], "1.2.3.4, 10.1.2.3");
         assert_eq!(scheme, Scheme::HTTPS);
+    }
+
+    #[test]
+    fn the_scheme_is_how_the_client_came_to_us_or_to_a_trusted_proxy() {
+        let peer = "10.1.2.3".parse().expect("an address");
+        let authority = Authority::from_static("a.b.localhost");
+        let proxies = ["10.0.0.0/8".parse().expect("a network")];
+        for (said, secure, proxies, expected) in [
+            (None, true, &[][..], Scheme::HTTPS),
+            (None, false, &[][..], Scheme::HTTP),
+            (Some("http"), true, &[][..], Scheme::HTTPS),
+            (Some("https"), false, &[][..], Scheme::HTTP),
+            (Some("http"), true, &proxies[..], Scheme::HTTP),
+            (Some("https"), false, &proxies[..], Scheme::HTTPS),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(said) = said {
+                headers.insert(FORWARDED_PROTO, HeaderValue::from_static(said));
+            }
+            let scheme = clean_request(&mut headers, &authority, peer, secure, proxies);
+            assert_eq!(scheme, expected, "{said:?} {secure}");
+        }
+    }
+
+    #[test]
+    fn the_depth_is_the_most_that_is_said() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(depth(&headers), 0);
+        for value in ["3", "x", "17", "-1", "99999999999"] {
+            headers.append(DEPTH, HeaderValue::from_static(value));
+        }
+        assert_eq!(depth(&headers), 17);
     }
 
     #[test]

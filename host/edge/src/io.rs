@@ -1,5 +1,6 @@
 //! A client's connection with the limits that hyper does not set itself: time for the first bytes,
-//! time for the client to take what is sent, and the refusal of lengths declared twice.
+//! time for the client to take what is sent, the refusal of lengths declared twice, and of floods
+//! of HTTP/2 frames that bring nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::flood::Flood;
 use crate::framing::Framing;
 
 /// Set when a request on this connection declared its length twice.
@@ -27,8 +29,19 @@ impl LengthConflict {
 /// part of it is neither version yet, and no timer of hyper's runs.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Limits of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoLimits {
+    /// Time until it is known which version of HTTP the client speaks.
+    pub first_bytes: Duration,
+    /// Time for which a write may make no progress.
+    pub write_stall: Duration,
+    /// HTTP/2 frames a second that bring no request forward.
+    pub control_frames: u32,
+}
+
 /// A connection that ends with an error when its client sends no beginning of a request in time,
-/// or takes nothing of what is sent to it.
+/// takes nothing of what is sent to it, or floods it.
 pub struct GuardedIo<T> {
     inner: T,
     preface_seen: usize,
@@ -37,20 +50,21 @@ pub struct GuardedIo<T> {
     write_timer: Option<Pin<Box<Sleep>>>,
     framing: Framing,
     conflict: LengthConflict,
+    flood: Flood,
 }
 
 impl<T> GuardedIo<T> {
-    /// Guards `inner`: `first_bytes` is the time until it is known which version of HTTP the client
-    /// speaks, `write_stall` that for which a write may make no progress.
-    pub fn new(inner: T, first_bytes: Duration, write_stall: Duration) -> Self {
+    /// Guards `inner`.
+    pub fn new(inner: T, limits: IoLimits) -> Self {
         Self {
             inner,
             preface_seen: 0,
-            preface_timer: Some(Box::pin(sleep_until(Instant::now() + first_bytes))),
-            write_stall,
+            preface_timer: Some(Box::pin(sleep_until(Instant::now() + limits.first_bytes))),
+            write_stall: limits.write_stall,
             write_timer: None,
             framing: Framing::new(),
             conflict: LengthConflict::default(),
+            flood: Flood::new(limits.control_frames),
         }
     }
 
@@ -58,18 +72,31 @@ impl<T> GuardedIo<T> {
         self.conflict.clone()
     }
 
-    fn look_at(&mut self, bytes: &[u8]) {
+    /// Looks at what was read; false when it is part of a flood.
+    fn look_at(&mut self, bytes: &[u8]) -> bool {
+        let rest = &PREFACE[self.preface_seen..];
+        let compared = rest.len().min(bytes.len());
         if self.preface_timer.is_some() {
-            let rest = &PREFACE[self.preface_seen..];
-            let compared = rest.len().min(bytes.len());
-            self.preface_seen += compared;
-            if rest[..compared] != bytes[..compared] || self.preface_seen == PREFACE.len() {
+            let same = rest[..compared] == bytes[..compared];
+            if same {
+                self.preface_seen += compared;
+            }
+            if !same || self.preface_seen == PREFACE.len() {
                 self.preface_timer = None;
             }
+            if !same {
+                // It is HTTP/1 for good, and no preface will ever be whole.
+                self.preface_seen = 0;
+            } else if self.preface_timer.is_none() {
+                return !self.flood.read(&bytes[compared..]);
+            }
+        } else if self.preface_seen == PREFACE.len() {
+            return !self.flood.read(bytes);
         }
         if self.framing.read(bytes) {
             self.conflict.0.store(true, Ordering::Release);
         }
+        true
     }
 
     /// Passes a write's outcome on; an error if it has been pending for too long.
@@ -105,8 +132,12 @@ impl<T: AsyncRead + Unpin> AsyncRead for GuardedIo<T> {
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
-                this.look_at(&buffer.filled()[before..]);
-                Poll::Ready(Ok(()))
+                if this.look_at(&buffer.filled()[before..]) {
+                    Poll::Ready(Ok(()))
+                } else {
+                    let message = "the client floods the connection with frames that bring nothing";
+                    Poll::Ready(Err(io::Error::other(message)))
+                }
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
@@ -160,12 +191,17 @@ mod tests {
     use super::*;
 
     const TIME: Duration = Duration::from_secs(5);
+    const LIMITS: IoLimits = IoLimits {
+        first_bytes: TIME,
+        write_stall: TIME,
+        control_frames: 10,
+    };
 
     #[tokio::test(start_paused = true)]
     async fn silence_and_half_a_preface_time_out() {
         for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM"] {
             let (mut client, server) = duplex(1024);
-            let mut io = GuardedIo::new(server, TIME, TIME);
+            let mut io = GuardedIo::new(server, LIMITS);
             client.write_all(sent.as_bytes()).await.expect("written");
             let mut got = vec![0; sent.len()];
             io.read_exact(&mut got).await.expect("what was sent");
@@ -178,7 +214,7 @@ mod tests {
     async fn once_the_version_is_known_other_timers_take_over() {
         for sent in ["GET", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
             let (mut client, server) = duplex(1024);
-            let mut io = GuardedIo::new(server, TIME, TIME);
+            let mut io = GuardedIo::new(server, LIMITS);
             client.write_all(sent.as_bytes()).await.expect("written");
             let mut got = vec![0; sent.len()];
             io.read_exact(&mut got).await.expect("what was sent");
@@ -188,9 +224,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_flood_of_pings_ends_the_connection() {
+        let ping = b"\0\0\x08\x06\0\0\0\0\0.flood..";
+        let (mut client, server) = duplex(1 << 16);
+        let mut io = GuardedIo::new(server, LIMITS);
+        client.write_all(PREFACE).await.expect("written");
+        client.write_all(&ping.repeat(51)).await.expect("written");
+        let mut got = Vec::new();
+        let error = io.read_to_end(&mut got).await.expect_err("a flood");
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up() {
         let (_client, server) = duplex(16);
-        let mut io = GuardedIo::new(server, TIME, TIME);
+        let mut io = GuardedIo::new(server, LIMITS);
         let error = io.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -198,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_that_keeps_reading_is_served() {
         let (mut client, server) = duplex(16);
-        let mut io = GuardedIo::new(server, TIME, TIME);
+        let mut io = GuardedIo::new(server, LIMITS);
         let writer = tokio::spawn(async move { io.write_all(&[7; 160]).await });
         for _ in 0..160 {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,11 +1,20 @@
 //! Listeners, HTTP limits, the chain of a request, causes to status codes.
 //!
-//! [`Edge::serve`] takes connections of HTTP/1.1 and of HTTP/2 with prior knowledge from one
-//! listener. Read `chain.rs` for the way of a request and `problem.rs` for the ways in which it can
-//! end.
+//! [`Edge::serve`] takes connections of HTTP/1.1 and HTTP/2, with TLS and without. Read `chain.rs`
+//! for the way of a request and `problem.rs` for the ways in which it can end.
+//!
+//! What is decided, in this order, and where: how many connections there may be (`listener.rs`,
+//! `connections.rs`); the TLS handshake (`certificates.rs`); what every byte of a connection must
+//! keep to (`io.rs`, `framing.rs`, `flood.rs`); then each request by itself (`request.rs`), whose it
+//! is and who asks (`canopy_tenant`), whether there is room (`canopy_admission`); and only then does
+//! anything of a guest run. Each step costs more than the one before it and trusts more.
 
 mod body;
+mod certificate;
+mod certificates;
 mod chain;
+mod connections;
+mod flood;
 mod framing;
 mod guests;
 mod headers;
@@ -21,12 +30,15 @@ mod settings;
 use std::sync::Arc;
 
 use canopy_admission::Admission;
+use canopy_ids::TenantId;
 use canopy_tenant::Routes;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use certificate::CertificateError;
+pub use certificates::{Certificates, TlsSettings};
 pub use guests::Guests;
-pub use io::GuardedIo;
+pub use io::{GuardedIo, IoLimits};
+pub use listener::Listener;
 pub use settings::EdgeSettings;
 
 /// The data plane's front: takes requests and has applications answer them.
@@ -36,6 +48,8 @@ pub struct Edge<G: Guests> {
     admission: Admission,
     guests: G,
     reaper: reaper::Reaper<objects::Source<G::Body>>,
+    /// Connections that carry requests of each tenant.
+    tenants: Arc<connections::Counted<TenantId>>,
 }
 
 impl<G: Guests> Edge<G> {
@@ -52,13 +66,14 @@ impl<G: Guests> Edge<G> {
             admission,
             guests,
             reaper: reaper::Reaper::default(),
+            tenants: Arc::default(),
         })
     }
 
-    /// Serves connections of `listener` until `stop` is cancelled, then takes no new ones, lets
+    /// Serves connections of `listeners` until `stop` is cancelled, then takes no new ones, lets
     /// requests under way finish within the grace, and returns.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        listener::serve(self, listener, stop).await;
+    pub async fn serve(self: Arc<Self>, listeners: Vec<Listener>, stop: CancellationToken) {
+        listener::serve(self, listeners, stop).await;
     }
 
     /// How many requests are under way.

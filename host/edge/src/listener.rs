@@ -1,23 +1,26 @@
 //! Connections: how many, from whom, with what limits, and how they end when the node stops.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use parking_lot::Mutex;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::Edge;
+use crate::certificates::Certificates;
 use crate::chain::{Peer, respond};
+use crate::connections::{ConnectionTenant, Counted, CountedSlot};
 use crate::guests::Guests;
 use crate::io::GuardedIo;
 use crate::reaper;
@@ -32,63 +35,86 @@ fn buffer_size(settings: &EdgeSettings) -> usize {
     (settings.max_header_bytes + settings.max_uri_bytes).max(8 << 10) + (8 << 10)
 }
 
+/// Where clients connect, and what they find there.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Plain,
+    Redirect(Redirect),
+    Tls(Certificates),
+}
+
+/// Where clients are sent that came without TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redirect {
+    /// The port of the addresses there, unless it is the scheme's own.
+    pub(crate) port: Option<u16>,
+}
+
+impl Listener {
+    /// HTTP without TLS.
+    pub fn plain(socket: TcpListener) -> Self {
+        let kind = Kind::Plain;
+        Self { socket, kind }
+    }
+
+    /// HTTP without TLS, where every request is sent to `https` at `port`, or at the scheme's own.
+    pub fn redirecting(socket: TcpListener, port: Option<u16>) -> Self {
+        let port = port.filter(|port| *port != 443);
+        let kind = Kind::Redirect(Redirect { port });
+        Self { socket, kind }
+    }
+
+    /// HTTP over TLS.
+    pub fn tls(socket: TcpListener, certificates: Certificates) -> Self {
+        let kind = Kind::Tls(certificates);
+        Self { socket, kind }
+    }
+}
+
+/// What all connections of a node have in common.
+struct Front<G: Guests> {
+    edge: Arc<Edge<G>>,
+    slots: Arc<Semaphore>,
+    addresses: Arc<Counted<IpAddr>>,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    graceful: GracefulShutdown,
+    connections: TaskTracker,
+    abort: CancellationToken,
+}
+
 /// Accepts connections until `stop`, then lets what is under way finish within the grace.
 pub(crate) async fn serve<G: Guests>(
     edge: Arc<Edge<G>>,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(edge.settings.max_connections));
-    let addresses = Arc::new(Addresses::new(edge.settings.max_connections_per_address));
-    let builder = Arc::new(builder(&edge.settings));
-    let graceful = GracefulShutdown::new();
-    let connections = TaskTracker::new();
-    let abort = CancellationToken::new();
+    let front = Front {
+        slots: Arc::new(Semaphore::new(edge.settings.max_connections)),
+        addresses: Arc::default(),
+        builder: Arc::new(builder(&edge.settings)),
+        graceful: GracefulShutdown::new(),
+        connections: TaskTracker::new(),
+        abort: CancellationToken::new(),
+        edge: Arc::clone(&edge),
+    };
     let reaper = tokio::spawn(reap(Arc::clone(&edge)));
+    let accepting = listeners
+        .into_iter()
+        .map(|listener| front.accept(listener, &stop));
+    join_all(accepting).await;
 
-    while let Some((stream, address, slot)) = accept(&listener, &slots, &stop).await {
-        let Some(address_slot) = addresses.enter(address.ip().to_canonical()) else {
-            tracing::debug!(peer = %address, "closed: too many connections from this address");
-            continue;
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(peer = %address, %error, "the connection is gone already");
-            continue;
-        }
-        let settings = &edge.settings;
-        let io = GuardedIo::new(
-            stream,
-            settings.header_timeout,
-            settings.write_stall_timeout,
-        );
-        let peer = Peer {
-            address: address.ip(),
-            conflict: io.conflict(),
-        };
-        let service_edge = Arc::clone(&edge);
-        let service = service_fn(move |request| {
-            let (edge, peer) = (Arc::clone(&service_edge), peer.clone());
-            async move { Ok::<_, Infallible>(respond(&edge, &peer, request).await) }
-        });
-        let connection = builder
-            .serve_connection(TokioIo::new(io), service)
-            .into_owned();
-        let connection = graceful.watcher().watch(connection);
-        let abort = abort.clone();
-        connections.spawn(async move {
-            tokio::select! {
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer = %address, %error, "connection ended");
-                    }
-                }
-                () = abort.cancelled() => {}
-            }
-            drop((slot, address_slot));
-        });
-    }
-
-    drop(listener);
+    let Front {
+        graceful,
+        connections,
+        abort,
+        ..
+    } = front;
     let open = graceful.count();
     tracing::info!(
         connections = open,
@@ -107,6 +133,129 @@ pub(crate) async fn serve<G: Guests>(
     connections.close();
     connections.wait().await;
     reaper.abort();
+}
+
+impl<G: Guests> Front<G> {
+    /// Takes the connections of one listener until `stop`.
+    async fn accept(&self, listener: Listener, stop: &CancellationToken) {
+        let Listener { socket, kind } = listener;
+        let tls = match &kind {
+            Kind::Tls(certificates) => match certificates.server_config() {
+                Ok(config) => Some((TlsAcceptor::from(config), certificates.handshake_timeout())),
+                Err(error) => {
+                    tracing::error!(%error, "TLS cannot be set up; this listener stays closed");
+                    return;
+                }
+            },
+            _ => None,
+        };
+        let redirect = match &kind {
+            Kind::Redirect(redirect) => Some(*redirect),
+            _ => None,
+        };
+        let watching = match kind {
+            Kind::Tls(certificates) => {
+                Some(AbortOnDropHandle::new(tokio::spawn(certificates.watch())))
+            }
+            _ => None,
+        };
+        while let Some((stream, address, slot)) = accept(&socket, &self.slots, stop).await {
+            let Some(address_slot) = self.enter(address.ip().to_canonical()) else {
+                tracing::debug!(peer = %address, "closed: too many connections from this address");
+                continue;
+            };
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(peer = %address, %error, "the connection is gone already");
+                continue;
+            }
+            let connection = Connection {
+                edge: Arc::clone(&self.edge),
+                builder: Arc::clone(&self.builder),
+                watcher: self.graceful.watcher(),
+                address,
+                redirect,
+            };
+            let (tls, abort) = (tls.clone(), self.abort.clone());
+            self.connections.spawn(async move {
+                let serving = async {
+                    match tls {
+                        None => connection.serve(stream, false).await,
+                        Some((acceptor, within)) => {
+                            connection.shake_hands(stream, acceptor, within).await;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = serving => {}
+                    () = abort.cancelled() => {}
+                }
+                drop((slot, address_slot));
+            });
+        }
+        drop(watching);
+    }
+
+    /// A place for one more connection from `address`. `None`: it has as many as it may.
+    fn enter(&self, address: IpAddr) -> Option<Option<CountedSlot<IpAddr>>> {
+        let settings = &self.edge.settings;
+        let mut proxies = settings.trusted_proxies.iter();
+        if proxies.any(|network| network.contains(&address)) {
+            return Some(None);
+        }
+        let limit = settings.max_connections_per_address;
+        self.addresses.enter(address, limit).map(Some)
+    }
+}
+
+/// A connection that was accepted.
+struct Connection<G: Guests> {
+    edge: Arc<Edge<G>>,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    watcher: Watcher,
+    address: SocketAddr,
+    redirect: Option<Redirect>,
+}
+
+impl<G: Guests> Connection<G> {
+    async fn shake_hands(self, stream: TcpStream, acceptor: TlsAcceptor, within: Duration) {
+        let peer = self.address;
+        match tokio::time::timeout(within, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, true).await,
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+        }
+    }
+
+    async fn serve<T>(self, stream: T, secure: bool)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Self {
+            edge,
+            builder,
+            watcher,
+            address,
+            redirect,
+        } = self;
+        let io = GuardedIo::new(stream, edge.settings.io_limits());
+        let peer = Arc::new(Peer {
+            address: address.ip(),
+            conflict: io.conflict(),
+            secure,
+            redirect,
+            tenant: ConnectionTenant::default(),
+        });
+        let service = service_fn(move |request| {
+            let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
+            async move { Ok::<_, Infallible>(respond(&edge, &peer, request).await) }
+        });
+        let connection = builder
+            .serve_connection(TokioIo::new(io), service)
+            .into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(peer = %address, %error, "connection ended");
+        }
+    }
 }
 
 /// The next connection, once there is a slot for it; `None` when the node is to stop.
@@ -162,51 +311,5 @@ async fn reap<G: Guests>(edge: Arc<Edge<G>>) {
     loop {
         let now = ticks.tick().await;
         edge.reaper.sweep(now.into_std());
-    }
-}
-
-/// How many connections each address has open.
-#[derive(Debug)]
-struct Addresses {
-    limit: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-struct AddressSlot {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
-}
-
-impl Addresses {
-    fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            open: Mutex::default(),
-        }
-    }
-
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<AddressSlot> {
-        let mut open = self.open.lock();
-        let count = open.entry(address).or_default();
-        if *count >= self.limit {
-            return None;
-        }
-        *count += 1;
-        Some(AddressSlot {
-            addresses: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for AddressSlot {
-    fn drop(&mut self) {
-        let mut open = self.addresses.open.lock();
-        if let Some(count) = open.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.address);
-            }
-        }
     }
 }

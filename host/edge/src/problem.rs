@@ -2,6 +2,7 @@
 //!
 //! | status | code | cause |
 //! |---|---|---|
+//! | 308 | `https-required` | the node answers by TLS only, at the address in `Location` |
 //! | 400 | `bad-request` | the request is not one that HTTP/1.1 or HTTP/2 allows, or names no host, or two |
 //! | 400 | `upload-not-possible` | an upload to an address that is a part, or under a condition that can't be kept |
 //! | 400 | `body-broke-off` | an upload to an address that did not come to its end |
@@ -20,9 +21,13 @@
 //! | 415 | `content-type` | an upload to an address for another type |
 //! | 416 | `range-not-satisfiable` | a range beyond an object's end |
 //! | 429 | `installation-busy` | the installation's limit of concurrent requests |
+//! | 429 | `installation-rate` | the installation's limit of requests a second |
 //! | 429 | `tenant-busy` | the tenant's limit of concurrent requests |
+//! | 429 | `tenant-connections` | the tenant's limit of connections |
+//! | 429 | `tenant-rate` | the tenant's limit of requests a second |
 //! | 431 | `headers-too-large` | more header fields, or longer ones, than the node takes |
 //! | 500 | `trap` | the application trapped |
+//! | 500 | `stack-overflow` | the application's calls went deeper than its stack |
 //! | 500 | `internal` | the platform failed |
 //! | 501 | `method-not-supported` | `CONNECT`, `TRACE` |
 //! | 501 | `upgrade-not-supported` | a change of protocol, as to WebSocket |
@@ -36,6 +41,12 @@
 //! | 504 | `deadline-exceeded` | the application did not answer in time |
 //! | 507 | `memory-limit` | the application needs more memory than it may use |
 //! | 507 | `quota-exceeded` | an upload that is more than may be stored |
+//! | 507 | `tenant-memory-limit` | the tenant's instances need more memory than they may use together |
+//! | 507 | `table-limit` | the application needs larger tables than it may have |
+//! | 507 | `handle-limit` | the application holds more handles or host resources than it may |
+//! | 507 | `fields-limit` | the application gathered larger header fields than it may |
+//! | 507 | `hostcall-limit` | the application moved more data in one call than it may |
+//! | 508 | `loop-detected` | the request came through too many applications of this platform |
 //!
 //! What a client is told names no internals; those go to the log, under the same request id.
 
@@ -43,13 +54,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use canopy_admission::{Refused, Scope};
+use canopy_admission::{Rate, Refused, Scope};
 use canopy_ids::RequestId;
 use canopy_runtime::blob::BlobError;
 use canopy_runtime::{AddressError, ServeError, StorageError};
 use canopy_tenant::{AuthenticationError, InvalidHost};
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
@@ -77,6 +88,12 @@ pub(crate) enum Cause {
     HeadersTooLarge { what: &'static str, limit: usize },
     #[error("no application is installed under the host name `{0}`")]
     UnknownHost(String),
+    #[error("this node answers by TLS only; the same address is at {location}")]
+    NotSecure { location: String },
+    #[error("the request came through more than {limit} applications of this platform")]
+    Loop { limit: u32 },
+    #[error("{limit} connections carry requests of this tenant, which is its limit")]
+    TenantConnections { limit: usize },
     #[error(transparent)]
     Authentication(#[from] AuthenticationError),
     #[error("the body is over the limit of {limit} bytes")]
@@ -113,6 +130,8 @@ pub(crate) struct Problem {
     title: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    rate: Option<(Scope, Rate)>,
+    location: Option<String>,
     close: bool,
     /// Of the object in which a range is not.
     size: Option<u64>,
@@ -172,19 +191,22 @@ impl From<&Cause> for Problem {
                 "body-too-large",
                 "The body is too large",
             ),
-            Cause::Refused(refused) => match refused.scope {
-                Scope::Installation => (
-                    S::TOO_MANY_REQUESTS,
-                    "installation-busy",
-                    "The application is answering as many requests as it may",
-                ),
-                Scope::Tenant => (
-                    S::TOO_MANY_REQUESTS,
-                    "tenant-busy",
-                    "The tenant's applications are answering as many requests as they may",
-                ),
-                Scope::Node => NODE_BUSY,
-            },
+            Cause::NotSecure { .. } => (
+                S::PERMANENT_REDIRECT,
+                "https-required",
+                "This address is answered by TLS only",
+            ),
+            Cause::Loop { .. } => (
+                S::LOOP_DETECTED,
+                "loop-detected",
+                "Applications call one another in a circle",
+            ),
+            Cause::TenantConnections { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "tenant-connections",
+                "The tenant has as many connections as it may",
+            ),
+            Cause::Refused(refused) => refusal(refused),
             Cause::Informational(_) => BAD_RESPONSE,
             Cause::NothingHere | Cause::Address(AddressError::Unknown) => {
                 (S::NOT_FOUND, "unknown-address", "There is nothing here")
@@ -222,15 +244,27 @@ impl From<&Cause> for Problem {
             Cause::Serve(error) => served(error),
         };
         let retry_after = match cause {
-            Cause::Refused(refused) => Some(refused.retry_after),
-            Cause::Serve(ServeError::Unavailable)
+            Cause::Refused(
+                Refused::Busy { retry_after, .. } | Refused::TooFast { retry_after, .. },
+            ) => Some(*retry_after),
+            Cause::Serve(ServeError::Unavailable | ServeError::TenantMemory { .. })
+            | Cause::TenantConnections { .. }
             | Cause::Object(BlobError::Storage(StorageError::Busy(_))) => Some(SOON),
+            _ => None,
+        };
+        let rate = match cause {
+            Cause::Refused(Refused::TooFast { scope, rate, .. }) => Some((*scope, *rate)),
+            _ => None,
+        };
+        let location = match cause {
+            Cause::NotSecure { location } => Some(location.clone()),
             _ => None,
         };
         let close = matches!(
             cause,
             Cause::TwoLengths
                 | Cause::BodyTooLarge { .. }
+                | Cause::TenantConnections { .. }
                 | Cause::Object(
                     BlobError::TooLarge { .. } | BlobError::Body(_) | BlobError::Storage(_)
                 )
@@ -247,6 +281,8 @@ impl From<&Cause> for Problem {
             title,
             detail: detail(cause),
             retry_after,
+            rate,
+            location,
             close,
             size,
         }
@@ -317,6 +353,33 @@ fn object(error: &BlobError) -> Kind {
     }
 }
 
+fn refusal(refused: &Refused) -> Kind {
+    let (code, title) = match refused {
+        Refused::Busy { scope, .. } => match scope {
+            Scope::Installation => (
+                "installation-busy",
+                "The application is answering as many requests as it may",
+            ),
+            Scope::Tenant => (
+                "tenant-busy",
+                "The tenant's applications are answering as many requests as they may",
+            ),
+            Scope::Node => return NODE_BUSY,
+        },
+        Refused::TooFast { scope, .. } => match scope {
+            Scope::Installation => (
+                "installation-rate",
+                "The application gets more requests a second than it may",
+            ),
+            Scope::Tenant | Scope::Node => (
+                "tenant-rate",
+                "The tenant's applications get more requests a second than they may",
+            ),
+        },
+    };
+    (StatusCode::TOO_MANY_REQUESTS, code, title)
+}
+
 fn served(error: &ServeError) -> Kind {
     use StatusCode as S;
     match error {
@@ -334,6 +397,36 @@ fn served(error: &ServeError) -> Kind {
             S::INSUFFICIENT_STORAGE,
             "memory-limit",
             "The application used up its memory",
+        ),
+        ServeError::TenantMemory { .. } => (
+            S::INSUFFICIENT_STORAGE,
+            "tenant-memory-limit",
+            "The tenant's applications used up their memory",
+        ),
+        ServeError::Table { .. } => (
+            S::INSUFFICIENT_STORAGE,
+            "table-limit",
+            "The application used up its tables",
+        ),
+        ServeError::Handles => (
+            S::INSUFFICIENT_STORAGE,
+            "handle-limit",
+            "The application used up its handles",
+        ),
+        ServeError::Fields => (
+            S::INSUFFICIENT_STORAGE,
+            "fields-limit",
+            "The application gathered too large header fields",
+        ),
+        ServeError::HostcallData => (
+            S::INSUFFICIENT_STORAGE,
+            "hostcall-limit",
+            "The application moved too much data at once",
+        ),
+        ServeError::Stack { .. } => (
+            S::INTERNAL_SERVER_ERROR,
+            "stack-overflow",
+            "The application used up its stack",
         ),
         ServeError::Trap { .. } => (S::INTERNAL_SERVER_ERROR, "trap", "The application failed"),
         ServeError::NoResponse => (
@@ -366,6 +459,12 @@ fn detail(cause: &Cause) -> String {
             ServeError::Cpu { .. }
             | ServeError::Wall { .. }
             | ServeError::Memory { .. }
+            | ServeError::TenantMemory { .. }
+            | ServeError::Table { .. }
+            | ServeError::Handles
+            | ServeError::Fields
+            | ServeError::HostcallData
+            | ServeError::Stack { .. }
             | ServeError::NoResponse
             | ServeError::Unavailable => sentence(&error.to_string()),
             ServeError::DriverFailed { interface, .. } => {
@@ -388,6 +487,11 @@ fn sentence(text: &str) -> String {
         let end = if text.ends_with('.') { "" } else { "." };
         format!("{}{}{end}", first.to_uppercase(), letters.as_str())
     })
+}
+
+/// Whole seconds, never less than what is meant.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0 || duration.is_zero())
 }
 
 #[derive(Serialize)]
@@ -419,7 +523,28 @@ impl Problem {
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
+        }
+        if let Some((scope, rate)) = self.rate {
+            let name = scope.as_str();
+            let wait = self.retry_after.map_or(1, seconds);
+            // Structured fields of the IETF's draft on rate limits.
+            for (field, value) in [
+                (
+                    "ratelimit-policy",
+                    format!("\"{name}\";q={};w=1", rate.per_second),
+                ),
+                ("ratelimit", format!("\"{name}\";r=0;t={wait}")),
+            ] {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(field, value);
+                }
+            }
+        }
+        if let Some(location) = &self.location
+            && let Ok(value) = HeaderValue::try_from(location)
+        {
+            headers.insert(LOCATION, value);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(
@@ -449,6 +574,14 @@ mod tests {
             ServeError::Cpu { limit: SOON },
             ServeError::Wall { limit: SOON },
             ServeError::Memory { limit: 1 },
+            ServeError::TenantMemory { limit: 1 },
+            ServeError::Table { limit: 1 },
+            ServeError::Handles,
+            ServeError::Fields,
+            ServeError::HostcallData,
+            ServeError::Stack {
+                backtrace: String::new(),
+            },
             ServeError::Trap {
                 message: String::new(),
                 backtrace: String::new(),
@@ -469,7 +602,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), 9);
+        assert_eq!(codes.len(), 15);
     }
 
     #[test]
@@ -487,7 +620,7 @@ mod tests {
 
     #[test]
     fn whoever_is_refused_for_load_is_told_when_to_come_back() {
-        let refused = Refused {
+        let refused = Refused::Busy {
             scope: Scope::Tenant,
             limit: 3,
             retry_after: Duration::from_millis(100),
@@ -495,5 +628,22 @@ mod tests {
         let response = Problem::from(&Cause::Refused(refused)).response(RequestId::new());
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn whoever_is_too_fast_is_told_the_rate() {
+        let refused = Refused::TooFast {
+            scope: Scope::Installation,
+            rate: Rate {
+                per_second: 20,
+                burst: 40,
+            },
+            retry_after: Duration::from_millis(2001),
+        };
+        let response = Problem::from(&Cause::Refused(refused)).response(RequestId::new());
+        let headers = response.headers();
+        assert_eq!(headers[RETRY_AFTER], "3");
+        assert_eq!(headers["ratelimit-policy"], "\"installation\";q=20;w=1");
+        assert_eq!(headers["ratelimit"], "\"installation\";r=0;t=3");
     }
 }

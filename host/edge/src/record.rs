@@ -71,7 +71,7 @@ impl Record {
             return;
         };
         let backtrace = match error {
-            ServeError::Trap { backtrace, .. } => backtrace.as_str(),
+            ServeError::Trap { backtrace, .. } | ServeError::Stack { backtrace } => backtrace,
             _ => "",
         };
         tracing::warn!(

@@ -6,10 +6,11 @@
 
 use canopy_tenant::{HostName, InvalidHost};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::io::LengthConflict;
+use crate::listener::Redirect;
 use crate::problem::Cause;
 use crate::settings::EdgeSettings;
 
@@ -103,6 +104,17 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<(HostName, Authority), Cause> 
         }
         (None, None) => Err(Cause::NoHost),
     }
+}
+
+/// Sends a request to the same address by `https`.
+pub(crate) fn secure_address(authority: &Authority, uri: &Uri, redirect: Redirect) -> Cause {
+    let host = authority.host();
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let location = match redirect.port {
+        Some(port) => format!("https://{host}:{port}{target}"),
+        None => format!("https://{host}{target}"),
+    };
+    Cause::NotSecure { location }
 }
 
 /// The length that the request's header declares.

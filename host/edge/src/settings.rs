@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::io::IoLimits;
+
 /// Limits of the data plane's listener. The limits of one installation come with its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EdgeSettings {
     /// Connections open at once; further ones wait in the system's backlog.
     pub max_connections: usize,
-    /// Connections open at once from one address; further ones are closed at once.
+    /// Connections open at once from one address; further ones are closed at once. Proxies that
+    /// are trusted carry many clients and have no such limit.
     pub max_connections_per_address: usize,
     /// Time for a client to send the head of a request, and for which an HTTP/1.1 connection may
     /// be idle between two requests.
@@ -28,6 +31,12 @@ pub struct EdgeSettings {
     pub max_uri_bytes: usize,
     /// Requests of one HTTP/2 connection under way at once.
     pub http2_max_streams: u32,
+    /// Frames a second of one HTTP/2 connection that bring no request forward, as pings and resets;
+    /// five times as many at once. Beyond it the connection is closed.
+    pub http2_control_frames: u32,
+    /// How often a request may lead, through applications that call this node again, to a further
+    /// one. Beyond it `loop-detected`.
+    pub max_depth: u32,
     /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
     pub http2_ping_interval: Duration,
     /// Time for requests under way to finish once the node is told to stop.
@@ -49,9 +58,22 @@ impl Default for EdgeSettings {
             max_header_bytes: 32 << 10,
             max_uri_bytes: 16 << 10,
             http2_max_streams: 64,
+            http2_control_frames: 200,
+            max_depth: 16,
             http2_ping_interval: Duration::from_secs(20),
             drain_grace: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl EdgeSettings {
+    /// What holds for one connection, whatever its requests are.
+    pub(crate) fn io_limits(&self) -> IoLimits {
+        IoLimits {
+            first_bytes: self.header_timeout,
+            write_stall: self.write_stall_timeout,
+            control_frames: self.http2_control_frames,
         }
     }
 }

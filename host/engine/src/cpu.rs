@@ -3,11 +3,16 @@
 //! A budget measures the polls of the future that drives the guest by the CPU clock of the polling
 //! thread, so a busy machine does not spend a guest's budget. Ticks of the engine interrupt the
 //! guest to compare; a guest that has run for a tick also gives way to other tasks.
+//!
+//! Reading that clock is a system call, and most calls are over before it would have mattered. So
+//! a call is measured by the monotonic clock, which costs next to nothing and never shows less,
+//! until it has used [`COARSE`] or a tick has met it. On a busy machine a call may so be charged for
+//! one tick that was not its own, once.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -18,6 +23,9 @@ use crate::limits::LimitExceeded;
 
 /// No poll is under way.
 const IDLE: u64 = u64::MAX;
+
+/// From this much on a call is measured by the CPU clock.
+const COARSE: Duration = Duration::from_millis(1);
 
 /// What a guest may use of the CPU, and what it has used. Clones are the same budget.
 #[derive(Clone, Debug)]
@@ -30,6 +38,8 @@ struct State {
     used: AtomicU64,
     ends_at: AtomicU64,
     poll_began: AtomicU64,
+    /// Whether `poll_began` is of the CPU clock; else it is of the monotonic clock.
+    exact: AtomicBool,
 }
 
 impl CpuBudget {
@@ -41,6 +51,7 @@ impl CpuBudget {
             used: AtomicU64::new(0),
             ends_at: AtomicU64::new(limit),
             poll_began: AtomicU64::new(IDLE),
+            exact: AtomicBool::new(false),
         }))
     }
 
@@ -55,6 +66,9 @@ impl CpuBudget {
         self.0
             .ends_at
             .store(used.saturating_add(self.0.limit), Relaxed);
+        if self.0.poll_began.load(Relaxed) == IDLE {
+            self.0.exact.store(false, Relaxed);
+        }
     }
 
     /// Measures `future`, which must drive the store that this budget is installed in. Whatever
@@ -80,33 +94,57 @@ impl CpuBudget {
 
     fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         let state = &*self.0;
-        let began = state.poll_began.load(Relaxed);
-        let this_poll = if began == IDLE {
+        let this_poll = if state.poll_began.load(Relaxed) == IDLE {
             state.used.fetch_add(nanoseconds(TICK), Relaxed);
-            nanoseconds(TICK)
+            None
         } else {
-            thread_time().saturating_sub(began)
+            state.be_exact();
+            Some(state.this_poll())
         };
-        if self.used_now() >= state.ends_at.load(Relaxed) {
+        let used = state.used.load(Relaxed);
+        let used = used.saturating_add(this_poll.unwrap_or(0));
+        if used >= state.ends_at.load(Relaxed) {
             let limit = Duration::from_nanos(state.limit);
             return Err(wasmtime::Error::new(LimitExceeded::Cpu { limit }));
         }
         // A guest that waited in the host finds ticks that were not its own.
-        Ok(if this_poll >= nanoseconds(TICK) {
+        Ok(if this_poll.is_none_or(|used| used >= nanoseconds(TICK)) {
             UpdateDeadline::Yield(1)
         } else {
             UpdateDeadline::Continue(1)
         })
     }
+}
 
-    /// Includes the poll under way; only for the polling thread.
-    fn used_now(&self) -> u64 {
-        let state = &*self.0;
-        let running = match state.poll_began.load(Relaxed) {
-            IDLE => 0,
-            began => thread_time().saturating_sub(began),
-        };
-        state.used.load(Relaxed).saturating_add(running)
+/// Has the next tick that counts for `store` be the next there is. A store that waits for its next
+/// call misses ticks, and the call would begin by looking at its budget in vain.
+pub fn forget_ticks<T: 'static>(store: &mut Store<T>) {
+    store.set_epoch_deadline(1);
+}
+
+impl State {
+    /// The clock that the poll under way is measured by. Only for the polling thread.
+    fn now(&self) -> u64 {
+        if self.exact.load(Relaxed) {
+            time(ClockId::ThreadCPUTime)
+        } else {
+            time(ClockId::Monotonic)
+        }
+    }
+
+    /// What the poll under way has used.
+    fn this_poll(&self) -> u64 {
+        self.now().saturating_sub(self.poll_began.load(Relaxed))
+    }
+
+    /// Changes to the CPU clock within a poll, as if that had been running all the while.
+    fn be_exact(&self) {
+        if !self.exact.load(Relaxed) {
+            let so_far = self.this_poll().min(nanoseconds(TICK));
+            self.exact.store(true, Relaxed);
+            let began = time(ClockId::ThreadCPUTime).saturating_sub(so_far);
+            self.poll_began.store(began, Relaxed);
+        }
     }
 }
 
@@ -118,25 +156,29 @@ impl<'a> Running<'a> {
         if state.poll_began.load(Relaxed) != IDLE {
             return Self(None);
         }
-        state.poll_began.store(thread_time(), Relaxed);
+        state.poll_began.store(state.now(), Relaxed);
         Self(Some(state))
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if let Some(state) = self.0 {
-            let began = state.poll_began.swap(IDLE, Relaxed);
-            state
-                .used
-                .fetch_add(thread_time().saturating_sub(began), Relaxed);
+        let Some(state) = self.0 else { return };
+        let mut this_poll = state.this_poll();
+        if !state.exact.load(Relaxed) {
+            this_poll = this_poll.min(nanoseconds(TICK));
         }
+        let used = state.used.fetch_add(this_poll, Relaxed) + this_poll;
+        let call_began = state.ends_at.load(Relaxed).saturating_sub(state.limit);
+        if used.saturating_sub(call_began) >= nanoseconds(COARSE) {
+            state.exact.store(true, Relaxed);
+        }
+        state.poll_began.store(IDLE, Relaxed);
     }
 }
 
-/// CPU time of this thread.
-fn thread_time() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
+fn time(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)

@@ -17,8 +17,9 @@
 //!   .remove(&Digest)   .retain(|digest| bool)
 //! compile_child_main(request: &str) -> u8                       body of the hidden `canopy compile REQUEST`
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
+//!   .within(Arc<MemoryAccount>)                                 and a sum over several stores
 //! CpuBudget::new(Duration): .meter(future) .used() .renew()     CPU time of the guest's own thread
-//! LimitExceeded::{Cpu, Memory, Wall, Pool}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
+//! LimitExceeded::{Cpu, Memory, Stack, Wall, Pool, …}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
 //! ```
 
 mod artifacts;
@@ -36,8 +37,8 @@ pub use artifacts::{ArtifactError, Artifacts};
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
-pub use cpu::CpuBudget;
+pub use cpu::{CpuBudget, forget_ticks};
 pub use engine::{Engine, EngineError};
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
-pub use limits::{LimitExceeded, StoreLimits};
+pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};
 pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};

@@ -112,6 +112,9 @@ pub struct Manifest {
     pub config: ConfigSchema,
     /// Path patterns that anonymous callers may reach; of an app only.
     pub anonymous: Vec<String>,
+    /// Whether an instance may serve one request after the other though the component is of WASI
+    /// 0.2, whose guests expect to end with their request; of an app only.
+    pub reuse: bool,
     /// The limits that it asks for.
     pub limits: LimitsAsked,
 }
@@ -214,9 +217,9 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         Some(table) => ConfigSchema::read("config", table, top.faults()),
         None => Some(ConfigSchema::none()),
     };
-    let anonymous = match top.table("http") {
+    let (anonymous, reuse) = match top.table("http") {
         Some(table) => read_http(table, kind, top.faults()),
-        None => Vec::new(),
+        None => (Vec::new(), false),
     };
     let limits = match top.table("limits") {
         Some(table) => read_limits(table, top.faults()),
@@ -242,6 +245,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         serves,
         config: config?,
         anonymous,
+        reuse,
         limits,
     })
 }
@@ -303,7 +307,7 @@ fn read_serves(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> Vec
     interfaces
 }
 
-fn read_http(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> Vec<String> {
+fn read_http(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> (Vec<String>, bool) {
     let mut reader = Reader::new("http", table, faults);
     let anonymous = reader.texts("anonymous", MAX_ENTRIES);
     for (index, pattern) in anonymous.iter().enumerate() {
@@ -314,6 +318,7 @@ fn read_http(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> Vec<S
             );
         }
     }
+    let reuse = reader.boolean("reuse").unwrap_or(false);
     if kind == Some(Kind::Driver) {
         reader.fault(
             "anonymous",
@@ -321,7 +326,7 @@ fn read_http(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> Vec<S
         );
     }
     reader.finish();
-    anonymous
+    (anonymous, reuse)
 }
 
 fn read_limits(table: Table, faults: &mut Vec<Fault>) -> LimitsAsked {

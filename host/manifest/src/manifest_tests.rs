@@ -46,6 +46,7 @@ fn a_whole_manifest_is_read() {
         hosts = ["api.example.com:443", "*.example.com:*"]
         [http]
         anonymous = ["/", "/api/*"]
+        reuse = true
         [limits]
         memory_bytes = 33554432
         cpu_ms = 500
@@ -56,6 +57,7 @@ fn a_whole_manifest_is_read() {
     assert_eq!(manifest.needs.len(), 2);
     assert_eq!(manifest.needs[1].hosts.len(), 2);
     assert_eq!(manifest.anonymous, ["/", "/api/*"]);
+    assert!(manifest.reuse);
     assert_eq!(manifest.limits.cpu_ms, Some(500));
     assert_eq!(manifest.limits.wall_ms, None);
 }
@@ -95,6 +97,7 @@ fn wrong_values_say_what_is_right() {
     );
     refused("needs = 1", "must be an array, not an integer");
     refused("[http]\nanonymous = [\"api\"]", "must be a path");
+    refused("[http]\nreuse = \"yes\"", "must be `true` or `false`");
     refused("[http]\nanonymous = [\"/a/../b\"]", "must be a path");
     refused("[limits]\ncpu_ms = 0", "must be from 1");
     refused("[serves]\ninterfaces = [\"a:b/c\"]", "only a driver serves");

@@ -211,6 +211,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.take_as(key, "`true` or `false`", |value| match value {
+            Value::Boolean(value) => Ok(value),
+            other => Err(other),
+        })
+    }
+
     /// Reports every key that nobody took.
     pub(crate) fn finish(self) {
         for key in self.table.keys() {

@@ -10,10 +10,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+use wasmtime_wasi_http::Error as HttpError;
 
 use crate::call::Permit;
 use crate::error::ServeError;
+use crate::run::Collected;
 
 /// The body of a request on its way to a guest.
 pub type RequestBody = UnsyncBoxBody<Bytes, RequestBodyError>;
@@ -61,14 +62,21 @@ impl Verdict {
     pub(crate) fn failure(&self) -> Option<ServeError> {
         self.0.lock().clone()
     }
+
+    /// Why a body ends with `error`: because its guest has failed, if it has.
+    pub(crate) fn on_error(&self, error: &HttpError) -> ServeError {
+        self.failure().unwrap_or_else(|| ServeError::GuestError {
+            code: error.to_string(),
+        })
+    }
 }
 
-/// Ends the task that runs a guest when dropped, unless it was told not to.
+/// Ends the task that runs a guest when dropped, if there is one and unless it was told not to.
 pub(crate) struct CancelOnDrop(Option<tokio::task::AbortHandle>);
 
 impl CancelOnDrop {
-    pub(crate) fn new(task: tokio::task::AbortHandle) -> Self {
-        Self(Some(task))
+    pub(crate) fn new(task: Option<tokio::task::AbortHandle>) -> Self {
+        Self(task)
     }
 
     pub(crate) fn disarm(&mut self) {
@@ -90,13 +98,13 @@ impl Drop for CancelOnDrop {
 /// can break the connection off and no part of a body passes for the whole. Dropping it before the
 /// end cancels the guest; after the end the guest goes on until it returns or its time is over.
 pub struct ResponseBody {
-    inner: WasiBody,
+    collected: Collected,
     verdict: Verdict,
     cancel: CancelOnDrop,
     /// Bytes that are still to come, where the response says how many they are.
     remaining: Option<u64>,
     /// Dropped with the body, which tells the guest's task that it is read.
-    _done: oneshot::Sender<()>,
+    _done: Option<oneshot::Sender<()>>,
     _permit: Permit,
 }
 
@@ -104,19 +112,19 @@ impl ResponseBody {
     /// `head_only`: the response has no body on the wire whatever its headers say, so that not
     /// reading it is no reason to cancel the guest.
     pub(crate) fn new(
-        inner: WasiBody,
+        collected: Collected,
         verdict: Verdict,
         mut cancel: CancelOnDrop,
         content_length: Option<u64>,
         head_only: bool,
-        done: oneshot::Sender<()>,
+        done: Option<oneshot::Sender<()>>,
         permit: Permit,
     ) -> Self {
         if head_only {
             cancel.disarm();
         }
         let mut this = Self {
-            inner,
+            collected,
             verdict,
             cancel,
             remaining: content_length,
@@ -154,7 +162,15 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ServeError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let collected = &mut self.collected;
+        let frame = match (collected.frames.pop_front(), &mut collected.rest) {
+            (Some(frame), _) => Some(Ok(frame)),
+            (None, Some(rest)) => match ready!(Pin::new(rest).poll_frame(context)) {
+                Some(frame) => Some(frame.map_err(|error| self.verdict.on_error(&error))),
+                None => self.verdict.failure().map(Err),
+            },
+            (None, None) => collected.failed.take().map(Err),
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -162,26 +178,27 @@ impl Body for ResponseBody {
                 }
                 Some(Ok(frame))
             }
-            Some(Err(error)) => Some(Err(self.verdict.failure().unwrap_or_else(|| {
-                ServeError::GuestError {
-                    code: error.to_string(),
-                }
-            }))),
-            None => match self.verdict.failure() {
-                Some(failure) if self.remaining != Some(0) => Some(Err(failure)),
-                _ => {
-                    self.cancel.disarm();
-                    None
-                }
-            },
+            Some(Err(failure)) if self.remaining != Some(0) => Some(Err(failure)),
+            Some(Err(_)) | None => {
+                self.cancel.disarm();
+                None
+            }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream() && self.verdict.failure().is_none()
+        let collected = &self.collected;
+        match &collected.rest {
+            Some(rest) => {
+                collected.frames.is_empty()
+                    && rest.is_end_stream()
+                    && self.verdict.failure().is_none()
+            }
+            None => collected.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.collected.size_hint()
     }
 }

@@ -16,6 +16,8 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// When all of it must be over: instantiation, the guest, and the response's body.
     pub deadline: Instant,
+    /// Through how many applications of this platform the request has come already.
+    pub depth: u32,
     /// Dropped when the guest has ended *and* the response's body is gone, whichever is later. The
     /// permit of admission belongs here: a guest that has answered may still be running.
     pub permit: Permit,
@@ -28,8 +30,15 @@ impl Call {
             request_id,
             caller,
             deadline,
+            depth: 0,
             permit: Permit::none(),
         }
+    }
+
+    /// The same call, through `depth` applications.
+    pub fn at_depth(mut self, depth: u32) -> Self {
+        self.depth = depth;
+        self
     }
 
     /// The same call, holding `permit`.
@@ -45,6 +54,7 @@ impl fmt::Debug for Call {
             .field("request_id", &self.request_id)
             .field("caller", &self.caller)
             .field("deadline", &self.deadline)
+            .field("depth", &self.depth)
             .finish_non_exhaustive()
     }
 }

@@ -28,6 +28,33 @@ pub enum ServeError {
         /// [`Limits::memory_bytes`](crate::spec::Limits::memory_bytes).
         limit: usize,
     },
+    /// The guest ended because its tenant's instances together were refused more memory.
+    #[error("the tenant's applications need more memory than the {limit} bytes that they may use")]
+    TenantMemory {
+        /// [`RuntimeSettings::tenant_memory_bytes`](crate::RuntimeSettings::tenant_memory_bytes).
+        limit: usize,
+    },
+    /// The guest ended because it was refused a larger table.
+    #[error("the application needs larger tables than the {limit} elements that one may have")]
+    Table {
+        /// Elements of one table.
+        limit: usize,
+    },
+    /// The guest's calls went deeper than its stack.
+    #[error("the application's calls went deeper than its stack")]
+    Stack {
+        /// Where in the guest, one frame a line; for the installation's log.
+        backtrace: String,
+    },
+    /// The guest holds more handles, or more resources of the host, than it may.
+    #[error("the application holds as many handles and resources of the host as it may")]
+    Handles,
+    /// The guest handed over, or asked for, more data in one call than it may.
+    #[error("the application moved more data in one call than it may")]
+    HostcallData,
+    /// The guest gathered larger HTTP header fields than it may.
+    #[error("the application's header fields are larger than they may be")]
+    Fields,
     /// The guest trapped.
     #[error("the application failed: {message}")]
     Trap {
@@ -142,7 +169,12 @@ impl ServeError {
     /// What ended a guest. `limits` is what its store's limiter says the cause is.
     pub(crate) fn of(error: &wasmtime::Error, limit: Option<LimitExceeded>) -> Self {
         if let Some(limit) = limit.or_else(|| LimitExceeded::of(error)) {
-            return limit.into();
+            return match limit {
+                LimitExceeded::Stack => Self::Stack {
+                    backtrace: backtrace(error),
+                },
+                limit => limit.into(),
+            };
         }
         if let Some(failed) = error.downcast_ref::<DriverFailed>() {
             return failed.into();
@@ -181,6 +213,14 @@ impl From<LimitExceeded> for ServeError {
         match exceeded {
             LimitExceeded::Cpu { limit } => Self::Cpu { limit },
             LimitExceeded::Memory { limit, .. } => Self::Memory { limit },
+            LimitExceeded::SharedMemory { limit } => Self::TenantMemory { limit },
+            LimitExceeded::Table { limit, .. } => Self::Table { limit },
+            LimitExceeded::Stack => Self::Stack {
+                backtrace: String::new(),
+            },
+            LimitExceeded::Handles => Self::Handles,
+            LimitExceeded::HostcallData => Self::HostcallData,
+            LimitExceeded::Fields => Self::Fields,
             LimitExceeded::Wall { limit } => Self::Wall { limit },
             LimitExceeded::Pool(_) => Self::Unavailable,
         }

@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 pub struct CallerFacts {
     /// The request that everything began with.
     pub request_id: RequestId,
+    /// Through how many applications of this platform the request has come.
+    pub depth: u32,
     /// What `canopy:tenant/identity` answers.
     pub facts: CallFacts,
 }
@@ -57,7 +59,7 @@ impl GuestState {
         self.cpu.renew();
         self.identity.begin(call.caller.facts.clone());
         self.log.begin(call.caller.request_id);
-        self.network.begin(call.deadline);
+        self.network.begin(call.deadline, call.caller.depth);
         self.call = Some(call);
     }
 

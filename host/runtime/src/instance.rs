@@ -1,7 +1,8 @@
 //! Instances of an installation's component, and which of them serve more than one request.
 //!
-//! A WASI 0.2 instance serves one request and is gone. A WASI 0.3 instance waits for further
-//! requests of the same generation of the same installation, and serves one at a time. That gives
+//! A WASI 0.2 instance serves one request and is gone, unless its package asks for more. A WASI 0.3
+//! instance waits for further requests of the same generation of the same installation, and serves
+//! one at a time. That gives
 //! up some of what 0.3 allows, and keeps what the platform promises: a trap ends its own request
 //! alone, budgets are per request, and whoever asks `canopy:tenant/identity` gets the caller of the
 //! one request there is.
@@ -9,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use canopy_engine::forget_ticks;
 use http::Request;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -17,7 +19,7 @@ use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use crate::body::RequestBody;
-use crate::guest::GuestState;
+use crate::guest::{GuestCall, GuestState};
 use crate::{p2, p3};
 
 /// A component by the way it answers.
@@ -58,6 +60,12 @@ impl Instance {
         }
     }
 
+    /// A call begins.
+    pub(crate) fn begin(&mut self, call: GuestCall) {
+        self.store.data_mut().begin(call);
+        forget_ticks(&mut self.store);
+    }
+
     /// Makes the instance, if it is not there yet.
     pub(crate) async fn instantiate(&mut self, program: &Program) -> wasmtime::Result<()> {
         if self.exports.is_none() {
@@ -91,9 +99,15 @@ impl Instance {
         }
     }
 
-    /// Whether it may serve a further request where instances serve up to `limit`.
-    pub(crate) fn is_reusable(&self, limit: usize) -> bool {
-        matches!(self.exports, Some(Exports::P3(_))) && self.served < limit
+    /// Whether it may serve a further request where instances serve up to `limit`, those of WASI
+    /// 0.2 only if their package asks for it.
+    pub(crate) fn is_reusable(&self, limit: usize, p2_asks: bool) -> bool {
+        let of_its_kind = match &self.exports {
+            Some(Exports::P2(_)) => p2_asks,
+            Some(Exports::P3(_)) => true,
+            None => false,
+        };
+        of_its_kind && self.served < limit
     }
 }
 

@@ -23,7 +23,7 @@ use crate::linker::Platform;
 use crate::serve;
 use crate::settings::RuntimeSettings;
 use crate::spec::InstallationSpec;
-use crate::stores::StoreParts;
+use crate::stores::{StoreParts, TenantMemory};
 
 /// Where the bytes of a component are.
 pub type ComponentPath = Arc<dyn Fn(&Digest) -> PathBuf + Send + Sync>;
@@ -107,6 +107,7 @@ impl Runtime {
                 network,
                 logs,
                 settings,
+                memory: TenantMemory::default(),
             },
             artifacts,
             component_path,

@@ -1,6 +1,8 @@
-//! One request in one guest: the task that runs the guest, and what the caller gets from it.
+//! One request in one guest: what runs the guest, and what the caller gets from it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use canopy_backend_logs::{Entry, Level, Log, Source};
 use canopy_capability_identity::CallFacts;
@@ -19,6 +21,7 @@ use crate::error::{BACKTRACE_LINES, ServeError};
 use crate::guest::{CallerFacts, GuestCall};
 use crate::installed::Installed;
 use crate::instance::{Instance, Program, Reply};
+use crate::run::{Collected, Run};
 use crate::runtime::Inner;
 use crate::{p2, p3};
 
@@ -34,46 +37,58 @@ pub(crate) async fn serve(
 ) -> Result<Response<ResponseBody>, ServeError> {
     let is_head = request.method() == Method::HEAD;
     let log = installed.stores.log().clone();
-    let (task, answer, body_done) = Task::new(inner, installed, &call);
+    let (task, mut answer, body_done) = Task::new(inner, installed, &call);
     let verdict = task.verdict.clone();
-    let running = tokio::spawn(task.run(request));
-    let cancel = CancelOnDrop::new(running.abort_handle());
+    let mut run = Run::new(task.run(request));
 
-    let response = match answer.receive().await {
+    let answer = poll_fn(|context| {
+        let ended = run.poll(context);
+        match answer.take() {
+            Some(answer) => Poll::Ready(Some(answer)),
+            None => ended.map(|()| None),
+        }
+    });
+    let response = match answer.await {
         Some(Ok(response)) => response,
         Some(Err(code)) => {
             let failure = ServeError::GuestError { code };
             write_down(&log, call.request_id, &failure);
+            drop(body_done);
+            run.turn().await;
             return Err(failure);
         }
-        None => {
-            // Whether the guest failed or only gave no answer is known when it has ended.
-            let ended = running.await;
-            return Err(match (verdict.failure(), ended) {
-                (Some(failure), _) => failure,
-                (None, Ok(())) => ServeError::NoResponse,
-                (None, Err(_)) => ServeError::Internal("the task of a guest ended".into()),
-            });
-        }
+        None => return Err(verdict.failure().unwrap_or(ServeError::NoResponse)),
     };
-    let content_length = content_length(response.headers());
+
+    let (head, body) = response.into_parts();
+    let content_length = content_length(&head.headers);
     let no_body = is_head
         || matches!(
-            response.status(),
+            head.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    let permit = call.permit;
-    Ok(response.map(|body| {
-        ResponseBody::new(
-            body,
-            verdict,
-            cancel,
-            content_length,
-            no_body,
-            body_done,
-            permit,
-        )
-    }))
+    let collected = match no_body {
+        true => Collected::nothing(body),
+        false => Collected::of(body, &mut run, &verdict).await,
+    };
+    let body_done = match collected.rest {
+        Some(_) => Some(body_done),
+        None => {
+            drop(body_done);
+            run.turn().await;
+            None
+        }
+    };
+    let body = ResponseBody::new(
+        collected,
+        verdict,
+        CancelOnDrop::new(run.detach()),
+        content_length,
+        no_body,
+        body_done,
+        call.permit,
+    );
+    Ok(Response::from_parts(head, body))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -92,18 +107,18 @@ enum Pending {
 }
 
 impl Pending {
-    /// `None`: the guest will not answer.
-    async fn receive(self) -> Option<Answer> {
+    /// The answer, once it is there.
+    fn take(&mut self) -> Option<Answer> {
         let told = |error: wasmtime_wasi_http::Error| error.to_string();
         match self {
             Self::P2(answer) => answer
-                .await
+                .try_recv()
                 .ok()
-                .map(|answer| answer.map_err(|e| told(e.into()))),
+                .map(|answer| answer.map_err(|error| told(error.into()))),
             Self::P3(answer) => answer
-                .await
+                .try_recv()
                 .ok()
-                .map(|answer| answer.map_err(|e| told(e.into()))),
+                .map(|answer| answer.map_err(|error| told(error.into()))),
         }
     }
 }
@@ -131,6 +146,7 @@ impl Task {
         };
         let caller = Arc::new(CallerFacts {
             request_id: call.request_id,
+            depth: call.depth,
             facts,
         });
         let (body_done, done) = oneshot::channel();
@@ -176,7 +192,7 @@ impl Task {
         let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));
         // Declared after the store, so that it speaks before the store is dropped by a panic.
         let guard = PanicGuard(Some(verdict.clone()));
-        instance.store.data_mut().begin(call.clone());
+        instance.begin(call.clone());
 
         let mut outcome = within(&call, &mut instance, async |instance| {
             instance.instantiate(program).await
@@ -184,7 +200,7 @@ impl Task {
         .await;
         if is_pool_full(&outcome) && inner.drop_all_idle() {
             instance = Instance::unborn(stores.store());
-            instance.store.data_mut().begin(call.clone());
+            instance.begin(call.clone());
             outcome = within(&call, &mut instance, async |instance| {
                 instance.instantiate(program).await
             })
@@ -214,7 +230,7 @@ impl Task {
         }
         instance.store.data_mut().end();
         let settings = stores.settings();
-        if instance.is_reusable(settings.reuse_requests) {
+        if instance.is_reusable(settings.reuse_requests, stores.component().reuse) {
             idle.put(instance, settings.reuse_instances);
         }
     }
@@ -247,7 +263,7 @@ fn write_down(log: &Log, request: RequestId, failure: &ServeError) {
     }
     let text = failure.to_string();
     log.append(Entry::new(Level::Error, Source::Platform, &text).request(request));
-    if let ServeError::Trap { backtrace, .. } = failure {
+    if let ServeError::Trap { backtrace, .. } | ServeError::Stack { backtrace } = failure {
         let entry = Entry::new(Level::Error, Source::Platform, backtrace).request(request);
         log.append_lines(entry, BACKTRACE_LINES);
     }

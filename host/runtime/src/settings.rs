@@ -13,9 +13,13 @@ pub struct RuntimeSettings {
     /// Host resources (streams, headers, sockets, buckets …) that one instance may hold. Default
     /// 1,000; beyond it the call that would make one more traps.
     pub resources: usize,
-    /// Bytes of one set of HTTP headers, as held in memory. Default 128 KiB; beyond it the guest
-    /// gets `header-error.size-exceeded`.
+    /// Bytes of one set of HTTP headers, as held in memory. Default 64 KiB; beyond it the guest
+    /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Together with `resources` it
+    /// bounds what a guest can pin of the host's memory by headers: 64 MiB.
     pub header_bytes: usize,
+    /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
+    /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
+    pub tenant_memory_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
     /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced.
@@ -45,7 +49,8 @@ impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
             resources: 1_000,
-            header_bytes: 128 << 10,
+            header_bytes: 64 << 10,
+            tenant_memory_bytes: 4 << 30,
             random_bytes: 64 << 10,
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),

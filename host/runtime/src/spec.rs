@@ -41,6 +41,9 @@ pub struct ComponentSpec {
     pub version: Version,
     /// The digest of the component's bytes.
     pub digest: Digest,
+    /// Whether an instance serves one request after the other though it is of WASI 0.2. One of WASI
+    /// 0.3 always does.
+    pub reuse: bool,
     /// Configuration and granted secrets, by key.
     pub config: Arc<BTreeMap<String, String>>,
     /// Which addresses it may reach.

@@ -1,6 +1,7 @@
 //! Stores for instances of one component, with everything that the component may use.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
 use canopy_capability_blobs::BlobsCtx;
@@ -11,8 +12,9 @@ use canopy_capability_log::LogCtx;
 use canopy_capability_network::{Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
-use canopy_engine::{CpuBudget, Engine, StoreLimits};
-use canopy_ids::Label;
+use canopy_engine::{CpuBudget, Engine, MemoryAccount, StoreLimits};
+use canopy_ids::{Label, TenantId};
+use parking_lot::Mutex;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
@@ -30,6 +32,25 @@ pub(crate) struct StoreParts {
     pub(crate) network: Network,
     pub(crate) logs: LogStore,
     pub(crate) settings: Arc<RuntimeSettings>,
+    pub(crate) memory: TenantMemory,
+}
+
+/// What the instances of each tenant have of memory, in an account that all its stores share.
+#[derive(Clone, Default)]
+pub(crate) struct TenantMemory(Arc<Mutex<HashMap<TenantId, Weak<MemoryAccount>>>>);
+
+impl TenantMemory {
+    /// The account of `tenant`, which is there as long as somebody holds it.
+    fn of(&self, tenant: TenantId, limit: usize) -> Arc<MemoryAccount> {
+        let mut accounts = self.0.lock();
+        if let Some(account) = accounts.get(&tenant).and_then(Weak::upgrade) {
+            return account;
+        }
+        accounts.retain(|_, account| account.strong_count() > 0);
+        let account = MemoryAccount::new(limit);
+        accounts.insert(tenant, Arc::downgrade(&account));
+        account
+    }
 }
 
 /// Makes stores for one component of one tenant.
@@ -40,6 +61,7 @@ pub(crate) struct Stores {
     config: ConfigCtx,
     storage: StorageCtx,
     log: Log,
+    memory: Arc<MemoryAccount>,
     meets_drivers: bool,
 }
 
@@ -87,6 +109,9 @@ impl Stores {
             package: component.package.clone(),
             version: component.version.clone(),
         };
+        let memory = parts
+            .memory
+            .of(tenant.id, parts.settings.tenant_memory_bytes);
         let tenant = Tenant {
             id: tenant.id,
             name: tenant.name.to_string(),
@@ -102,6 +127,7 @@ impl Stores {
             config: ConfigCtx::new(component.config.clone()),
             component,
             storage,
+            memory,
             meets_drivers,
         }
     }
@@ -147,7 +173,8 @@ impl Stores {
         let cpu = CpuBudget::new(limits.cpu);
         let state = GuestState {
             table,
-            limits: StoreLimits::new(limits.memory_bytes, engine.settings()),
+            limits: StoreLimits::new(limits.memory_bytes, engine.settings())
+                .within(self.memory.clone()),
             cpu: cpu.clone(),
             call: None,
             wasi: wasi.build(),

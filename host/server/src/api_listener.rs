@@ -43,6 +43,9 @@ impl Default for ApiSettings {
 /// Bytes that hyper keeps for one connection, which bounds the head of a request.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// HTTP/2 frames a second that bring no request forward; see `edge.http2_control_frames`.
+const CONTROL_FRAMES: u32 = 200;
+
 /// Serves `router` until `stop`, then lets requests under way finish.
 pub(crate) async fn serve(
     settings: ApiSettings,
@@ -83,7 +86,12 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let io = canopy_edge::GuardedIo::new(stream, settings.timeout, settings.timeout);
+        let limits = canopy_edge::IoLimits {
+            first_bytes: settings.timeout,
+            write_stall: settings.timeout,
+            control_frames: CONTROL_FRAMES,
+        };
+        let io = canopy_edge::GuardedIo::new(stream, limits);
         let router = router.clone();
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
             router.clone().oneshot(request.map(Body::new))

@@ -18,7 +18,7 @@ use canopy_backend_blobs::BlobStorage;
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedStorage};
 use canopy_backend_logs::LogStore;
 use canopy_backend_sql::SqlStorage;
-use canopy_edge::Edge;
+use canopy_edge::{Certificates, Edge, Listener};
 use canopy_engine::{Artifacts, CompilerCommand, Engine};
 use canopy_runtime::{Runtime, RuntimeParts};
 use canopy_store::{Components, Store};
@@ -36,11 +36,17 @@ use crate::settings::Settings;
 const FORGET_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs a node until SIGTERM or SIGINT.
-pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow::Result<()> {
+pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> anyhow::Result<()> {
     // A second installation is refused and harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut signals = Signals::new()?;
-    raise_descriptor_limit();
+    keep_descriptors(raise_descriptor_limit(), &mut settings);
+    let tls = settings
+        .tls
+        .files()
+        .map(|(address, files)| anyhow::Ok((address, Certificates::load(files)?)))
+        .transpose()
+        .context("settings `tls`")?;
     let data = DataDir::open(&settings.data_dir.0)?;
 
     // From right to left: what a request reaches last has to be there first.
@@ -146,12 +152,26 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
 
     let api_listener = bind("api_listen", settings.api_listen).await?;
     let listener = bind("listen", settings.listen).await?;
+    let applications_at = listener.local_addr()?;
+    let mut listeners = Vec::new();
+    match tls {
+        Some((address, certificates)) => {
+            let socket = bind("tls.listen", address).await?;
+            listeners.push(match settings.tls.redirect {
+                true => Listener::redirecting(listener, settings.app.port),
+                false => Listener::plain(listener),
+            });
+            tracing::info!(address = %socket.local_addr()?, "applications answer by TLS");
+            listeners.push(Listener::tls(socket, certificates));
+        }
+        None => listeners.push(Listener::plain(listener)),
+    }
     let stop = CancellationToken::new();
     let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
     let admission = Admission::new(settings.admission);
     let edge = Edge::new(settings.edge, routes, admission, runtime);
     tracing::info!(
-        applications = %listener.local_addr()?,
+        applications = %applications_at,
         api = %api_listener.local_addr()?,
         base_domain = %settings.base_domain,
         data = %data.path().display(),
@@ -164,7 +184,7 @@ pub(crate) async fn run(settings: Settings, new_operator_token: bool) -> anyhow:
         api_listener,
         stop.clone(),
     ));
-    let mut applications = tokio::spawn(edge.serve(listener, stop.clone()));
+    let mut applications = tokio::spawn(edge.serve(listeners, stop.clone()));
 
     let name = tokio::select! {
         name = signals.next() => name,
@@ -198,13 +218,39 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
 
 /// Lets the process have as many open files as the system allows it: every open database, loaded
 /// component and connection is one or several.
-fn raise_descriptor_limit() {
+fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
+    let before = getrlimit(Resource::Nofile);
+    let mut limit = before.clone();
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
+    match setrlimit(Resource::Nofile, limit.clone()) {
+        Ok(()) => limit.current,
+        Err(error) => {
+            tracing::warn!("the limit of open files stays as it is: {error}");
+            before.current
+        }
     }
+}
+
+/// Sees to it that clients' connections, which nobody can stop from coming, leave descriptors for
+/// what the node needs to answer them, and one address's for another's.
+fn keep_descriptors(limit: Option<u64>, settings: &mut Settings) {
+    let edge = &mut settings.edge;
+    if let Some(limit) = limit {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let room = limit - settings.descriptor_reserve.min(limit / 2);
+        if edge.max_connections > room {
+            tracing::warn!(
+                asked = edge.max_connections,
+                room,
+                limit,
+                "fewer connections than `edge.max_connections`: the system allows too few open files"
+            );
+            edge.max_connections = room;
+        }
+    }
+    let half = (edge.max_connections / 2).max(1);
+    edge.max_connections_per_address = edge.max_connections_per_address.min(half);
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -2,8 +2,12 @@
 //!
 //! A path that could mean different things to the platform and to the application must not slip
 //! past this check: such a path matches no pattern but `/*`, which leaves everything open anyway.
-//! Ambiguous are an empty, `.` or `..` segment, a backslash, a `;` parameter, and a percent-encoded
-//! byte; nothing is decoded here, because the application may decode differently.
+//! Ambiguous are an empty, `.` or `..` segment, a backslash, a `;` parameter, a byte that stands in no
+//! path, and a percent-encoding of any of these, or of `%`, which a second decoding would turn into
+//! one. Other encodings, as of a space or of letters outside ASCII, change no path's structure:
+//! whatever the application makes of them stays below the same prefix. Nothing is decoded or
+//! rewritten on the way: the path that is checked here is, byte for byte, the one that the
+//! application gets, so there is one form for both.
 
 /// Patterns of paths: an exact path (`/`, `/login`), or a prefix of whole segments (`/api/*`, which
 /// is `/api/` and everything below it).
@@ -39,7 +43,7 @@ impl AnonymousPaths {
                 Some(path) if path.ends_with('/') => (path, true),
                 _ => (pattern, false),
             };
-            let plain = path.starts_with('/') && !path.contains(['*', '?', '#', ' ']);
+            let plain = path.starts_with('/') && !path.contains(['*', '?', '#', ' ', '%']);
             if !plain || is_ambiguous(path) {
                 return Err(InvalidPathPattern {
                     pattern: pattern.chars().take(80).collect(),
@@ -70,13 +74,30 @@ impl AnonymousPaths {
 }
 
 fn is_ambiguous(path: &str) -> bool {
-    path.contains(['\\', ';', '%'])
+    path.contains(['\\', ';'])
         || path.contains("//")
+        || path.bytes().any(|byte| !byte.is_ascii_graphic())
         || path.split('/').any(|segment| matches!(segment, "." | ".."))
+        || path.split('%').skip(1).any(hides_structure)
+}
+
+/// Whether an encoding, of which `rest` is what follows the `%`, is none or stands for a byte that
+/// gives a path its structure.
+fn hides_structure(rest: &str) -> bool {
+    let digits = rest.get(..2).unwrap_or_default();
+    if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return true;
+    }
+    let Ok(byte) = u8::from_str_radix(digits, 16) else {
+        return true;
+    };
+    byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b'.' | b';' | b'%')
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn paths(patterns: &[&str]) -> AnonymousPaths {
@@ -113,10 +134,69 @@ mod tests {
             "/api/..;/admin",
             "/api/..\\admin",
             "/api/..",
+            "/api/%2E./admin",
+            "/api/%5cadmin",
+            "/api/%3badmin",
+            "/api/a%00",
+            "/api/a%0d%0aadmin",
+            "/api/%7f",
+            "/api/%",
+            "/api/%2",
+            "/api/%+2e",
+            "/api/%zz",
+            "/api/\u{e9}",
+            "/api/\u{ff0f}..",
         ] {
             assert!(!open.allows(path), "{path}");
         }
         assert!(paths(&["/*"]).allows("/a/../b"));
+    }
+
+    #[test]
+    fn an_encoding_that_changes_no_structure_stays_below_its_prefix() {
+        let open = paths(&["/api/*", "/login"]);
+        for path in ["/api/caf%C3%A9", "/api/a%20b", "/api/%61dmin"] {
+            assert!(open.allows(path), "{path}");
+        }
+        for path in ["/%61pi/x", "/log%69n", "/%6Cogin"] {
+            assert!(!open.allows(path), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_decoding_leads_out_of_a_prefix(rest in "[a-z./;%0-9A-F\\\\]{0,24}") {
+            let path = format!("/api/{rest}");
+            if paths(&["/api/*"]).allows(&path) {
+                let mut decoded = path;
+                for _ in 0..3 {
+                    decoded = decode(&decoded);
+                    prop_assert!(!decoded.contains(['\\', ';']) && !decoded.contains("//"));
+                    prop_assert!(!decoded.split('/').any(|segment| matches!(segment, "." | "..")));
+                }
+            }
+        }
+    }
+
+    fn decode(path: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = path.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            let digits = after
+                .get(..2)
+                .and_then(|digits| std::str::from_utf8(digits).ok());
+            match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+                Some(byte) if first == b'%' => {
+                    bytes.push(byte);
+                    rest = &after[2..];
+                }
+                _ => {
+                    bytes.push(first);
+                    rest = after;
+                }
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn installation(tenant: &Arc<TenantSpec>, name: &str, generation: u64) -> Arc<In
             package: "acme/app".parse().expect("a package name"),
             version: semver::Version::new(1, 0, 0),
             digest: Digest::of(b""),
+            reuse: false,
             config: Arc::default(),
             egress: Arc::new(EgressPolicy::default()),
             limits: Limits::default(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,6 +30,8 @@ pub(crate) struct Outlet {
     under_way: Arc<Semaphore>,
     /// Requests and connections that the call may still make.
     left: AtomicUsize,
+    /// Through how many applications of this platform the call has come.
+    depth: AtomicU32,
 }
 
 impl NetworkCtx {
@@ -43,14 +45,17 @@ impl NetworkCtx {
                 deadline: parking_lot::Mutex::new(None),
                 under_way: Arc::new(Semaphore::new(under_way)),
                 left: AtomicUsize::new(settings.per_call),
+                depth: AtomicU32::new(0),
                 network,
                 policy,
             }),
         }
     }
 
-    /// A call begins that must be over at `deadline`.
-    pub fn begin(&mut self, deadline: Instant) {
+    /// A call begins that must be over at `deadline` and came through `depth` applications of this
+    /// platform; its own requests tell the next one that it is one deeper.
+    pub fn begin(&mut self, deadline: Instant, depth: u32) {
+        self.outlet.depth.store(depth, Ordering::Relaxed);
         *self.outlet.deadline.lock() = Some(deadline);
         self.outlet
             .left
@@ -87,6 +92,11 @@ impl Outlet {
         self.deadline
             .lock()
             .map_or(latest, |deadline| deadline.min(latest))
+    }
+
+    /// How deep a request is that the call makes.
+    pub(crate) fn next_depth(&self) -> u32 {
+        self.depth.load(Ordering::Relaxed).saturating_add(1)
     }
 
     /// Takes one of the requests and connections that the call may make. `None`: all are taken.

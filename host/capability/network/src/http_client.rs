@@ -33,6 +33,10 @@ use crate::policy::Refusal;
 /// Headers with this prefix are the platform's word, never a guest's.
 const PLATFORM_HEADERS: &str = "x-canopy-";
 
+/// Tells a node of this platform through how many applications a request has come, so that it can
+/// end a circle.
+const DEPTH: HeaderName = HeaderName::from_static("x-canopy-depth");
+
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl WasiHttpHooks for NetworkCtx {
@@ -174,7 +178,10 @@ impl Outlet {
             .await
             .map_err(|error| broken(&error))?;
 
-        let request = prepare(request, &destination, settings.request_body_bytes)?;
+        let mut request = prepare(request, &destination, settings.request_body_bytes)?;
+        request
+            .headers_mut()
+            .insert(DEPTH, HeaderValue::from(self.next_depth()));
         let first_byte = options
             .first_byte_timeout
             .and_then(|asked| Instant::now().checked_add(asked))

@@ -358,7 +358,7 @@ async fn the_deadline_of_the_call_goes_first() {
     })
     .await;
     let mut guest = guest(NetworkSettings::default());
-    guest.begin(Instant::now() + Duration::from_millis(300));
+    guest.begin(Instant::now() + Duration::from_millis(300), 0);
     let error = ends(whole(
         &mut guest,
         get(&format!("http://127.0.0.1:{silent}/")),
@@ -566,7 +566,7 @@ async fn requests_at_once_and_per_call_are_counted() {
         matches!(sixth, Err(Error::ConnectionLimitReached)),
         "{sixth:?}"
     );
-    guest.begin(Instant::now() + Duration::from_secs(5));
+    guest.begin(Instant::now() + Duration::from_secs(5), 0);
     send(&mut guest, get(&uri), None)
         .await
         .expect("another call may");

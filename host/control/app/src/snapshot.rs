@@ -263,6 +263,7 @@ fn component(
         package: release.package.clone(),
         version: release.version.clone(),
         digest: release.digest,
+        reuse: release.manifest.reuse,
         config: Arc::new(release.manifest.config.effective(config, secrets)),
         egress: Arc::new(EgressPolicy::new(
             rules,

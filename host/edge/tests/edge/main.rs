@@ -1,5 +1,7 @@
 //! The edge over real connections, with applications that do what their paths say.
 
+mod limits;
 mod refusals;
 mod serving;
 mod support;
+mod tls;

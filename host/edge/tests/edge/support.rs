@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use canopy_admission::{Admission, AdmissionSettings};
-use canopy_edge::{Edge, EdgeSettings, Guests};
+use canopy_edge::{Certificates, Edge, EdgeSettings, Guests, Listener, TlsSettings};
 use canopy_ids::{Digest, InstallationId, TenantId};
 use canopy_runtime::{
     Call, ComponentSpec, EgressPolicy, InstallationSpec, Limits, RequestBody, ServeError,
@@ -145,6 +145,7 @@ fn whole(body: Bytes) -> Response<TestBody> {
 /// A running edge.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
+    pub(crate) tls_address: Option<SocketAddr>,
     pub(crate) stage: Arc<Stage>,
     pub(crate) edge: Arc<Edge<Applications>>,
     stop: CancellationToken,
@@ -156,6 +157,9 @@ pub(crate) struct Setup {
     pub(crate) edge: EdgeSettings,
     pub(crate) admission: AdmissionSettings,
     pub(crate) limits: Limits,
+    pub(crate) tenant: TenantLimits,
+    /// Also answers by TLS, and sends there who comes without if the flag is set.
+    pub(crate) tls: Option<(TlsSettings, bool)>,
 }
 
 impl Default for Setup {
@@ -167,6 +171,8 @@ impl Default for Setup {
                 ..AdmissionSettings::default()
             },
             limits: Limits::default(),
+            tenant: TenantLimits::default(),
+            tls: None,
         }
     }
 }
@@ -185,12 +191,13 @@ impl Node {
                 plan: "standard".into(),
                 region: "local".into(),
                 attributes: BTreeMap::new(),
-                limits: TenantLimits::default(),
+                limits: setup.tenant,
             }),
             component: ComponentSpec {
                 package: "acme/app".parse().expect("a package name"),
                 version: semver::Version::new(1, 0, 0),
                 digest: Digest::of(b""),
+                reuse: false,
                 config: Arc::default(),
                 egress: Arc::new(EgressPolicy::default()),
                 limits: setup.limits,
@@ -224,10 +231,27 @@ impl Node {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
+        let mut listeners = Vec::new();
+        let mut tls_address = None;
+        match setup.tls {
+            None => listeners.push(Listener::plain(listener)),
+            Some((files, redirect)) => {
+                let tls = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let at = tls.local_addr().expect("an address");
+                tls_address = Some(at);
+                listeners.push(match redirect {
+                    true => Listener::redirecting(listener, Some(at.port())),
+                    false => Listener::plain(listener),
+                });
+                let certificates = Certificates::load(files).expect("certificates");
+                listeners.push(Listener::tls(tls, certificates));
+            }
+        }
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(Arc::clone(&edge).serve(listener, stop.clone()));
+        let serving = tokio::spawn(Arc::clone(&edge).serve(listeners, stop.clone()));
         Self {
             address,
+            tls_address,
             stage,
             edge,
             stop,

@@ -87,3 +87,23 @@ async fn many_requests_at_once() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wasi_0_2_instance_serves_again_only_where_its_package_asks_for_it() {
+    let settings = RuntimeSettings {
+        reuse_requests: 3,
+        ..RuntimeSettings::default()
+    };
+    let node = Node::with(settings, |_| {});
+    let plain = node.app("hello-p2-wstd");
+    let mut asking = node.app("hello-p2-wstd");
+    asking.spec.component.reuse = true;
+    let mut other = node.app("hello-p2-wstd");
+    other.spec.component.reuse = true;
+    let count = async |app| node.get(app, "/count").await.expect("answer").1;
+    for expected in ["1", "2", "3", "1"] {
+        assert_eq!(count(&plain).await, "1");
+        assert_eq!(count(&asking).await, expected);
+    }
+    assert_eq!(count(&other).await, "1", "never across installations");
+}

@@ -105,6 +105,7 @@ impl Node {
             package: format!("guests/{name}").parse().expect("name"),
             version: "0.1.0".parse().expect("version"),
             digest,
+            reuse: false,
             config: Arc::default(),
             egress: Arc::default(),
             limits: Limits {

@@ -109,10 +109,27 @@ keys! {
         "What one write to an outgoing body may bring; a longer one is split.";
 
 
+    text "tls.listen" => tls.listen as option:
+        "Address and port at which applications answer by TLS (1.2 and 1.3, HTTP/2 and HTTP/1.1). Without it there is no TLS.";
+    text "tls.certificate" => tls.certificate as option:
+        "File of the certificate and its chain (PEM), shown for every name that has no other. Read again when it changes.";
+    text "tls.key" => tls.key as option:
+        "File of its key (PEM).";
+    text "tls.domains" => tls.domains as option:
+        "Folder of further certificates, as of custom domains: `NAME.pem` with `NAME.key`, each shown for the names it says. One that cannot be used is reported and left out.";
+    flag "tls.redirect" => tls.redirect:
+        "Whether requests that come to `listen`, without TLS, are sent to `https`; the addresses of applications are then `https` too.";
+    time "tls.handshake_timeout" => tls.handshake_timeout:
+        "Time for a client's TLS handshake, after which its connection is closed.";
+    time "tls.check_interval" => tls.check_interval:
+        "How often the files are looked at for changes. Connections that are open stay open.";
+
     count "edge.max_connections" => edge.max_connections:
-        "Connections open at once; further ones wait.";
+        "Connections open at once; further ones wait. Never so many that less than `edge.descriptor_reserve` is left.";
+    count "edge.descriptor_reserve" => descriptor_reserve:
+        "File descriptors kept for databases, components and outgoing connections; at most half of what the system allows.";
     count "edge.max_connections_per_address" => edge.max_connections_per_address:
-        "Connections open at once from one address; further ones are closed.";
+        "Connections open at once from one address; further ones are closed. Never more than half of all. Trusted proxies have no such limit.";
     time "edge.header_timeout" => edge.header_timeout:
         "Time for a client to send the head of a request, and for which an HTTP/1.1 connection may be idle.";
     time "edge.body_idle_timeout" => edge.body_idle_timeout:
@@ -129,6 +146,10 @@ keys! {
         "Path and query of one request; beyond it status 414.";
     count "edge.http2_max_streams" => edge.http2_max_streams:
         "Requests of one HTTP/2 connection under way at once.";
+    count "edge.http2_control_frames" => edge.http2_control_frames:
+        "HTTP/2 frames a second of one connection that bring no request forward, as pings and resets, five times as many at once; beyond it the connection is closed.";
+    count "edge.max_depth" => edge.max_depth:
+        "How many applications deep a request may come that applications of this platform send on; beyond it status 508.";
     time "edge.http2_ping_interval" => edge.http2_ping_interval:
         "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
     time "edge.drain_grace" => edge.drain_grace:
@@ -138,14 +159,16 @@ keys! {
 
     count "admission.node_concurrency" => admission.node_concurrency:
         "Requests under way on the node at once; beyond it, after waiting, status 503.";
-    count "admission.tenant_concurrency" => admission.tenant_concurrency:
-        "Requests of one tenant under way at once; beyond it, after waiting, status 429.";
+    count "admission.node_reserve" => admission.node_reserve:
+        "Of these, how many are kept for tenants that have less than their share by weight; at most half.";
     count "admission.max_waiting" => admission.max_waiting:
         "Requests that may wait for one installation, and for one tenant.";
     time "admission.max_wait" => admission.max_wait:
         "How long a request may wait for its turn.";
+    time "admission.shed_after" => admission.shed_after:
+        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once.";
     time "admission.retry_after" => admission.retry_after:
-        "What a refused client is told to wait.";
+        "What a client that was refused for want of a slot is told to wait.";
 
     flag "engine.wasi_p3" => engine.p3_enabled:
         "Whether components of WASI 0.3 are served.";
@@ -274,6 +297,8 @@ keys! {
         "Host resources, as streams and buckets, of one instance; one more traps.";
     size "guest.headers" => runtime.header_bytes:
         "One set of HTTP headers in a guest.";
+    size "guest.tenant_memory" => runtime.tenant_memory_bytes:
+        "Memory of all instances of one tenant together, drivers included; beyond it a guest is refused memory, as at its own limit.";
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
     count "guest.reuse_requests" => runtime.reuse_requests:

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use canopy_admission::AdmissionSettings;
 use canopy_app::AppSettings;
@@ -19,7 +20,7 @@ use canopy_backend_blobs::BlobSettings;
 use canopy_backend_embedded::EmbeddedSettings;
 use canopy_backend_logs::LogSettings;
 use canopy_backend_sql::SqlSettings;
-use canopy_edge::EdgeSettings;
+use canopy_edge::{EdgeSettings, TlsSettings};
 use canopy_engine::EngineSettings;
 use canopy_runtime::RuntimeSettings;
 use ipnet::IpNet;
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) app: AppSettings,
     pub(crate) api: ApiSettings,
     pub(crate) edge: EdgeSettings,
+    pub(crate) descriptor_reserve: usize,
+    pub(crate) tls: Tls,
     pub(crate) admission: AdmissionSettings,
     pub(crate) engine: EngineSettings,
     pub(crate) runtime: RuntimeSettings,
@@ -54,6 +57,46 @@ pub(crate) struct Settings {
     pub(crate) blobs: BlobSettings,
     pub(crate) sql: SqlSettings,
     pub(crate) logs: LogSettings,
+}
+
+/// TLS for applications. Without an address there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) certificate: Option<FilePath>,
+    pub(crate) key: Option<FilePath>,
+    pub(crate) domains: Option<FilePath>,
+    pub(crate) redirect: bool,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) check_interval: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            certificate: None,
+            key: None,
+            domains: None,
+            redirect: false,
+            handshake_timeout: Duration::from_secs(10),
+            check_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Tls {
+    /// What the edge is told, and where it is to listen.
+    pub(crate) fn files(&self) -> Option<(SocketAddr, TlsSettings)> {
+        let settings = TlsSettings {
+            certificate: self.certificate.clone()?.0,
+            key: self.key.clone()?.0,
+            domains: self.domains.clone().map(|folder| folder.0),
+            handshake_timeout: self.handshake_timeout,
+            check_interval: self.check_interval,
+        };
+        Some((self.listen?, settings))
+    }
 }
 
 /// The node's own log.
@@ -158,6 +201,8 @@ impl Default for Settings {
             },
             api: ApiSettings::default(),
             edge: EdgeSettings::default(),
+            descriptor_reserve: 1024,
+            tls: Tls::default(),
             admission: AdmissionSettings::default(),
             engine: EngineSettings::default(),
             runtime: RuntimeSettings::default(),
@@ -191,6 +236,11 @@ pub(crate) enum SettingsError {
     },
     #[error("setting `{key}`: {message}")]
     Value { key: &'static str, message: String },
+    #[error("setting `{key}` means nothing without `{needs}`; set both or none")]
+    Needs {
+        key: &'static str,
+        needs: &'static str,
+    },
     #[error("variable {variable}: {message}")]
     Variable { variable: String, message: String },
     #[error(
@@ -296,8 +346,12 @@ impl Settings {
         app.p3_enabled = self.engine.p3_enabled;
         app.upkeep.backup_dir = self.backup_dir.as_ref().map(|dir| dir.0.clone());
         app.upkeep.backup_roots = self.backup_roots.iter().map(|dir| dir.0.clone()).collect();
+        let tls = self.tls.listen.filter(|_| self.tls.redirect);
+        if tls.is_some() {
+            app.scheme = "https".into();
+        }
         app.port = match app.port {
-            None => Some(self.listen.port()),
+            None => Some(tls.unwrap_or(self.listen).port()),
             Some(0) => None,
             port => port,
         };
@@ -311,6 +365,26 @@ impl Settings {
         }
         if self.keys.operator_key_file.is_some() && !self.keys.operator_key_command.is_empty() {
             return Err(SettingsError::TwoOperatorKeys);
+        }
+        let Tls {
+            listen,
+            certificate,
+            key,
+            domains,
+            redirect,
+            ..
+        } = &self.tls;
+        let missing = match (listen, certificate, key) {
+            (Some(_), None, _) => Some(("tls.listen", "tls.certificate")),
+            (Some(_), _, None) => Some(("tls.listen", "tls.key")),
+            (None, Some(_), _) => Some(("tls.certificate", "tls.listen")),
+            (None, _, Some(_)) => Some(("tls.key", "tls.listen")),
+            (None, _, _) if domains.is_some() => Some(("tls.domains", "tls.listen")),
+            (None, _, _) if *redirect => Some(("tls.redirect", "tls.listen")),
+            _ => None,
+        };
+        if let Some((key, needs)) = missing {
+            return Err(SettingsError::Needs { key, needs });
         }
         self.engine.validate()?;
         Ok(())
@@ -375,5 +449,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod tests;

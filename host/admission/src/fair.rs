@@ -1,0 +1,403 @@
+//! The node's limit, shared between tenants by their weights.
+//!
+//! Whoever comes gets a slot as long as more than the reserve is free. The reserve is for tenants
+//! that have less than their share: the node's slots divided among the tenants that want some, by
+//! weight. A slot that becomes free goes to the waiting tenant that has least of its share. So a
+//! tenant alone uses the whole node, two greedy ones end up with what their weights say, and one
+//! that comes later finds a slot at once or gets the next. A tenant whose own queue has not moved
+//! for a while is refused at once: waiting would only make its answers later, not more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_ids::TenantId;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use crate::gate::Full;
+
+#[derive(Debug)]
+pub(crate) struct FairGate {
+    limit: usize,
+    reserve: usize,
+    shed_after: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    /// Tenants that have a slot or wait for one.
+    tenants: HashMap<TenantId, Share>,
+    /// Their weights together.
+    weights: u64,
+}
+
+#[derive(Debug)]
+struct Share {
+    weight: u64,
+    running: usize,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    since: Instant,
+    grant: oneshot::Sender<FairSlot>,
+}
+
+/// A place on the node. Dropping it passes it on.
+#[derive(Debug)]
+pub(crate) struct FairSlot {
+    gate: Arc<FairGate>,
+    tenant: TenantId,
+}
+
+impl FairGate {
+    pub(crate) fn new(limit: usize, reserve: usize, shed_after: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            // With half the node in reserve or more, no tenant could use its share of a quiet one.
+            reserve: reserve.min(limit / 2),
+            shed_after,
+            state: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.state.lock().running
+    }
+
+    /// Enters if there is a slot for `tenant`, else waits until `until`. The newest `weight` holds.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        weight: u32,
+        until: Instant,
+    ) -> Result<FairSlot, Full> {
+        let turn = {
+            let mut state = self.state.lock();
+            let (running, weights, share) = state.share_of(tenant, weight);
+            if share.waiting.is_empty() && self.may_run(*running, weights, share) {
+                *running += 1;
+                share.running += 1;
+                return Ok(self.slot(tenant));
+            }
+            let now = Instant::now();
+            let stuck = share
+                .waiting
+                .front()
+                .is_some_and(|first| now.duration_since(first.since) >= self.shed_after);
+            if stuck {
+                return Err(Full);
+            }
+            let (grant, turn) = oneshot::channel();
+            share.waiting.push_back(Waiter { since: now, grant });
+            turn
+        };
+        match timeout_at(until, turn).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) => {
+                self.state.lock().leave(tenant);
+                Err(Full)
+            }
+        }
+    }
+
+    fn slot(self: &Arc<Self>, tenant: TenantId) -> FairSlot {
+        FairSlot {
+            gate: Arc::clone(self),
+            tenant,
+        }
+    }
+
+    fn may_run(&self, running: usize, weights: u64, share: &Share) -> bool {
+        let below_its_share = || {
+            let (has, of_all) = (share.running as u128, u128::from(weights));
+            has * of_all < self.limit as u128 * u128::from(share.weight)
+        };
+        running < self.limit - self.reserve || (running < self.limit && below_its_share())
+    }
+
+    /// Gives free slots to those who wait. A slot sent to a waiter who has just left comes back
+    /// through its own drop.
+    fn pass_on(self: &Arc<Self>) {
+        loop {
+            let (grant, slot) = {
+                let mut state = self.state.lock();
+                let Some(tenant) = state.neediest() else {
+                    return;
+                };
+                let State {
+                    running,
+                    tenants,
+                    weights,
+                } = &mut *state;
+                let Some(share) = tenants.get_mut(&tenant) else {
+                    return;
+                };
+                // The others have more of their shares than this one.
+                if !self.may_run(*running, *weights, share) {
+                    return;
+                }
+                let Some(waiter) = share.waiting.pop_front() else {
+                    return;
+                };
+                *running += 1;
+                share.running += 1;
+                (waiter.grant, self.slot(tenant))
+            };
+            let _ = grant.send(slot);
+        }
+    }
+}
+
+impl State {
+    /// The slots taken, the weights of all, and the tenant's share by its newest weight.
+    fn share_of(&mut self, tenant: TenantId, weight: u32) -> (&mut usize, u64, &mut Share) {
+        let weight = u64::from(weight.max(1));
+        let share = self.tenants.entry(tenant).or_insert(Share {
+            weight: 0,
+            running: 0,
+            waiting: VecDeque::new(),
+        });
+        self.weights = self.weights - share.weight + weight;
+        share.weight = weight;
+        (&mut self.running, self.weights, share)
+    }
+
+    /// Of the tenants that wait, the one that has least of its share.
+    fn neediest(&mut self) -> Option<TenantId> {
+        let mut found: Option<(u128, u128, TenantId)> = None;
+        for (tenant, share) in &mut self.tenants {
+            while share
+                .waiting
+                .front()
+                .is_some_and(|waiter| waiter.grant.is_closed())
+            {
+                share.waiting.pop_front();
+            }
+            if share.waiting.is_empty() {
+                continue;
+            }
+            let (has, weight) = (share.running as u128, u128::from(share.weight));
+            // has/weight < has'/weight', without dividing.
+            if found.is_none_or(|(other, its_weight, _)| has * its_weight < other * weight) {
+                found = Some((has, weight, *tenant));
+            }
+        }
+        found.map(|(_, _, tenant)| tenant)
+    }
+
+    /// Forgets those of `tenant` who wait no longer, and the tenant if nothing of it is left.
+    fn leave(&mut self, tenant: TenantId) {
+        let Some(share) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        share.waiting.retain(|waiter| !waiter.grant.is_closed());
+        if share.running == 0 && share.waiting.is_empty() {
+            self.weights -= share.weight;
+            self.tenants.remove(&tenant);
+        }
+    }
+}
+
+impl Drop for FairSlot {
+    fn drop(&mut self) {
+        {
+            let mut state = self.gate.state.lock();
+            state.running -= 1;
+            if let Some(share) = state.tenants.get_mut(&self.tenant) {
+                share.running -= 1;
+                if share.running == 0 {
+                    state.leave(self.tenant);
+                }
+            }
+        }
+        self.gate.pass_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    async fn fill(gate: &Arc<FairGate>, tenant: TenantId, weight: u32) -> Vec<FairSlot> {
+        let mut held = Vec::new();
+        while let Ok(slot) = gate.enter(tenant, weight, Instant::now()).await {
+            held.push(slot);
+        }
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_alone_has_the_whole_node() {
+        let gate = FairGate::new(16, 4, LONG);
+        assert_eq!(fill(&gate, TenantId::new(), 100).await.len(), 16);
+        assert_eq!(gate.running(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_greedy_tenant_leaves_the_reserve_to_those_below_their_share() {
+        let gate = FairGate::new(16, 4, LONG);
+        let (greedy, other, late) = (TenantId::new(), TenantId::new(), TenantId::new());
+        let _one = gate.enter(other, 100, soon()).await.expect("free");
+        let first = fill(&gate, greedy, 100).await;
+        assert_eq!(
+            first.len(),
+            11,
+            "16 less the reserve of 4, less the other's"
+        );
+        for _ in 0..4 {
+            std::mem::forget(gate.enter(late, 100, soon()).await.expect("its share is 5"));
+        }
+        assert!(gate.enter(late, 100, Instant::now()).await.is_err(), "full");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_greedy_tenants_end_up_with_their_weights() {
+        let gate = FairGate::new(30, 0, LONG);
+        let (light, heavy) = (TenantId::new(), TenantId::new());
+        let counts = Arc::new(Mutex::new(HashMap::<TenantId, usize>::new()));
+        let mut tasks = Vec::new();
+        for (tenant, weight) in [(light, 100), (heavy, 200)] {
+            for _ in 0..40 {
+                let (gate, counts) = (Arc::clone(&gate), Arc::clone(&counts));
+                tasks.push(tokio::spawn(async move {
+                    for _ in 0..50 {
+                        let slot = gate.enter(tenant, weight, soon()).await.expect("in time");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        *counts.lock().entry(tenant).or_default() += 1;
+                        drop(slot);
+                    }
+                }));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5050)).await;
+        let (light, heavy) = {
+            let counts = counts.lock();
+            (counts[&light], counts[&heavy])
+        };
+        assert!(
+            (17..=22).contains(&(heavy * 10 / light)),
+            "{heavy} to {light}"
+        );
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        assert_eq!(gate.running(), 0);
+        assert_eq!(gate.state.lock().weights, 0);
+        assert!(gate.state.lock().tenants.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_free_slot_is_for_whoever_has_least() {
+        let gate = FairGate::new(4, 0, LONG);
+        let (greedy, late) = (TenantId::new(), TenantId::new());
+        let mut held = fill(&gate, greedy, 100).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for tenant in [greedy, greedy, late] {
+            let (gate, order) = (Arc::clone(&gate), Arc::clone(&order));
+            tasks.push(tokio::spawn(async move {
+                let slot = gate.enter(tenant, 100, soon()).await.expect("in time");
+                order.lock().push(tenant);
+                drop(slot);
+            }));
+            tokio::task::yield_now().await;
+        }
+        held.pop();
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        assert_eq!(order.lock()[0], late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_does_not_move_refuses_at_once() {
+        let gate = FairGate::new(1, 0, Duration::from_millis(100));
+        let (busy, other) = (TenantId::new(), TenantId::new());
+        let held = gate.enter(busy, 100, soon()).await.expect("free");
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(busy, 100, soon()).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_millis(150)).await;
+        let asked = Instant::now();
+        assert!(gate.enter(busy, 100, soon()).await.is_err());
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        let patient = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(other, 100, soon()).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        drop(held);
+        waiting.await.expect("no panic").expect("its turn");
+        patient
+            .await
+            .expect("no panic")
+            .expect("not the other's fault");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_left_takes_no_place_and_leaves_nothing_behind() {
+        let gate = FairGate::new(1, 0, LONG);
+        let tenant = TenantId::new();
+        let held = gate.enter(tenant, 1, soon()).await.expect("free");
+        let task = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(tenant, 1, soon()).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.expect_err("aborted").is_cancelled());
+        drop(held);
+        assert_eq!(gate.running(), 0);
+        gate.enter(tenant, 1, Instant::now())
+            .await
+            .expect("free again");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn never_more_than_the_limit_and_none_lost() {
+        let gate = FairGate::new(4, 2, LONG);
+        let tenants = [TenantId::new(), TenantId::new(), TenantId::new()];
+        let mut tasks = Vec::new();
+        for number in 0..48_usize {
+            let gate = Arc::clone(&gate);
+            let tenant = tenants[number % 3];
+            tasks.push(tokio::spawn(async move {
+                for round in 0..200_usize {
+                    let patience = Duration::from_micros(((number * 31 + round * 17) % 300) as u64);
+                    let until = Instant::now() + patience;
+                    if let Ok(slot) = gate.enter(tenant, 1 + round as u32 % 3, until).await {
+                        assert!(gate.running() <= 4);
+                        tokio::task::yield_now().await;
+                        drop(slot);
+                    }
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("no panic");
+        }
+        assert_eq!(gate.running(), 0);
+        for tenant in tenants {
+            gate.state.lock().leave(tenant);
+        }
+        assert_eq!(gate.state.lock().weights, 0);
+    }
+}

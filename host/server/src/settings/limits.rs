@@ -1,0 +1,58 @@
+//! `docs/limits.md` says what the settings say.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Settings;
+use super::keys::KEYS;
+
+/// Settings below these are limits, and each has a row.
+const LIMITS: [&str; 6] = [
+    "edge.",
+    "admission.",
+    "engine.",
+    "limits.",
+    "guest.",
+    "driver.",
+];
+
+/// The rows: each setting with its default.
+fn rows() -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/limits.md");
+    let text = std::fs::read_to_string(path).expect("docs/limits.md");
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| `")?.split('`');
+        let (key, between, default) = (cells.next()?, cells.next()?, cells.next()?);
+        (between == " | ").then(|| (key.to_owned(), default.to_owned()))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[test]
+fn every_row_is_a_setting_with_its_default() {
+    let defaults = Settings::default();
+    for (name, written) in rows() {
+        let key = KEYS.iter().find(|key| key.name == name);
+        let key = key.unwrap_or_else(|| panic!("docs/limits.md: there is no setting `{name}`"));
+        let default = (key.show)(&defaults).unwrap_or_default();
+        assert_eq!(written, default, "docs/limits.md: the default of `{name}`");
+    }
+}
+
+#[test]
+fn every_limit_has_a_row() {
+    let rows = rows();
+    let defaults = Settings::default();
+    for key in KEYS {
+        let shown = (key.show)(&defaults).unwrap_or_default();
+        let is_number = shown
+            .trim_matches('"')
+            .starts_with(|c: char| c.is_ascii_digit());
+        let is_limit = LIMITS.iter().any(|prefix| key.name.starts_with(prefix));
+        assert!(
+            !is_limit || !is_number || rows.contains_key(key.name),
+            "docs/limits.md: add a row `| `{}` | `{shown}` | … |`",
+            key.name
+        );
+    }
+}

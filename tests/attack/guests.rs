@@ -1,0 +1,270 @@
+//! Hostile applications: what a guest does, and the one cause by which it ends.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+
+use crate::arena::Arena;
+use crate::components::{http, install, module, publish};
+
+/// Imports the clock and the random source, for guests that need something of the host.
+const HOST: &str = r#"
+  (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+    (export "now" (func (result u64)))))
+  (import "wasi:random/random@0.2.0" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+"#;
+
+pub(crate) async fn a01_endless_loop(arena: &Arena) {
+    let began = Instant::now();
+    arena.get("spin", "/").await.must_be(503, "cpu-limit");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let many = join_all((0..8).map(|_| arena.get("spin", "/"))).await;
+    for reply in many {
+        assert!(
+            matches!(reply.code(), "cpu-limit" | "deadline-exceeded"),
+            "{reply:?}"
+        );
+    }
+    assert_eq!(arena.get("spin", "/alive").await.status, 200);
+}
+
+pub(crate) async fn a02_endless_start(arena: &Arena) {
+    let bytes = module("(func $start (loop (br 0))) (start $start)");
+    let refused = publish(arena, "endless-start", bytes).await;
+    assert_eq!(
+        (refused.status, &*refused.problem()),
+        (422, "unfit"),
+        "{refused:?}"
+    );
+    assert!(refused.body.contains("CPU time"), "{refused:?}");
+}
+
+/// The quarantine at publish ends at the call of an import; the first request finds the loop.
+pub(crate) async fn a02_endless_start_behind_an_import(arena: &Arena) {
+    let bytes = http(&format!(
+        r#"{HOST}
+        (core func $now (canon lower (func $clock "now")))
+        (core module $m
+          (import "host" "now" (func $now (result i64)))
+          (func $start (drop (call $now)) (loop (br 0)))
+          (start $start)
+          (func (export "handle") (param i32 i32)))
+        (core instance $i (instantiate $m (with "host" (instance (export "now" (func $now))))))"#
+    ));
+    install(arena, "late-start", bytes).await;
+    arena.get("late-start", "/").await.must_be(503, "cpu-limit");
+}
+
+pub(crate) async fn a02_endless_realloc(arena: &Arena) {
+    let bytes = http(&format!(
+        r#"{HOST}
+        (core module $libc
+          (memory (export "memory") 1)
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) (loop (br 0)) (unreachable)))
+        (core instance $libc (instantiate $libc))
+        (alias core export $libc "memory" (core memory $memory))
+        (alias core export $libc "realloc" (core func $realloc))
+        (core func $bytes (canon lower (func $random "get-random-bytes")
+          (memory $memory) (realloc $realloc)))
+        (core module $m
+          (import "host" "bytes" (func $bytes (param i64 i32)))
+          (func (export "handle") (param i32 i32) (call $bytes (i64.const 64) (i32.const 0))))
+        (core instance $i (instantiate $m (with "host" (instance (export "bytes" (func $bytes))))))"#
+    ));
+    install(arena, "realloc", bytes).await;
+    arena.get("realloc", "/").await.must_be(503, "cpu-limit");
+}
+
+/// Once by itself, and once with a call of the host in every frame, so also in the deepest.
+pub(crate) async fn a03_recursion(arena: &Arena) {
+    for (name, each_time) in [("recursion", ""), ("host-recursion", "(drop (call $now))")] {
+        let bytes = http(&format!(
+            r#"{HOST}
+            (core func $now (canon lower (func $clock "now")))
+            (core module $m
+              (import "host" "now" (func $now (result i64)))
+              (func $deeper (param i64 i64) (result i64)
+                {each_time}
+                (i64.add (local.get 0)
+                  (call $deeper (i64.add (local.get 0) (i64.const 1)) (local.get 1))))
+              (func (export "handle") (param i32 i32)
+                (drop (call $deeper (i64.const 1) (i64.const 2)))))
+            (core instance $i (instantiate $m (with "host" (instance (export "now" (func $now))))))"#
+        ));
+        install(arena, name, bytes).await;
+        for _ in 0..4 {
+            arena.get(name, "/").await.must_be(500, "stack-overflow");
+        }
+    }
+    // What Rust compiles to overflows its own stack in memory first.
+    for (app, path) in [("trap", "/recurse"), ("hostile", "/deep")] {
+        let reply = arena.get(app, path).await;
+        assert!(
+            matches!(reply.code(), "trap" | "stack-overflow" | "cpu-limit"),
+            "{reply:?}"
+        );
+        assert_eq!(arena.get(app, "/alive").await.status, 200);
+    }
+}
+
+pub(crate) async fn a04_sleep_and_poll(arena: &Arena) {
+    let sleeping = join_all((0..16).map(|_| arena.get("sleep", "/?ms=3600000")));
+    let polling = arena.get("hostile", "/poll-million");
+    let (sleeping, polling) = futures::join!(sleeping, polling);
+    for reply in sleeping {
+        reply.must_be(504, "deadline-exceeded");
+    }
+    let ends = [
+        "hostcall-limit",
+        "handle-limit",
+        "cpu-limit",
+        "deadline-exceeded",
+        "trap",
+    ];
+    assert!(ends.contains(&polling.code()), "{polling:?}");
+}
+
+pub(crate) async fn a06_memory_fill(arena: &Arena) {
+    let replies = join_all((0..8).map(|_| arena.get("hostile", "/fill?48"))).await;
+    for reply in replies {
+        assert!(
+            matches!(reply.code(), "cpu-limit" | "deadline-exceeded"),
+            "{reply:?}"
+        );
+    }
+}
+
+pub(crate) async fn a07_memory_growth(arena: &Arena) {
+    let reply = arena.get("hog", "/grow?mib=4096").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    arena
+        .get("hog", "/allocate?mib=1000")
+        .await
+        .must_be(507, "memory-limit");
+    let many = join_all((0..32).map(|_| arena.get("hog", "/grow?mib=4096"))).await;
+    for reply in many {
+        let ends = [
+            "",
+            "cpu-limit",
+            "deadline-exceeded",
+            "memory-limit",
+            "tenant-memory-limit",
+        ];
+        assert!(
+            ends.contains(&reply.code()) && reply.status != 0,
+            "{reply:?}"
+        );
+    }
+}
+
+/// A tenant that wants more slots than it may have waits or is refused; the victim never is.
+pub(crate) async fn a10_all_slots(arena: &Arena) {
+    let count = if arena.full { 1200 } else { 400 };
+    let replies = join_all((0..count).map(|_| arena.get("sleep", "/?ms=1500"))).await;
+    let mut refused = 0;
+    for reply in &replies {
+        match reply.status {
+            200 => {}
+            429 => refused += 1,
+            _ => panic!("{reply:?}"),
+        }
+    }
+    assert!(refused > 0, "{count} at once were all let in");
+    let busy = replies
+        .iter()
+        .find(|reply| reply.status == 429)
+        .expect("one");
+    assert!(busy.text.contains("retry-after: "), "{busy:?}");
+}
+
+/// What a guest holds of the host is counted, and so is what that takes of the host's memory.
+pub(crate) async fn a12_resources(arena: &Arena) {
+    let before = arena.footprint().memory;
+    for path in ["/pollables", "/fields", "/pollables"] {
+        let reply = arena.get("hostile", path).await;
+        // Filling fields takes time too, and may end by it.
+        let filled = path == "/fields" && reply.code() == "cpu-limit";
+        assert!(
+            filled || reply.code() == "handle-limit",
+            "{path}: {reply:?}"
+        );
+    }
+    let grown = arena.footprint().memory.saturating_sub(before);
+    assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+}
+
+pub(crate) async fn a15_too_much_in_one_call(arena: &Arena) {
+    arena
+        .get("hostile", "/huge-string")
+        .await
+        .must_be(507, "hostcall-limit");
+}
+
+pub(crate) async fn a16_random(arena: &Arena) {
+    arena
+        .get("hostile", "/random-huge")
+        .await
+        .must_be(507, "hostcall-limit");
+    let reply = arena.get("hostile", "/random-for-ever").await;
+    assert!(
+        matches!(reply.code(), "cpu-limit" | "deadline-exceeded"),
+        "{reply:?}"
+    );
+}
+
+pub(crate) async fn a17_headers(arena: &Arena) {
+    for path in ["/many-headers", "/huge-header"] {
+        let reply = arena.get("hostile", path).await;
+        let told = reply.status == 200 && reply.text.contains("Size");
+        assert!(told || reply.code() == "fields-limit", "{path}: {reply:?}");
+    }
+}
+
+pub(crate) async fn a19_log_flood(arena: &Arena) {
+    let lines = if arena.full { 2_000_000 } else { 200_000 };
+    let replies = join_all((0..4).map(|_| {
+        let path = format!("/?lines={lines}&bytes=1000");
+        async move { arena.get("log-flood", &path).await }
+    }));
+    for reply in replies.await {
+        assert!(matches!(reply.status, 200 | 503 | 504), "{reply:?}");
+    }
+}
+
+pub(crate) async fn a33_wrong_answers(arena: &Arena) {
+    arena
+        .get("hostile", "/never")
+        .await
+        .must_be(502, "no-response");
+    let twice = arena.get("hostile", "/twice").await;
+    assert!(matches!(twice.status, 200 | 500 | 502), "{twice:?}");
+    for path in ["/head-then-trap", "/tiny", "/endless"] {
+        let reply = arena.get("hostile", path).await;
+        let broken = !reply.is_whole();
+        assert!(
+            broken || reply.status >= 500,
+            "{path}: a part must not pass for the whole: {reply:?}"
+        );
+    }
+}
+
+/// What one tenant left in memory is not what another finds there.
+pub(crate) async fn a40_leftover_memory(arena: &Arena) {
+    let rounds = if arena.full { 200 } else { 12 };
+    for _ in 0..rounds {
+        let stains = (0..4).map(|_| arena.get("hostile", "/stain"));
+        for reply in join_all(stains).await {
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+        let request = crate::client::get("hostile.bystander.localhost", "/scan");
+        let scans = (0..4).map(|_| {
+            crate::client::request_from([127, 0, 0, 4].into(), arena.address(), request.as_bytes())
+        });
+        for reply in join_all(scans).await {
+            assert_eq!(reply.status, 200, "{reply:?}");
+            let found = reply.body().lines().nth(1).unwrap_or(reply.body());
+            assert_eq!(found, "0", "words that somebody else wrote: {reply:?}");
+        }
+    }
+}
