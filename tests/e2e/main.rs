@@ -18,3 +18,4 @@ mod publish;
 mod readme;
 mod samples;
 mod support;
+mod upkeep;
