@@ -65,6 +65,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("canopy-capability-sql", &["canopy-backend"]),
     // Backends know no WebAssembly.
     ("canopy-backend", &["canopy-ids"]),
+    // Files of backups and archives, by way of the traits alone.
+    ("canopy-backend-archive", &["canopy-ids", "canopy-backend"]),
     // The operator's key and what it wraps; files that are opened with such keys.
     ("canopy-backend-keys", &["canopy-ids", "canopy-backend"]),
     (
@@ -125,9 +127,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-engine",
             "canopy-driver",
             "canopy-capability-network",
-            // … and erases what a tenant leaves behind.
+            // … erases what a tenant leaves behind …
             "canopy-backend",
             "canopy-backend-logs",
+            // … and backs up, exports, and changes keys.
+            "canopy-backend-archive",
+            "canopy-backend-keys",
         ],
     ),
     (
@@ -157,6 +162,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-runtime",
             "canopy-engine",
             "canopy-backend",
+            "canopy-backend-archive",
             "canopy-backend-blobs",
             "canopy-backend-embedded",
             "canopy-backend-keys",

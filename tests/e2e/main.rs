@@ -1,6 +1,7 @@
 //! End to end: the binary, its command line and HTTP, with real guests. One file per subject; each
 //! case starts a node of its own.
 
+mod browse;
 mod documents;
 mod drivers;
 mod durability;
@@ -11,8 +12,10 @@ mod foreign;
 mod http;
 mod isolation;
 mod lifecycle;
+mod objects;
 mod project;
 mod publish;
 mod readme;
 mod samples;
 mod support;
+mod upkeep;

@@ -45,7 +45,7 @@ pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
-pub use sql::SqlAsked;
+pub use sql::{MAX_MIGRATIONS_BYTES, SqlAsked};
 pub use store::StoreAsked;
 
 /// The manifest's file name.

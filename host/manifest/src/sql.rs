@@ -5,6 +5,9 @@ use toml::Table;
 use crate::error::Fault;
 use crate::reader::Reader;
 
+/// Bytes of all migrations of a version.
+pub const MAX_MIGRATIONS_BYTES: usize = 4 << 20;
+
 /// The database that is there without a word.
 const DEFAULT: &str = "default";
 const MAX_REASON: usize = 400;

@@ -111,6 +111,11 @@ impl Node {
             .to_owned()
     }
 
+    /// Of the node's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }

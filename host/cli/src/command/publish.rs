@@ -99,10 +99,16 @@ pub(super) async fn publish(
     let part = part
         .mime_str("application/wasm")
         .map_err(|error| Error::local("the form", error))?;
-    let form = Form::new()
+    let mut form = Form::new()
         .text("digest", digest.to_string())
-        .text("manifest", project.text)
-        .part("component", part);
+        .text("manifest", project.text);
+    for file in project.manifest.sql.iter().flat_map(|a| &a.migrations) {
+        let path = dir.join(file);
+        let text = tokio::fs::read_to_string(&path).await;
+        let text = text.map_err(|error| Error::local(path.display(), error))?;
+        form = form.part("migration", Part::text(text).file_name(file.clone()));
+    }
+    let form = form.part("component", part);
     let version = project.manifest.version.to_string();
     let path = [
         "packages",

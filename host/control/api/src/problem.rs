@@ -357,6 +357,11 @@ fn explain_app(error: &AppError) -> Explained {
             "cannot-link",
             "The component and what it imports do not fit",
         ),
+        AppError::Migration { .. } => explained(
+            CONFLICT,
+            "migration-failed",
+            "The version's migrations cannot be applied",
+        ),
         AppError::NoPreviousVersion { .. } => explained(
             CONFLICT,
             "no-previous-version",

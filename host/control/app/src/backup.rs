@@ -18,10 +18,7 @@ impl App {
         context: &Context,
         create: BackupCreate,
     ) -> Result<Job, AppError> {
-        match &create.tenant {
-            Some(tenant) => context.authorize(Action::Write, Resource::Tenant(tenant))?,
-            None => context.authorize(Action::Write, Resource::Platform)?,
-        }
+        context.authorize(Action::Write, Resource::Platform)?;
         let scope = match (create.tenant.clone(), create.installation) {
             (None, None) => BackupScope::Node,
             (None, Some(_)) => {
@@ -144,7 +141,7 @@ impl App {
         context: &Context,
         restore: RestoreCreate,
     ) -> Result<Job, AppError> {
-        context.authorize(Action::Write, Resource::Tenant(&restore.tenant))?;
+        context.authorize(Action::Write, Resource::Platform)?;
         let repository = upkeep::repository(restore.repository.as_deref(), self.upkeep_settings())?;
         let tenant = self.named_tenant(restore.tenant.clone()).await?;
         let installation = match restore.installation {

@@ -2,7 +2,7 @@
 
 use canopy_backend::StorageError;
 use canopy_backend::blob::BlobError;
-use canopy_backend::sql::SqlError;
+use canopy_backend::sql::{MigrateError, SqlError};
 use canopy_engine::{ArtifactError, InspectError, Unfit};
 use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
@@ -163,6 +163,17 @@ pub enum AppError {
     NoPreviousVersion {
         /// The installation.
         name: Label,
+    },
+    /// A version's migrations can't be applied; the installation and its databases are as before.
+    #[error("{package} {version} was not installed: {error}")]
+    Migration {
+        /// The package.
+        package: PackageName,
+        /// The version.
+        version: Version,
+        /// Which migration, and why.
+        #[source]
+        error: MigrateError,
     },
     /// The log failed.
     #[error("the log could not be read: {0}")]

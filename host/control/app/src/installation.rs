@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
-use canopy_ids::{Label, WitPackage};
+use canopy_ids::{InstallationId, Label, WitPackage};
 use canopy_manifest::Kind;
 use canopy_store::{
     InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
@@ -14,6 +14,7 @@ use canopy_tenant::HostName;
 
 use crate::catalog::Release;
 use crate::linking::Offer;
+use crate::migration::Migrating;
 use crate::setting::{Settable, Setting};
 use crate::{
     Action, App, AppError, Context, IdempotencyKey, Resource, linking, snapshot, validate,
@@ -71,10 +72,27 @@ impl App {
         let checked = self
             .check_installation(&tenant, &name, old.as_ref(), write)
             .await?;
-        let Written { row, created } = self
+        let migrating = Migrating {
+            tenant: &tenant,
+            id: old.as_ref().map_or_else(InstallationId::new, |old| old.id),
+            name: &name,
+            old: old.as_ref(),
+            write: &checked,
+            condition,
+        };
+        self.migrate(&migrating).await?;
+        let ids = (tenant.id, migrating.id);
+        let written = self
             .store
-            .put_installation(tenant.id, name, checked, condition)
-            .await?;
+            .put_installation_as(ids, name.clone(), checked.clone(), condition)
+            .await;
+        let Written { row, created } = match written {
+            Ok(written) => written,
+            Err(error) => {
+                self.forget(&migrating).await;
+                return Err(error.into());
+            }
+        };
         let installation = self.show_installation(&tenant, row).await?;
         self.settled.published().await?;
         Ok((installation, created))
@@ -180,6 +198,15 @@ impl App {
         let write = self
             .check_installation(&tenant, &name, Some(&old), write)
             .await?;
+        self.migrate(&Migrating {
+            tenant: &tenant,
+            id: old.id,
+            name: &name,
+            old: Some(&old),
+            write: &write,
+            condition,
+        })
+        .await?;
         let row = match request {
             Some(request) => {
                 let store = &self.store;
@@ -325,6 +352,15 @@ impl App {
         let write = self
             .check_installation(&tenant, &name, Some(&old), write)
             .await?;
+        self.migrate(&Migrating {
+            tenant: &tenant,
+            id: old.id,
+            name: &name,
+            old: Some(&old),
+            write: &write,
+            condition,
+        })
+        .await?;
         let row = self
             .store
             .put_installation(tenant.id, name, write, condition)

@@ -23,6 +23,7 @@ mod key;
 mod limits;
 mod linking;
 mod log;
+mod migration;
 mod package;
 mod plan;
 mod publish;

@@ -8,7 +8,7 @@
 //! the platform or a published driver; (8) it instantiates in quarantine, within its limits;
 //! (9) its bytes are stored; (10) a row names it. Until (10) nobody can see it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use canopy_api_types::{PackageVersion, PlanLimits};
@@ -34,6 +34,8 @@ pub struct PublishRequest {
     pub manifest: String,
     /// The digest that was announced.
     pub declared: Option<Digest>,
+    /// The texts of its migrations, by the file that the manifest names.
+    pub migrations: BTreeMap<String, String>,
     /// The component.
     pub component: Uploaded,
 }
@@ -74,6 +76,7 @@ impl App {
             version,
             manifest: text,
             declared,
+            migrations,
             component,
         } = request;
         let digest = component.digest();
@@ -93,6 +96,7 @@ impl App {
             });
         }
         check_limits(&manifest, &self.settings)?;
+        check_migrations(&manifest, &migrations)?;
 
         let _turn = self.publications.acquire().await.map_err(|_| closed())?;
         let inspection = inspect(component.path().to_owned()).await?;
@@ -139,6 +143,7 @@ impl App {
             digest,
             size,
             manifest: text,
+            migrations,
             imports: found.imports,
             exports: found.exports,
             serves: manifest.serves,
@@ -247,6 +252,28 @@ fn imports_of_types(component: &Component, engine: &Engine) -> HashSet<Interface
             _ => None,
         });
     types_alone.collect()
+}
+
+/// The migrations that came along are those that the manifest names.
+fn check_migrations(
+    manifest: &Manifest,
+    migrations: &BTreeMap<String, String>,
+) -> Result<(), AppError> {
+    let named = || manifest.sql.iter().flat_map(|asked| &asked.migrations);
+    if let Some(missing) = named().find(|file| !migrations.contains_key(*file)) {
+        return Err(AppError::field(
+            missing,
+            "is named by the manifest and was not sent: send it as a part `migration`",
+        ));
+    }
+    let mut sent = migrations.keys();
+    if let Some(unknown) = sent.find(|file| !named().any(|name| name == *file)) {
+        return Err(AppError::field(
+            unknown,
+            "was sent and is not named by the manifest",
+        ));
+    }
+    Ok(())
 }
 
 fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppError> {

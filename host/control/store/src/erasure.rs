@@ -63,10 +63,8 @@ pub(crate) fn begin(tx: &Connection, owner: &Erasure) -> Result<(), StoreError> 
 impl Store {
     /// Whose data must still go, and since when.
     pub async fn erasures(&self) -> Result<Vec<(Erasure, OffsetDateTime)>, StoreError> {
-        self.read(|db, _| {
-            all(db, "SELECT * FROM erasure ORDER BY since", [], read)
-        })
-        .await
+        self.read(|db, _| all(db, "SELECT * FROM erasure ORDER BY since", [], read))
+            .await
     }
 
     /// `owner`'s data is gone.

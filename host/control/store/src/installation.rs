@@ -166,11 +166,20 @@ impl Store {
         write: InstallationWrite,
         condition: Precondition,
     ) -> Result<Written<InstallationRow>, StoreError> {
-        self.write(move |tx, sealer| {
-            let ids = (tenant, InstallationId::new());
-            put(tx, sealer, ids, &name, write, condition)
-        })
-        .await
+        let ids = (tenant, InstallationId::new());
+        self.put_installation_as(ids, name, write, condition).await
+    }
+
+    /// Creates an installation with the second of `ids`, or replaces the tenant's of this name.
+    pub async fn put_installation_as(
+        &self,
+        ids: (TenantId, InstallationId),
+        name: Label,
+        write: InstallationWrite,
+        condition: Precondition,
+    ) -> Result<Written<InstallationRow>, StoreError> {
+        self.write(move |tx, sealer| put(tx, sealer, ids, &name, write, condition))
+            .await
     }
 
     /// Replaces an installation once for each key of idempotency. The answer kept is of no use:

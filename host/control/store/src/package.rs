@@ -1,5 +1,7 @@
 //! Packages and their versions.
 
+use std::collections::BTreeMap;
+
 use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::Kind;
 use rusqlite::types::{FromSql, FromSqlError};
@@ -77,6 +79,8 @@ pub struct NewVersion {
     pub size: u64,
     /// The manifest as it was uploaded.
     pub manifest: String,
+    /// The migrations that it names, by file.
+    pub migrations: BTreeMap<String, String>,
     /// What the component imports.
     pub imports: Vec<InterfaceName>,
     /// What the component exports.
@@ -194,7 +198,9 @@ impl Store {
             }
             let package = find_package(tx, name)?;
             if let Some(old) = find_version(tx, name, &new.version)? {
-                let same = old.digest == new.digest && old.manifest == new.manifest;
+                let same = old.digest == new.digest
+                    && old.manifest == new.manifest
+                    && find_migrations(tx, name, &new.version)? == new.migrations;
                 return if same {
                     Ok(Published::Identical(old))
                 } else {
@@ -220,6 +226,16 @@ impl Store {
                 .ok_or_else(|| version_not_found(name, &new.version))
         })
         .await
+    }
+
+    /// The migrations of a version by file.
+    pub async fn migrations(
+        &self,
+        package: PackageName,
+        version: Version,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        self.read(move |db, _| find_migrations(db, &package, &version))
+            .await
     }
 
     /// One package.
@@ -336,6 +352,22 @@ impl Store {
     }
 }
 
+fn find_migrations(
+    db: &Connection,
+    package: &PackageName,
+    version: &Version,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let sql = "SELECT path, text FROM version_migration \
+               WHERE publisher = ?1 AND package = ?2 AND version = ?3";
+    let key = params![
+        Text(&package.publisher),
+        Text(&package.name),
+        Text(version)
+    ];
+    let rows = all(db, sql, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.into_iter().collect())
+}
+
 fn insert(
     tx: &Connection,
     new: &NewVersion,
@@ -389,6 +421,12 @@ fn insert(
             revision
         ],
     )?;
+    for (path, text) in &new.migrations {
+        tx.execute(
+            "INSERT INTO version_migration VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![publisher, name, Text(&new.version), path, text],
+        )?;
+    }
     for interface in &new.serves {
         tx.execute(
             "INSERT INTO served VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",

@@ -42,6 +42,17 @@ CREATE TABLE version (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX version_digest ON version (digest);
 
+-- The SQL migrations of a version, by the file that its manifest names.
+CREATE TABLE version_migration (
+    publisher TEXT NOT NULL,
+    package TEXT NOT NULL,
+    version TEXT NOT NULL,
+    path TEXT NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (publisher, package, version, path),
+    FOREIGN KEY (publisher, package, version) REFERENCES version (publisher, package, version)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE served (
     wit_package TEXT NOT NULL,
     interface TEXT NOT NULL,

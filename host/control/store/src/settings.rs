@@ -36,7 +36,7 @@ pub enum Precondition {
 
 impl Precondition {
     /// Checks the condition against the revision of a row, `None` for one that does not exist.
-    pub(crate) fn check(self, current: Option<u64>) -> Result<(), crate::StoreError> {
+    pub fn check(self, current: Option<u64>) -> Result<(), crate::StoreError> {
         let met = match self {
             Self::Any => true,
             Self::Absent => current.is_none(),

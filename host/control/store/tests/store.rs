@@ -56,6 +56,7 @@ fn version(name: &str, version: &str, kind: Kind, bytes: &[u8]) -> NewVersion {
         digest: Digest::of(bytes),
         size: bytes.len() as u64,
         manifest: "name = …".into(),
+        migrations: BTreeMap::new(),
         imports: Vec::new(),
         exports: serves.clone(),
         serves,

@@ -2,7 +2,7 @@
 //!
 //! What a file was told to synchronise is there. Of what came after, any part may be: some writes
 //! and not others, in any order, and the last of them torn. A name that was removed may be there
-//! still, with all that it had, unless its folder was synchronised.
+//! still, with all that it had, until its folder is synchronised.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +39,25 @@ struct Disk<'a> {
     pending: Vec<&'a Event>,
 }
 
+impl Disk<'_> {
+    fn deleted(&self) -> Option<usize> {
+        let is_deletion = |event: &&Event| matches!(event, Event::Delete { .. });
+        self.pending.iter().rposition(|event| is_deletion(event))
+    }
+
+    fn is_new(&self) -> bool {
+        self.durable.is_none() || self.deleted().is_some()
+    }
+
+    /// A removed name is gone for good.
+    fn forget_deleted(&mut self) {
+        if let Some(at) = self.deleted() {
+            self.durable = None;
+            self.pending.drain(..=at);
+        }
+    }
+}
+
 /// The files after `events`, then no power. `honest`: synchronising does what it says.
 pub(crate) fn image(
     events: &[Event],
@@ -61,6 +80,11 @@ pub(crate) fn image(
                 }
             }
             Event::Sync { file } if honest => {
+                // The first time for a new file, SQLite synchronises its folder too.
+                let is_new = disks.get(file).is_none_or(Disk::is_new);
+                if is_new {
+                    disks.values_mut().for_each(Disk::forget_deleted);
+                }
                 let disk = disks.entry(file.clone()).or_default();
                 for event in std::mem::take(&mut disk.pending) {
                     apply(&mut disk.durable, event, usize::MAX);
@@ -80,15 +104,13 @@ pub(crate) fn image(
 
 /// What is left of a file.
 fn lose(disk: Disk<'_>, random: &mut Random) -> Option<Vec<u8>> {
+    let deleted = disk.deleted();
     let Disk {
         mut durable,
         pending,
     } = disk;
     // How much of the rest the disk had time for: everything, nothing, or a part.
     let share = [0, 1, 4, 7, 8][random.below(5)];
-    let deleted = pending
-        .iter()
-        .rposition(|event| matches!(event, Event::Delete { .. }));
     // Either the name was removed, and what came after it is of a new file; or it was not.
     let pending = match deleted {
         Some(at) if random.below(2) == 0 => {

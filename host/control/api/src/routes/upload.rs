@@ -1,5 +1,6 @@
 //! Publishing: a form whose component is streamed to the disk while it is hashed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use canopy_api_types::PackageVersion;
 use canopy_app::{Context, PublishRequest, Uploaded};
 use canopy_ids::{Digest, Label, PackageName};
-use canopy_manifest::{MAX_MANIFEST_BYTES, ManifestError};
+use canopy_manifest::{MAX_MANIFEST_BYTES, MAX_MIGRATIONS_BYTES, ManifestError};
 use semver::Version;
 use utoipa::ToSchema;
 
@@ -31,6 +32,9 @@ struct VersionForm {
     digest: Option<String>,
     /// The text of `canopy.toml`.
     manifest: String,
+    /// The text of each migration that the manifest names; the part's file name is the path in the
+    /// manifest.
+    migration: Option<Vec<String>>,
     /// The component.
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
@@ -54,13 +58,14 @@ pub(super) async fn publish(
 ) -> Result<Response, ApiError> {
     let form = form.map_err(|rejection| ApiError::Form(rejection.body_text()))?;
     let package = PackageName { publisher, name };
-    let (declared, manifest, component) = read(&api, &context, &package, form).await?;
+    let form = read(&api, &context, &package, form).await?;
     let request = PublishRequest {
         package,
         version,
-        manifest,
-        declared,
-        component,
+        manifest: form.manifest,
+        declared: form.declared,
+        migrations: form.migrations,
+        component: form.component,
     };
     let published = api.app.publish(&context, request).await?;
     let status = if published.created {
@@ -72,15 +77,24 @@ pub(super) async fn publish(
     Ok((status, [(ETAG, tag)], Json(published.version)).into_response())
 }
 
+struct Form {
+    declared: Option<Digest>,
+    manifest: String,
+    migrations: BTreeMap<String, String>,
+    component: Uploaded,
+}
+
 async fn read(
     api: &Api,
     context: &Context,
     package: &PackageName,
     mut form: Multipart,
-) -> Result<(Option<Digest>, String, Uploaded), ApiError> {
+) -> Result<Form, ApiError> {
     let mut upload = api.app.begin_upload(context, package).await?;
     let mut declared = None;
     let mut manifest = None;
+    let mut migrations = BTreeMap::new();
+    let mut left = MAX_MIGRATIONS_BYTES;
     while let Some(mut field) = in_time(form.next_field()).await? {
         match (field.name(), &declared, &manifest) {
             (Some("digest"), None, None) => {
@@ -99,6 +113,18 @@ async fn read(
                 };
                 manifest = Some(text.ok_or(canopy_app::AppError::from(too_long))?);
             }
+            (Some("migration"), _, Some(_)) => {
+                let path = field.file_name().unwrap_or_default().to_owned();
+                let text = text(&mut field, left).await?.ok_or_else(|| {
+                    ApiError::Form(format!(
+                        "the migrations are over the limit of {MAX_MIGRATIONS_BYTES} bytes"
+                    ))
+                })?;
+                left -= text.len();
+                if migrations.insert(path.clone(), text).is_some() {
+                    return Err(ApiError::Form(format!("the migration {path:?} came twice")));
+                }
+            }
             (Some("component"), _, Some(_)) => {
                 while let Some(piece) = in_time(field.chunk()).await? {
                     upload.write(&piece).await?;
@@ -108,7 +134,12 @@ async fn read(
                     return Err(ApiError::Form("nothing may follow `component`".into()));
                 }
                 let manifest = manifest.unwrap_or_default();
-                return Ok((declared, manifest, upload.finish().await?));
+                return Ok(Form {
+                    declared,
+                    manifest,
+                    migrations,
+                    component: upload.finish().await?,
+                });
             }
             (name, ..) => {
                 let name: String = name.unwrap_or("without a name").chars().take(80).collect();

@@ -30,6 +30,9 @@ const PACKAGE: &str = r#"{ "package": "acme/nope" }"#;
 const VERSION: &str = r#"{ "version": "9.9.9" }"#;
 const EGRESS: &str = r#"{ "egress": [] }"#;
 const SECRET: &str = r#"{ "value": "v" }"#;
+const RESTORE: &str = r#"{ "tenant": "one" }"#;
+const IMPORT: &str = r#"{ "size": 1, "name": "x" }"#;
+const CONFIRM: &str = r#"{ "confirm": "another" }"#;
 const FORM: &str = "a form";
 
 /// Below the address of the tenant's installation.
@@ -54,6 +57,32 @@ fn table() -> Vec<(&'static str, String, Needs, &'static str)> {
         ("GET", "packages/{publisher}/{name}/versions/{version}".into(), Token, ""),
         ("PUT", "packages/{publisher}/{name}/versions/{version}".into(), Operator, FORM),
         ("GET", "packages/{publisher}/{name}/versions/{version}/component".into(), Token, ""),
+        ("GET", "jobs".into(), Operator, ""),
+        ("GET", "jobs/{job}".into(), Operator, ""),
+        ("POST", "jobs/{job}/cancel".into(), Operator, ""),
+        ("GET", "backups".into(), Operator, ""),
+        ("POST", "backups".into(), Operator, "{}"),
+        ("GET", "backups/{snapshot}".into(), Operator, ""),
+        ("POST", "backups/check".into(), Operator, "{}"),
+        ("POST", "backups/prune".into(), Operator, "{}"),
+        ("POST", "restores".into(), Operator, RESTORE),
+        ("POST", "tenants/{tenant}/exports".into(), Operator, ""),
+        ("GET", "exports".into(), Operator, ""),
+        ("GET", "exports/{export}/content".into(), Operator, ""),
+        ("DELETE", "exports/{export}".into(), Operator, ""),
+        ("POST", "imports".into(), Operator, IMPORT),
+        ("GET", "imports/{import}".into(), Operator, ""),
+        ("DELETE", "imports/{import}".into(), Operator, ""),
+        ("PUT", "imports/{import}/content?offset=0".into(), Operator, ""),
+        ("POST", "imports/{import}/start".into(), Operator, "{}"),
+        ("GET", "tenants/{tenant}/erasure".into(), Operator, ""),
+        ("POST", "tenants/{tenant}/erasure".into(), Operator, CONFIRM),
+        ("GET", "erasures".into(), Operator, ""),
+        ("GET", "erasures/key".into(), Operator, ""),
+        ("GET", "erasures/{erasure}".into(), Operator, ""),
+        ("GET", "keys".into(), Operator, ""),
+        ("POST", "tenants/{tenant}/keys/rotate".into(), Operator, ""),
+        ("POST", "tenants/{tenant}/check".into(), Operator, ""),
         ("GET", "plans".into(), Operator, ""),
         ("GET", "plans/{plan}".into(), Operator, ""),
         ("PUT", "plans/{plan}".into(), Operator, NAME),
@@ -159,6 +188,11 @@ fn filled(path: &str) -> String {
         "{wit_package}" => "wasi:keyvalue",
         "{token}" => "tok_018f3c2e-0000-7000-8000-000000000000",
         "{domain}" => "x.example.com",
+        "{job}" => "job_018f3c2e000070008000000000000000",
+        "{snapshot}" => "snp_018f3c2e000070008000000000000000",
+        "{export}" => "exp_018f3c2e000070008000000000000000",
+        "{import}" => "imp_018f3c2e000070008000000000000000",
+        "{erasure}" => "era_018f3c2e000070008000000000000000",
         part if part.starts_with('{') => "nope",
         part => part,
     });
