@@ -23,6 +23,8 @@ write_stall_timeout = \"2 s\"
 memory = \"64 MiB\"
 cpu = \"300 ms\"
 wall = \"4 s\"
+[engine.pool]
+resident_components = 32
 [engine.compile]
 memory_bytes = \"1 GiB\"
 cpu_seconds = 6
