@@ -5,5 +5,5 @@ mod node;
 mod servers;
 
 pub(crate) use guests::{guest, plugin};
-pub(crate) use node::{Answer, Node, answer};
+pub(crate) use node::{Answer, Node, Output, answer};
 pub(crate) use servers::{Redis, Smtp};

@@ -85,7 +85,7 @@ pub struct BackupCheck {
     /// The repository's folder on the node; the setting `backup.dir` where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Restores this snapshot into a temporary folder as well, compares it, and opens what is in it.
+    /// Instead, restores this snapshot to a temporary folder and compares every file with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub snapshot: Option<SnapshotId>,

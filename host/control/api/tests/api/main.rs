@@ -7,6 +7,7 @@ mod installing;
 mod packages;
 mod plans;
 mod support;
+mod upkeep;
 
 use canopy_engine::compile_child_main;
 

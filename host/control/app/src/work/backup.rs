@@ -95,6 +95,9 @@ impl Sources {
             }
         }
         for name in plain_files(&self.folders.storage)? {
+            if name == "lock" {
+                continue;
+            }
             gathering.file(
                 &format!("storage/{name}"),
                 &self.folders.storage.join(&name),
@@ -178,7 +181,7 @@ pub(super) async fn check(
         let snapshot = repository.snapshot(id)?;
         progress.step("restoring to a temporary folder");
         empty_dir(&folder)?;
-        let files = materialise(&repository, &snapshot, "", &folder, &progress)?;
+        materialise(&repository, &snapshot, "", &folder, &progress)?;
         progress.step("comparing");
         let report = canopy_backend_archive::CheckReport {
             snapshots: 1,
@@ -190,7 +193,6 @@ pub(super) async fn check(
             bytes: snapshot.bytes,
             findings: Vec::new(),
         };
-        debug_assert_eq!(files, snapshot.files.len() as u64);
         Ok((report, compare(&snapshot, &folder)?))
     })
     .await?;
