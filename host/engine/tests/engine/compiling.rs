@@ -228,7 +228,7 @@ async fn a_load_that_is_dropped_kills_its_child() {
         loaded = artifacts.load(&digest, &path) => panic!("{loaded:?}"),
         () = started(&log) => {}
     }
-    let pid = fs::read_to_string(&log).expect("the child started");
+    let pid = fs::read_to_string(log).expect("the child started");
     assert!(gone(pid.trim()).await, "the child is still alive");
 }
 
