@@ -126,7 +126,16 @@ pub(crate) async fn h05_window_of_nothing(arena: &Arena) {
         }
         held.push(stream);
     }
-    // More than the installation may have at once, so the next is answered only when they are gone.
+    // As many as the installation may have at once: while they run, others are refused.
+    let mut refused = false;
+    for _ in 0..40 {
+        refused |= arena.get("hostile", "/alive").await.status == 429;
+        if refused {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(refused, "the attack took no slots");
     let mut alive = 0;
     for _ in 0..100 {
         alive = arena.get("hostile", "/alive").await.status;

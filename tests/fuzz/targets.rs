@@ -228,8 +228,10 @@ fn component_values() -> Run {
            (func (export \"poke\") (param \"bits\" u64) (canon lift (core func $i \"poke\")))
            {functions})"
     );
-    let mut settings = EngineSettings::default();
-    settings.hostcall_bytes = CALL_BYTES;
+    let mut settings = EngineSettings {
+        hostcall_bytes: CALL_BYTES,
+        ..EngineSettings::default()
+    };
     settings.pool.instances = 4;
     settings.pool.memories = 8;
     settings.pool.tables = 64;

@@ -376,14 +376,15 @@ mod tests {
         let gate = FairGate::new(4, 2, LONG);
         let tenants = [TenantId::new(), TenantId::new(), TenantId::new()];
         let mut tasks = Vec::new();
-        for number in 0..48_usize {
+        for number in 0..48_u32 {
             let gate = Arc::clone(&gate);
-            let tenant = tenants[number % 3];
+            let tenant = tenants[number as usize % 3];
             tasks.push(tokio::spawn(async move {
-                for round in 0..200_usize {
-                    let patience = Duration::from_micros(((number * 31 + round * 17) % 300) as u64);
+                for round in 0..200_u32 {
+                    let patience =
+                        Duration::from_micros(u64::from((number * 31 + round * 17) % 300));
                     let until = Instant::now() + patience;
-                    if let Ok(slot) = gate.enter(tenant, 1 + round as u32 % 3, until).await {
+                    if let Ok(slot) = gate.enter(tenant, 1 + round % 3, until).await {
                         assert!(gate.running() <= 4);
                         tokio::task::yield_now().await;
                         drop(slot);

@@ -241,14 +241,15 @@ impl ResourceLimiter for StoreLimits {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
+        // Before the table's own maximum, which for wasmtime includes what the pool allows.
         if desired > self.largest_table {
             self.refused = Some(LimitExceeded::Table {
                 limit: self.largest_table,
                 wanted: desired,
             });
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
         Ok(self.grow((desired - current).saturating_mul(size_of::<usize>())))

@@ -27,6 +27,7 @@ mod linker;
 mod p2;
 mod p3;
 mod prepare;
+mod quiet;
 mod run;
 mod runtime;
 mod serve;

@@ -21,6 +21,7 @@ use crate::error::{BACKTRACE_LINES, ServeError};
 use crate::guest::{CallerFacts, GuestCall};
 use crate::installed::Installed;
 use crate::instance::{Instance, Program, Reply};
+use crate::quiet::quietly;
 use crate::run::{Collected, Run};
 use crate::runtime::Inner;
 use crate::{p2, p3};
@@ -30,6 +31,15 @@ type Answer = Result<Response<WasiBody>, String>;
 
 /// Runs `installed` for one request.
 pub(crate) async fn serve(
+    inner: &Arc<Inner>,
+    installed: Arc<Installed>,
+    call: Call,
+    request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, ServeError> {
+    quietly(answer(inner, installed, call, request)).await
+}
+
+async fn answer(
     inner: &Arc<Inner>,
     installed: Arc<Installed>,
     call: Call,

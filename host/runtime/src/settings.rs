@@ -22,8 +22,8 @@ pub struct RuntimeSettings {
     pub tenant_memory_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
-    /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced.
-    /// Default 128; 1 gives every request an instance of its own, as WASI 0.2 components have.
+    /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also
+    /// one of WASI 0.2 whose package asks for it. Default 128; 1 gives every request an instance of its own, as WASI 0.2 components have.
     pub reuse_requests: usize,
     /// How long a WASI 0.3 instance waits for its next request. Default 5 s.
     pub reuse_idle: Duration,

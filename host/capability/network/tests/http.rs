@@ -165,9 +165,24 @@ async fn a_request_goes_out_in_origin_form_to_the_checked_host() {
         "{head}"
     );
     assert!(head.contains("x-own: 1"), "{head}");
-    for gone in ["evil", "upgrade", "x-canopy"] {
+    for gone in ["evil", "upgrade", "x-canopy-tenant"] {
         assert!(!head.contains(gone), "{head}");
     }
+}
+
+#[tokio::test]
+async fn a_request_says_how_deep_it_is_whatever_the_guest_says() {
+    let (port, seen) = answers(HELLO).await;
+    let mut guest = guest(quick());
+    guest.begin(Instant::now() + Duration::from_secs(5), 7);
+    let request = Request::get(format!("http://api.example.com:{port}/"))
+        .header("x-canopy-depth", "0")
+        .body(body(""))
+        .expect("request");
+    whole(&mut guest, request).await.expect("answer");
+    let head = seen.lock().expect("lock")[0].to_ascii_lowercase();
+    assert!(head.contains("x-canopy-depth: 8\r\n"), "{head}");
+    assert_eq!(head.matches("x-canopy-depth").count(), 1, "{head}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use canopy_engine::{CpuBudget, LimitExceeded, StoreLimits};
+use canopy_engine::{CpuBudget, LimitExceeded, MemoryAccount, StoreLimits};
 
 use crate::{component, engine, run, runs, small};
 
@@ -259,4 +259,69 @@ async fn handles_are_bounded() {
         let (outcome, _) = run(&engine, &component, limits, &cpu).await;
         assert_eq!(outcome.is_ok(), fits, "{count} handles");
     }
+}
+
+#[tokio::test]
+async fn stores_of_one_owner_have_a_sum_too_and_give_it_back() {
+    let engine = engine();
+    let takes_ten_pages = component(
+        &engine,
+        &runs(
+            r#"(memory 1)
+               (func (export "run")
+                 (if (i32.eq (memory.grow (i32.const 9)) (i32.const -1)) (then unreachable)))"#,
+        ),
+    );
+    let page = 64 << 10;
+    let account = MemoryAccount::new(25 * page);
+    let store = async || {
+        let limits = StoreLimits::new(LIMIT, engine.settings()).within(account.clone());
+        let cpu = CpuBudget::new(Duration::from_secs(10));
+        run(&engine, &takes_ten_pages, limits, &cpu).await
+    };
+    let (first, held) = store().await;
+    first.expect("ten of 25 pages");
+    let (second, also_held) = store().await;
+    second.expect("twenty of 25 pages");
+    let (third, refused) = store().await;
+    let limit = 25 * page;
+    assert_eq!(
+        refused.cause(&third.expect_err("only five are left")),
+        Some(LimitExceeded::SharedMemory { limit })
+    );
+    drop((held, refused));
+    assert_eq!(account.used(), 10 * page);
+    store().await.0.expect("there is room again");
+    drop(also_held);
+    assert_eq!(account.used(), 0);
+}
+
+#[tokio::test]
+async fn a_table_that_may_not_grow_and_a_stack_that_ends_are_causes() {
+    let (ended, limits) = outcome(&runs(
+        r#"(table 1 funcref)
+           (func (export "run")
+             (if (i32.eq (table.grow 0 (ref.null func) (i32.const 200000)) (i32.const -1))
+               (then unreachable)))"#,
+    ))
+    .await;
+    let cause = limits.cause(&ended.expect_err("the guest gives up"));
+    assert!(
+        matches!(
+            cause,
+            Some(LimitExceeded::Table {
+                wanted: 200_001,
+                ..
+            })
+        ),
+        "{cause:?}"
+    );
+    let (ended, limits) = outcome(&runs(
+        r#"(func $deeper (param i64) (result i64)
+             (i64.add (local.get 0) (call $deeper (local.get 0))))
+           (func (export "run") (drop (call $deeper (i64.const 1))))"#,
+    ))
+    .await;
+    let cause = limits.cause(&ended.expect_err("the stack ends"));
+    assert_eq!(cause, Some(LimitExceeded::Stack));
 }

@@ -302,7 +302,7 @@ keys! {
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
     count "guest.reuse_requests" => runtime.reuse_requests:
-        "Requests that one WASI 0.3 instance serves, one after the other, before it is replaced.";
+        "Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also one of WASI 0.2 whose package asks for it.";
     time "guest.reuse_idle" => runtime.reuse_idle:
         "How long a WASI 0.3 instance waits for its next request.";
     count "guest.reuse_instances" => runtime.reuse_instances:

@@ -59,7 +59,9 @@ fn answer(out: ResponseOutparam, text: &str) {
     let body = begin(out);
     {
         let stream = body.write().expect("the first");
-        stream.blocking_write_and_flush(text.as_bytes()).expect("sent");
+        stream
+            .blocking_write_and_flush(text.as_bytes())
+            .expect("sent");
     }
     OutgoingBody::finish(body, None).expect("whole");
 }
@@ -175,7 +177,9 @@ fn tiny(out: ResponseOutparam) {
 fn head_then_trap(out: ResponseOutparam) {
     let body = begin(out);
     let stream = body.write().expect("the first");
-    stream.blocking_write_and_flush(&[b'x'; 1000]).expect("sent");
+    stream
+        .blocking_write_and_flush(&[b'x'; 1000])
+        .expect("sent");
     panic!("this guest gives up in the middle on purpose");
 }
 
