@@ -48,6 +48,7 @@ fn table() -> Vec<(&'static str, String, Needs, &'static str)> {
     let driver = |rest: &str| format!("{DRIVER}{rest}");
     vec![
         ("GET", "status".into(), Operator, ""),
+        ("GET", "whoami".into(), Token, ""),
         ("GET", "publishers".into(), Operator, ""),
         ("GET", "publishers/{publisher}".into(), Operator, ""),
         ("PUT", "publishers/{publisher}".into(), Operator, NAME),
