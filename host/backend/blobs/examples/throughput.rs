@@ -1,6 +1,6 @@
 //! Putting and reading a large object, beside a plain file that is copied and synchronised:
 //!
-//! `cargo run --release -p canopy-backend-blobs --example throughput -- 512`
+//! `cargo run -p canopy-backend-blobs --example throughput -- 128`
 //!
 //! The number is the size in MiB. Three rounds of each in turn, in the folder for temporary files.
 
