@@ -223,11 +223,12 @@ async fn a_load_that_is_dropped_kills_its_child() {
         "echo $$ > '{}'; exec sleep 60",
         bench.log().display()
     )));
+    let log = bench.log();
     tokio::select! {
         loaded = artifacts.load(&digest, &path) => panic!("{loaded:?}"),
-        () = started(&bench.log()) => {}
+        () = started(&log) => {}
     }
-    let pid = fs::read_to_string(bench.log()).expect("the child started");
+    let pid = fs::read_to_string(log).expect("the child started");
     assert!(gone(pid.trim()).await, "the child is still alive");
 }
 
