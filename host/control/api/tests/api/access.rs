@@ -187,7 +187,7 @@ fn filled(path: &str) -> String {
         "{tenant}" => "one",
         "{version}" => "9.9.9",
         "{wit_package}" => "wasi:keyvalue",
-        "{token}" => "tok_018f3c2e-0000-7000-8000-000000000000",
+        "{token}" => "tok_018f3c2e000070008000000000000000",
         "{domain}" => "x.example.com",
         "{job}" => "job_018f3c2e000070008000000000000000",
         "{snapshot}" => "snp_018f3c2e000070008000000000000000",
