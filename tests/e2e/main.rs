@@ -13,6 +13,7 @@ mod http;
 mod isolation;
 mod lifecycle;
 mod objects;
+mod operator_key;
 mod project;
 mod publish;
 mod readme;

@@ -1,6 +1,8 @@
 //! Objects: by both names under which components import them, and by pre-signed addresses, which a
 //! plain client follows without the application.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, Response, StatusCode};
 
@@ -11,6 +13,9 @@ const APP: &str = "objects.acme";
 const CANOPY: &str = "0.1.0";
 /// Answers by `wasi:blobstore`.
 const DRAFT: &str = "0.2.0";
+
+/// Time for a transfer on a machine that does much else.
+const TRANSFER: Duration = Duration::from_secs(900);
 
 fn node() -> Node {
     let node = Node::start();
@@ -27,11 +32,12 @@ fn run_as(node: &Node, version: &str) {
 
 async fn put(node: &Node, path: &str, body: impl Into<Body>) -> Response {
     let request = node.request(Method::PUT, APP, path).body(body);
+    let request = request.timeout(TRANSFER);
     request.send().await.expect("an answer")
 }
 
 async fn get(node: &Node, path: &str, fields: &[(&str, &str)]) -> Response {
-    let mut request = node.request(Method::GET, APP, path);
+    let mut request = node.request(Method::GET, APP, path).timeout(TRANSFER);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }

@@ -725,7 +725,8 @@ async fn a_tenants_quota_counts_what_nobody_has_opened() {
         let ledger = parts.ledger.clone();
         let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default()).expect("opens");
         let storage = Arc::new(storage);
-        ledger.measure_with(dir.path().to_owned(), &[storage.clone()]);
+        let storages: [Arc<dyn Maintenance>; 1] = [storage.clone()];
+        ledger.measure_with(dir.path().to_owned(), &storages);
         (storage, ledger)
     };
     let (storage, _) = start();

@@ -343,7 +343,8 @@ mod tests {
             asked: AtomicUsize::new(0),
         });
         let ledger = ledger(1000);
-        ledger.measure_with(folder.path().into(), &[seven.clone()]);
+        let storages: [Arc<dyn Maintenance>; 1] = [seven.clone()];
+        ledger.measure_with(folder.path().into(), &storages);
         ledger.set(scopes[0], StorageKind::Blobs, 100);
         for _ in 0..2 {
             ledger.ready(tenant).await.expect("measured");

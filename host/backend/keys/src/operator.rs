@@ -16,7 +16,7 @@ use crate::wrap::{Secret, from_hex, random, to_hex};
 use crate::{KEY_BYTES, KeyError};
 
 /// Bytes that the file or the command may give: a key with some white space around it.
-const TEXT_BYTES: u64 = 256;
+const TEXT_BYTES: usize = 256;
 
 /// The key that wraps all others.
 pub struct OperatorKey(Secret);
@@ -63,8 +63,8 @@ impl OperatorKey {
                 mode,
             });
         }
-        let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES as usize + 1));
-        file.take(TEXT_BYTES + 1)
+        let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES + 1));
+        file.take(TEXT_BYTES as u64 + 1)
             .read_to_end(&mut text)
             .map_err(failed)?;
         Self::parse(&text, || path.display().to_string())
@@ -90,9 +90,12 @@ impl OperatorKey {
             .map_err(|error| failed(format!("can't be started: {error}")))?;
         let output = child.stdout.take();
         let run = async {
-            let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES as usize + 1));
+            let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES + 1));
             if let Some(output) = output {
-                output.take(TEXT_BYTES + 1).read_to_end(&mut text).await?;
+                output
+                    .take(TEXT_BYTES as u64 + 1)
+                    .read_to_end(&mut text)
+                    .await?;
             }
             Ok::<_, io::Error>((text, child.wait().await?))
         };

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use canopy_backend::sql::SqlError;
 use canopy_backend::{Ledger, QuotaOf, Scope, StorageError, StorageKind, Usage};
 use parking_lot::Mutex;
 
@@ -43,26 +42,30 @@ impl Account {
         Ok(quota.bytes.saturating_sub(others))
     }
 
-    /// Whether `database` may be made, if it is not there.
-    pub(crate) fn may_make(
+    /// Counts `database` in, if it is not there and one more may be made.
+    pub(crate) fn make(
         &self,
         scope: Scope,
         folder: &Path,
         database: &str,
-    ) -> Result<(), SqlError> {
-        let quota = self.ledger.quotas().installation(scope, StorageKind::Sql);
-        let taken = self.with(scope, folder, |used| match used.contains_key(database) {
-            true => None,
-            false => Some(used.len() as u64),
-        })?;
-        match taken {
-            Some(taken) if taken >= quota.items => Err(StorageError::QuotaExceeded {
-                quota: QuotaOf::InstallationItems,
-                limit: quota.items,
+    ) -> Result<(), StorageError> {
+        let limit = self
+            .ledger
+            .quotas()
+            .installation(scope, StorageKind::Sql)
+            .items;
+        self.with(scope, folder, |used| {
+            if !used.contains_key(database) {
+                if used.len() as u64 >= limit {
+                    return Err(StorageError::QuotaExceeded {
+                        quota: QuotaOf::InstallationItems,
+                        limit,
+                    });
+                }
+                used.insert(database.to_owned(), 0);
             }
-            .into()),
-            _ => Ok(()),
-        }
+            Ok(())
+        })?
     }
 
     /// Notes that `database` has `bytes` now, unless that is more than it had and more than it may

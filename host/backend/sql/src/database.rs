@@ -457,8 +457,7 @@ impl Drop for Lease {
 fn connect(node: &Node, database: &Database, role: Role) -> Result<Conn, SqlError> {
     let folder = database.folder(node);
     if !database.exists() {
-        node.account
-            .may_make(database.scope, &folder, &database.name)?;
+        node.account.make(database.scope, &folder, &database.name)?;
     }
     let keys = database.keys(node)?;
     node.make_room()?;
@@ -480,6 +479,8 @@ fn connect(node: &Node, database: &Database, role: Role) -> Result<Conn, SqlErro
     drop(making);
     if opened.is_err() {
         node.open.fetch_sub(1, Ordering::Relaxed);
+        // It may have been counted in and not have come to be.
+        node.account.forget(database.scope);
     }
     opened.inspect_err(|error| {
         tracing::error!(database = database.title, %error, "a database can't be opened");

@@ -289,7 +289,8 @@ fn a_copy_is_of_one_moment_and_shares_what_did_not_change() {
     assert_eq!(count(&writer), 510);
     let pages = |path: &Path| -> Vec<Vec<u8>> {
         let bytes = fs::read(path).expect("read");
-        bytes.chunks(PAGE as usize).map(<[u8]>::to_vec).collect()
+        let page = usize::try_from(PAGE).expect("small");
+        bytes.chunks(page).map(<[u8]>::to_vec).collect()
     };
     let (first, second) = (pages(&copies[0]), pages(&copies[1]));
     let same = first.iter().zip(&second).filter(|(a, b)| a == b).count();

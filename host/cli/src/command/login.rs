@@ -1,9 +1,10 @@
 //! `canopy login`: remember a node's address and token.
 
-use canopy_api_types::Status;
+use canopy_api_types::Identity;
 
 use crate::client::Client;
 use crate::profile::{self, Profile};
+use crate::ui::printable;
 use crate::{Context, Error};
 
 /// Remember a node's address and token
@@ -21,7 +22,7 @@ impl Login {
             ));
         }
         let connection = profile::connection(&context.globals)?;
-        let status: Status = Client::new(&connection)?.get(&["status"]).await?;
+        let identity: Identity = Client::new(&connection)?.get(&["whoami"]).await?;
         let path = profile::path()?;
         profile::save(
             &path,
@@ -35,13 +36,22 @@ impl Login {
             &serde_json::json!({ "url": connection.url, "file": path }),
             |_| {
                 format!(
-                    "{} answers (canopy {}). Remembered in {}.",
+                    "{} answers (canopy {}). You are {}. Remembered in {}.",
                     connection.url,
-                    status.version,
+                    printable(&identity.version),
+                    printable(&whose(&identity)),
                     path.display()
                 )
             },
         );
         Ok(())
+    }
+}
+
+/// Who somebody is.
+fn whose(identity: &Identity) -> String {
+    match (&identity.tenant, &identity.subject) {
+        (Some(tenant), Some(subject)) => format!("{subject} of tenant {tenant}"),
+        _ => "the operator".into(),
     }
 }

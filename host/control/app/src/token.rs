@@ -1,6 +1,6 @@
 //! Service tokens of tenants.
 
-use canopy_api_types::{Access, Page, SecretText, Token, TokenCreate, TokenCreated};
+use canopy_api_types::{Access, Identity, Page, SecretText, Token, TokenCreate, TokenCreated};
 use canopy_ids::{Label, TokenId};
 use canopy_store::{Idempotency, NewToken, Outcome, PageRequest, TokenRow, TokenScope};
 use canopy_tenant::TokenKind;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::app::{hash_of, new_token};
-use crate::{Action, App, AppError, Context, Resource, validate};
+use crate::{Action, App, AppError, Context, Principal, Resource, validate};
 
 /// A key that a client sends with a request it may repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,30 @@ impl IdempotencyKey {
 }
 
 impl App {
+    /// Whose token a request carries.
+    pub fn identity(&self, context: &Context) -> Identity {
+        let version = env!("CARGO_PKG_VERSION").into();
+        match &context.principal {
+            Principal::Operator { .. } => Identity {
+                version,
+                tenant: None,
+                subject: None,
+                access: None,
+            },
+            Principal::Member {
+                subject,
+                tenant,
+                access,
+                ..
+            } => Identity {
+                version,
+                tenant: Some(tenant.clone()),
+                subject: Some(subject.clone()),
+                access: Some(shown(*access)),
+            },
+        }
+    }
+
     /// Creates a service token. Its secret is in the answer and nowhere else.
     pub async fn create_token(
         &self,

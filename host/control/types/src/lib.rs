@@ -44,7 +44,7 @@ pub use plan::{
     PlanPut, PlanValues, STANDARD_PLAN, TenantLimits,
 };
 pub use publisher::{Publisher, PublisherPut};
-pub use status::{Counts, Status, StorageUse};
+pub use status::{Counts, Identity, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
 pub use token::{Access, Token, TokenCreate, TokenCreated};
 pub use usage::{InstallationUsage, KindUsage, StorageKind, TenantUsage};

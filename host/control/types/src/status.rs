@@ -1,8 +1,11 @@
 //! What a node says about itself.
 
+use canopy_ids::Label;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+
+use crate::Access;
 
 /// The state of the node that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,4 +50,21 @@ pub struct StorageUse {
     pub control_bytes: u64,
     /// Published components.
     pub component_bytes: u64,
+}
+
+/// Whose token a request carries, and what it lets him do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Identity {
+    /// Version of the node's software.
+    pub version: String,
+    /// The tenant whose token it is; absent for the operator's, which may do everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub tenant: Option<Label>,
+    /// Who shows the tenant's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// What the tenant's token lets him do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 }

@@ -49,6 +49,7 @@ async fn each_cause_has_its_status_and_code() {
     .await;
     refused(&node, &get("/private"), 401, "token-required").await;
     refused(&node, &get("/a%2e%2e"), 401, "token-required").await;
+    refused(&node, &get("/.canopy/anything"), 404, "unknown-address").await;
     refused(&node, "GET / HTTP/1.0\r\n\r\n", 400, "bad-request").await;
     refused(
         &node,

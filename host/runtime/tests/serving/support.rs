@@ -10,11 +10,13 @@ use bytes::Bytes;
 use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_logs::{LogOwner, LogRange, LogSettings, LogStore};
+use canopy_backend_sql::{SqlSettings, SqlStorage};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
     Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
-    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits, TenantSpec,
+    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits,
+    TenantSpec,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -57,6 +59,12 @@ impl Node {
             parts.ledger.clone(),
             BlobSettings::default(),
         );
+        let sql = SqlStorage::open(
+            parts.dir.clone(),
+            parts.keys.clone(),
+            parts.ledger.clone(),
+            SqlSettings::default(),
+        );
         let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default()).expect("storage");
         let components = Arc::new(Mutex::new(BTreeMap::<Digest, PathBuf>::new()));
         let known = components.clone();
@@ -66,6 +74,7 @@ impl Node {
             component_path: Arc::new(move |digest| known.lock().expect("lock")[digest].clone()),
             storage: Arc::new(storage),
             blobs: Arc::new(blobs.expect("objects")),
+            sql: Arc::new(sql.expect("databases")),
             logs: logs.clone(),
             settings,
         })

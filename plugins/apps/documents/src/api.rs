@@ -178,7 +178,7 @@ fn store(_: MayWrite, uri: Uri, headers: HeaderMap, body: Body) -> Result<Respon
     let content = contents::receive(&tree, body, name, kind)?;
     let folder = tree.folder_at(folders)?;
     let added = tree.add(folder, name, &content)?;
-    Ok(added_response(&tree, added)?)
+    added_response(&tree, added)
 }
 
 fn added_response(tree: &Tree, (id, new): (i64, bool)) -> Result<Response, Problem> {

@@ -83,7 +83,7 @@ impl Author {
         if caller.is_anonymous() {
             return Self {
                 subject: String::new(),
-                name: "somebody without a credential".to_owned(),
+                name: "Anonymous".to_owned(),
             };
         }
         Self {

@@ -51,7 +51,7 @@ impl Tree {
 
     /// The node `id`, if neither it nor a folder that it is in is in the trash.
     pub fn node(&self, id: i64) -> Result<Node, Problem> {
-        Ok(self.path(id)?.pop().ok_or_else(missing)?)
+        self.path(id)?.pop().ok_or_else(missing)
     }
 
     /// From the outermost folder to the node `id`.

@@ -232,14 +232,12 @@ impl Store {
     }
 
     /// The keys that begin with `prefix`, in the order of their bytes, fetched page by page.
-    #[must_use]
     pub fn keys(&self, prefix: &str) -> impl Iterator<Item = Result<String, Error>> + '_ {
         Scan::new(self, prefix, false).map(|listed| Ok(listed?.key))
     }
 
     /// The keys that begin with `prefix` with their entries, in the order of the keys' bytes,
     /// fetched page by page.
-    #[must_use]
     pub fn entries<T: DeserializeOwned>(
         &self,
         prefix: &str,
@@ -286,7 +284,6 @@ impl Store {
     }
 
     /// Several changes that take place together or not at all.
-    #[must_use]
     pub fn transaction(&self) -> Transaction<'_> {
         Transaction {
             store: self,

@@ -98,7 +98,8 @@ pub trait Statements {
         self.query(statement, parameters)?.collect()
     }
 
-    /// The first row of a statement, if it gives any.
+    /// The first row of a statement, if it gives any. The statement runs to its end, so that what
+    /// it writes is on disk; one that would give many rows has a `LIMIT`.
     ///
     /// # Errors
     /// As [`Statements::rows`].
@@ -107,7 +108,10 @@ pub trait Statements {
         statement: &str,
         parameters: Vec<Value>,
     ) -> Result<Option<T>, Error> {
-        self.query(statement, parameters)?.next().transpose()
+        let mut rows = self.query(statement, parameters)?;
+        let first = rows.next().transpose()?;
+        rows.finish()?;
+        Ok(first)
     }
 }
 
@@ -245,6 +249,33 @@ impl<T> Rows<T> {
     }
 }
 
+impl<T> Rows<T> {
+    /// Runs the statement to its end without looking at the rows that are left. Dropping the rows
+    /// ends it where it is, and does not wait until what it wrote is on disk.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn finish(mut self) -> Result<(), Error> {
+        while self.outcome.is_some() {
+            self.fetch()?;
+            self.ready.clear();
+        }
+        Ok(())
+    }
+
+    /// Reads some rows more; or how the statement ended, if there are no more.
+    fn fetch(&mut self) -> Result<(), Error> {
+        let (result, rows) = block_on(self.stream.read(Vec::with_capacity(ROWS)));
+        let ended = matches!(result, StreamResult::Dropped) && rows.is_empty();
+        self.ready.extend(rows);
+        if ended && let Some(outcome) = self.outcome.take() {
+            // An error means that rows are missing.
+            block_on(outcome.into_future())?;
+        }
+        Ok(())
+    }
+}
+
 impl<T: DeserializeOwned> Iterator for Rows<T> {
     type Item = Result<T, Error>;
 
@@ -254,14 +285,8 @@ impl<T: DeserializeOwned> Iterator for Rows<T> {
                 return Some(row::decode(&self.columns, values));
             }
             self.outcome.as_ref()?;
-            let (result, rows) = block_on(self.stream.read(Vec::with_capacity(ROWS)));
-            let ended = matches!(result, StreamResult::Dropped) && rows.is_empty();
-            self.ready.extend(rows);
-            if ended {
-                // An error means that rows are missing.
-                if let Err(error) = block_on(self.outcome.take()?.into_future()) {
-                    return Some(Err(error.into()));
-                }
+            if let Err(error) = self.fetch() {
+                return Some(Err(error));
             }
         }
     }

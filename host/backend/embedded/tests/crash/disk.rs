@@ -12,6 +12,8 @@ use crate::settings;
 use crate::support::open;
 
 const SYNC: &str = "fsync,fdatasync";
+/// What changes files and folders; acknowledgements are written too, and may be cut off.
+const CHANGE: &str = "write,pwrite64,ftruncate,rename,renameat,renameat2,unlink,unlinkat,mkdir";
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
 
@@ -56,6 +58,39 @@ async fn killed_at_each_synchronisation_everything_acknowledged_is_there() {
         let status = process.read(|line| acknowledged.take(line));
         assert_eq!(status.signal(), Some(SIGKILL), "n = {n}");
         acknowledged.check(&setup).await;
+    }
+}
+
+/// Killed at the n-th call that changes a file or a folder, for each n in turn, from the making of
+/// the keys on.
+#[tokio::test]
+#[ignore = "needs strace"]
+async fn killed_at_each_change_everything_acknowledged_is_there() {
+    for n in 1..200 {
+        let setup = Setup::new();
+        let mut acknowledged = Acknowledged::default();
+        let fault = format!("signal=KILL:when={n}");
+        let process = setup.start_with_fault("child::writing", CHANGE, &fault);
+        let status = process.read(|line| acknowledged.take(line));
+        assert_eq!(status.signal(), Some(SIGKILL), "n = {n}");
+        acknowledged.check(&setup).await;
+    }
+}
+
+/// The n-th such call fails, for each n in turn: whatever the process then does, what it has
+/// acknowledged is there, and the storage opens.
+#[tokio::test]
+#[ignore = "needs strace"]
+async fn after_any_failed_change_everything_acknowledged_is_there() {
+    for error in ["EIO", "ENOSPC"] {
+        for n in 1..100 {
+            let setup = Setup::new();
+            let mut acknowledged = Acknowledged::default();
+            let fault = format!("error={error}:when={n}");
+            let process = setup.start_with_fault("child::writing_a_while", CHANGE, &fault);
+            process.read(|line| acknowledged.take(line));
+            acknowledged.check(&setup).await;
+        }
     }
 }
 

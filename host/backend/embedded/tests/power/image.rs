@@ -41,8 +41,7 @@ struct Disk<'a> {
 
 impl Disk<'_> {
     fn deleted(&self) -> Option<usize> {
-        let is_deletion = |event: &&Event| matches!(event, Event::Delete { .. });
-        self.pending.iter().rposition(|event| is_deletion(event))
+        (self.pending.iter()).rposition(|event| matches!(event, Event::Delete { .. }))
     }
 
     fn is_new(&self) -> bool {

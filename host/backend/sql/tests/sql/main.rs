@@ -1,6 +1,8 @@
 //! Databases on SQLite: the suite of every backend, and what is particular to this one.
 
 mod attack;
+mod crash;
+mod storage;
 mod support;
 
 mod conformance {

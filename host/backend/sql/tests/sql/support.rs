@@ -1,5 +1,6 @@
 //! Databases for a test, in a folder that goes with it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use canopy_backend::{Ledger, StorageQuota};
@@ -7,24 +8,20 @@ use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_backend_sql::{SqlSettings, SqlStorage};
 use tempfile::TempDir;
 
-pub(crate) fn keyring(dir: &TempDir) -> Keyring {
-    let operator = OperatorKey::from_file(&dir.path().join("operator.key"), true);
-    Keyring::open(
-        operator.expect("an operator key"),
-        &dir.path().join("storage"),
-    )
-    .expect("a keyring")
+pub(crate) fn keyring(dir: &Path) -> Keyring {
+    let operator = OperatorKey::from_file(&dir.join("operator.key"), true);
+    Keyring::open(operator.expect("an operator key"), &dir.join("storage")).expect("a keyring")
 }
 
-pub(crate) fn open_in(dir: &TempDir, settings: SqlSettings, quota: StorageQuota) -> SqlStorage {
-    let storage = dir.path().join("storage");
+pub(crate) fn open_at(dir: &Path, settings: SqlSettings, quota: StorageQuota) -> SqlStorage {
     let ledger = Ledger::new(Arc::new(quota));
-    SqlStorage::open(storage, keyring(dir), ledger, settings).expect("databases")
+    SqlStorage::open(dir.join("storage"), keyring(dir), ledger, settings).expect("databases")
 }
 
 pub(crate) fn open_with(settings: SqlSettings) -> (SqlStorage, TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
-    (open_in(&dir, settings, StorageQuota::default()), dir)
+    let storage = open_at(dir.path(), settings, StorageQuota::default());
+    (storage, dir)
 }
 
 pub(crate) fn open() -> (SqlStorage, TempDir) {

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use canopy_api_types::Status;
+use canopy_api_types::{Identity, Status};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,7 +12,9 @@ use crate::extract::Asked;
 use crate::problem::ApiError;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(status))
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(identity))
 }
 
 /// The state of the node that answers.
@@ -33,4 +35,13 @@ pub(crate) async fn ready(State(api): State<Api>) -> Result<StatusCode, ApiError
     }
     api.app.ready().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose token the request carries, and what it lets him do.
+#[utoipa::path(
+    get, path = "/whoami", operation_id = "whoami", tag = "node",
+    responses((status = 200, body = Identity))
+)]
+async fn identity(State(api): State<Api>, Asked(context): Asked) -> Json<Identity> {
+    Json(api.app.identity(&context))
 }

@@ -48,6 +48,7 @@ fn table() -> Vec<(&'static str, String, Needs, &'static str)> {
     let driver = |rest: &str| format!("{DRIVER}{rest}");
     vec![
         ("GET", "status".into(), Operator, ""),
+        ("GET", "whoami".into(), Token, ""),
         ("GET", "publishers".into(), Operator, ""),
         ("GET", "publishers/{publisher}".into(), Operator, ""),
         ("PUT", "publishers/{publisher}".into(), Operator, NAME),
@@ -186,7 +187,7 @@ fn filled(path: &str) -> String {
         "{tenant}" => "one",
         "{version}" => "9.9.9",
         "{wit_package}" => "wasi:keyvalue",
-        "{token}" => "tok_018f3c2e-0000-7000-8000-000000000000",
+        "{token}" => "tok_018f3c2e000070008000000000000000",
         "{domain}" => "x.example.com",
         "{job}" => "job_018f3c2e000070008000000000000000",
         "{snapshot}" => "snp_018f3c2e000070008000000000000000",

@@ -114,6 +114,9 @@ impl Node {
         let compiler = CompilerCommand::this_program(["compiler_child", "--exact", "--nocapture"])
             .expect("this program has a path");
         let path = |name: &str| folder.path().join(name);
+        for folder in ["archives", "work"] {
+            std::fs::create_dir_all(path(folder)).expect("a folder");
+        }
         let quotas = PlanQuotas::new(StorageQuota::default());
         let operator = OperatorKey::from_file(&path("operator.key"), true).expect("a key");
         let keys = Keyring::open(operator, &path("storage")).expect("keys");

@@ -12,7 +12,9 @@ async fn post(node: &Node, path: &str, body: Value) -> Answer {
 }
 
 async fn tenant(node: &Node) {
-    let put = node.put("tenants/one", json!({ "display_name": "One" })).await;
+    let put = node
+        .put("tenants/one", json!({ "display_name": "One" }))
+        .await;
     assert_eq!(put.status, 201, "{put:?}");
 }
 
@@ -69,7 +71,10 @@ async fn an_archive_arrives_piece_by_piece_and_only_in_order() {
     assert_eq!(send(3, "def").await.json()["received"], 6);
     let started = post(&node, &format!("imports/{id}/start"), json!({})).await;
     let job = ended(&node, &started).await;
-    assert_eq!((&job["state"], &job["error"]["code"]), (&json!("failed"), &json!("damaged")));
+    assert_eq!(
+        (&job["state"], &job["error"]["code"]),
+        (&json!("failed"), &json!("damaged"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,11 +93,20 @@ async fn an_export_is_fetched_in_ranges() {
             .body(Body::empty());
         node.raw(request.expect("a request")).await
     };
-    let (first, rest) = (fetch("bytes=0-99".into()).await, fetch("bytes=100-".into()).await);
+    let (first, rest) = (
+        fetch("bytes=0-99".into()).await,
+        fetch("bytes=100-".into()).await,
+    );
     assert_eq!((first.status.as_u16(), rest.status.as_u16()), (206, 206));
-    assert_eq!(first.text.len() + rest.text.len(), usize::try_from(size).expect("small"));
+    assert_eq!(
+        first.text.len() + rest.text.len(),
+        usize::try_from(size).expect("small")
+    );
     assert!(first.text.starts_with("manifest.json"));
-    assert_eq!(fetch(format!("bytes={size}-")).await.problem(400), "invalid-query");
+    assert_eq!(
+        fetch(format!("bytes={size}-")).await.problem(400),
+        "invalid-query"
+    );
     let gone = node.delete(&format!("exports/{id}")).await;
     assert_eq!(gone.status, 204, "{gone:?}");
     assert_eq!(fetch("bytes=0-".into()).await.problem(404), "not-found");
@@ -107,13 +121,21 @@ async fn an_erasure_needs_the_name_and_can_be_taken_back() {
     assert_eq!(refused.problem(422), "not-confirmed");
     let asked = post(&node, "tenants/one/erasure", json!({ "confirm": "one" })).await;
     assert_eq!(asked.status, 202, "{asked:?}");
-    let (id, at) = (asked.json()["id"].clone(), asked.json()["not_before"].clone());
+    let (id, at) = (
+        asked.json()["id"].clone(),
+        asked.json()["not_before"].clone(),
+    );
     let plan = node.get("tenants/one/erasure").await.json();
     assert_eq!((&plan["job"], &plan["erase_at"]), (&id, &at));
     let id = id.as_str().expect("an id");
-    let cancelled = post(&node, &format!("jobs/{id}/cancel"), json!({})).await.json();
+    let cancelled = post(&node, &format!("jobs/{id}/cancel"), json!({}))
+        .await
+        .json();
     assert_eq!(cancelled["state"], "cancelled");
-    assert_eq!(node.get("tenants/one/erasure").await.json()["job"], Value::Null);
+    assert_eq!(
+        node.get("tenants/one/erasure").await.json()["job"],
+        Value::Null
+    );
 
     let now = json!({ "confirm": "one", "now": true });
     let job = ended(&node, &post(&node, "tenants/one/erasure", now).await).await;

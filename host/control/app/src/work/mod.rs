@@ -180,6 +180,9 @@ impl App {
     pub(crate) async fn start_upkeep(&self) -> Result<(), AppError> {
         let folders = self.upkeep.folders();
         empty_dir(&folders.work).map_err(UpkeepError::from)?;
+        canopy_backend::files::create_dir(&folders.archives)
+            .map_err(|error| ArchiveError::io("making", &folders.archives, error))
+            .map_err(UpkeepError::from)?;
         let again = self.store.requeue_jobs().await?;
         if again > 0 {
             tracing::info!(jobs = again, "jobs that were interrupted begin again");
