@@ -173,14 +173,14 @@ pub enum AppError {
         version: Version,
         /// Which migration, and why.
         #[source]
-        error: MigrateError,
+        error: Box<MigrateError>,
     },
     /// The log failed.
     #[error("the log could not be read: {0}")]
     Log(#[from] canopy_backend_logs::LogError),
     /// A backup, an export, an import, an erasure, a check or a rotation of keys.
     #[error(transparent)]
-    Upkeep(#[from] crate::UpkeepError),
+    Upkeep(Box<crate::UpkeepError>),
     /// The platform failed. The text is for the operator.
     #[error("{0}")]
     Internal(String),
@@ -250,6 +250,12 @@ impl From<SqlError> for AppError {
             SqlError::Storage(error) => Self::Storage(error),
             error => Self::Sql(error),
         }
+    }
+}
+
+impl From<crate::UpkeepError> for AppError {
+    fn from(error: crate::UpkeepError) -> Self {
+        Self::Upkeep(Box::new(error))
     }
 }
 

@@ -53,8 +53,8 @@ pub use publish::{Publication, PublishRequest};
 pub use quotas::PlanQuotas;
 pub use setting::Setting;
 pub use settings::AppSettings;
-pub use upkeep::{Folders, UpkeepError, UpkeepSettings};
 pub use token::IdempotencyKey;
+pub use upkeep::{Folders, UpkeepError, UpkeepSettings};
 
 pub use canopy_store::{
     Access, ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded,

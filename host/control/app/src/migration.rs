@@ -69,7 +69,7 @@ impl App {
                 Err(AppError::Migration {
                     package: write.package.clone(),
                     version: write.version.clone(),
-                    error,
+                    error: Box::new(error),
                 })
             }
         }

@@ -64,7 +64,10 @@ impl App {
         let site = self.site(tenant, installation).await?;
         let names = self.sql.databases(site.scope).await?;
         Ok(Page {
-            items: names.into_iter().map(|name| DatabaseName { name }).collect(),
+            items: names
+                .into_iter()
+                .map(|name| DatabaseName { name })
+                .collect(),
             next_cursor: None,
         })
     }
@@ -89,7 +92,12 @@ impl App {
         let site = self.site(tenant, installation).await?;
         let database = if run.write {
             // Making a database is for the application and its migrations.
-            if !self.sql.databases(site.scope).await?.contains(&run.database) {
+            if !self
+                .sql
+                .databases(site.scope)
+                .await?
+                .contains(&run.database)
+            {
                 return Err(SqlError::NoSuchDatabase.into());
             }
             self.sql.open(site.scope, &run.database).await?
