@@ -45,7 +45,7 @@ fn installation(tenant: &Arc<TenantSpec>, name: &str, generation: u64) -> Arc<In
         },
         stores: Arc::default(),
         databases: Arc::default(),
-            bindings: BTreeMap::new(),
+        bindings: BTreeMap::new(),
     })
 }
 

@@ -14,8 +14,8 @@ mod expiry;
 mod isolation;
 mod limits;
 mod listing;
-mod transactions;
 pub mod sql;
+mod transactions;
 mod values;
 mod versions;
 

@@ -359,11 +359,7 @@ fn find_migrations(
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let sql = "SELECT path, text FROM version_migration \
                WHERE publisher = ?1 AND package = ?2 AND version = ?3";
-    let key = params![
-        Text(&package.publisher),
-        Text(&package.name),
-        Text(version)
-    ];
+    let key = params![Text(&package.publisher), Text(&package.name), Text(version)];
     let rows = all(db, sql, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.into_iter().collect())
 }

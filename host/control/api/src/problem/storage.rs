@@ -92,9 +92,7 @@ pub(super) fn sql(error: &SqlError) -> Explained {
             "It is over a limit of storage",
         ),
         SqlError::Timeout(_) => explained(REFUSED, "sql-timeout", "The statement takes too long"),
-        SqlError::Busy(_) => {
-            explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy")
-        }
+        SqlError::Busy(_) => explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy"),
         SqlError::Storage(error) => storage(error),
         _ => internal(),
     }

@@ -4,8 +4,8 @@
     reason = "utoipa's macros qualify the types of parameters"
 )]
 
-mod blobs;
 mod backups;
+mod blobs;
 mod drivers;
 mod erasures;
 mod exports;

@@ -34,5 +34,7 @@ fn three_operations() -> Result<Value, Error> {
     let before = bucket.get_bytes("visits")?;
     bucket.set_bytes("visits", b"0123456789abcdef")?;
     let after = bucket.get_bytes("visits")?;
-    Ok(json!({ "before": before.map(|value| value.len()), "after": after.map(|value| value.len()) }))
+    Ok(
+        json!({ "before": before.map(|value| value.len()), "after": after.map(|value| value.len()) }),
+    )
 }

@@ -87,7 +87,10 @@ pub async fn what_is_noted_comes_back(provider: &dyn BlobProvider) {
     let head = blobs.head(boxed("it")).await.expect("head");
     assert_eq!(head, first);
     let listed = blobs.list("box", crate::blob::Listing::default()).await;
-    assert_eq!(listed.expect("a page").objects, std::slice::from_ref(&first));
+    assert_eq!(
+        listed.expect("a page").objects,
+        std::slice::from_ref(&first)
+    );
 
     let again = put(&*blobs, "it", "2").await;
     assert_eq!(again.created, first.created);
