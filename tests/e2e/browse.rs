@@ -156,7 +156,7 @@ async fn a_plan_limits_what_an_application_stores() {
     let used = node.cli(["plan", "delete", "tiny"]);
     assert_eq!(used.code, 3, "{}", used.stderr);
     assert!(used.stderr.contains("acme"), "{}", used.stderr);
-    let unknown = node.cli(["tenant", "set", "acme", "--plan", "tyni"]);
+    let unknown = node.cli(["tenant", "set", "acme", "--plan", "tinyy"]);
     assert!(
         unknown.stderr.contains("did you mean `tiny`"),
         "{}",
