@@ -7,13 +7,17 @@ use super::Settings;
 use super::keys::KEYS;
 
 /// Settings below these are limits, and each has a row.
-const LIMITS: [&str; 6] = [
+const LIMITS: [&str; 10] = [
     "edge.",
     "admission.",
     "engine.",
     "limits.",
+    "plan.",
     "guest.",
     "driver.",
+    "storage.",
+    "blobs.",
+    "sql.",
 ];
 
 /// The rows: each setting with its default.
