@@ -2,6 +2,7 @@
 //! case starts a node of its own.
 
 mod browse;
+mod demo;
 mod documents;
 mod drivers;
 mod durability;

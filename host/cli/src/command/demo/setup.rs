@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use canopy_api_types::{
-    Config, Driver, DriverPut, Installation, InstallationPut, PackageVersion, Publisher,
-    PublisherPut, SecretText, Tenant, TenantPut, Token, TokenCreate, TokenCreated,
+    Config, Driver, DriverPut, Installation, InstallationPut, PackageVersion, Plan, PlanLimits,
+    PlanPut, Publisher, PublisherPut, SecretText, Tenant, TenantPut, Token, TokenCreate,
+    TokenCreated,
 };
 use canopy_ids::{InvalidInterface, InvalidName, Label, PackageName, WitPackage};
 use serde_json::json;
@@ -27,6 +28,9 @@ const SAMPLES: [&str; 5] = [
     "apps/mailroom",
     "apps/documents",
 ];
+
+/// The plan of the larger tenant.
+const PLAN: &str = "business";
 
 /// Where things are.
 pub(super) struct Places<'a> {
@@ -63,7 +67,8 @@ pub(super) async fn run(
     for sample in SAMPLES {
         publish_sample(context, client, &places.plugins.join(sample)).await?;
     }
-    tenant(client, "acme", "Acme GmbH", "business", "eu-central").await?;
+    plan(client).await?;
+    tenant(client, "acme", "Acme GmbH", PLAN, "eu-central").await?;
     tenant(
         client,
         "globex",
@@ -144,6 +149,23 @@ async fn publish_sample(context: &Context, client: &Client, dir: &Path) -> Resul
             dir.display(),
             manifest.name,
         ));
+    }
+    Ok(())
+}
+
+/// A plan beside `standard`, which every node has: twice the share of a busy node, more room.
+async fn plan(client: &Client) -> Result<(), Error> {
+    let path = ["plans", PLAN];
+    if client.find::<Plan>(&path).await?.is_none() {
+        let body = PlanPut {
+            display_name: "Business".into(),
+            limits: PlanLimits {
+                weight: Some(200),
+                storage_bytes: Some(50 << 30),
+                ..PlanLimits::default()
+            },
+        };
+        let _: Plan = client.put(&path, &body, Condition::Always).await?;
     }
     Ok(())
 }
