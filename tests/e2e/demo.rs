@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -13,7 +13,7 @@ struct Demo(Child);
 impl Demo {
     /// Starts it, and gives the `curl` lines that it prints.
     fn start(folder: &Path) -> (Self, Vec<String>) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_canopy"))
+        let command = Command::new(env!("CARGO_BIN_EXE_canopy"))
             .args(["demo", "--plugins", "plugins", "--data"])
             .arg(folder.join("demo"))
             .args(["--port", &free_port().to_string()])
@@ -22,26 +22,33 @@ impl Demo {
             .env("XDG_CONFIG_HOME", folder.join("config"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .spawn()
-            .expect("canopy runs");
-        let printed = BufReader::new(child.stdout.take().expect("its output"));
+            .spawn();
+        let mut demo = Self(command.expect("canopy runs"));
+        let printed = BufReader::new(demo.0.stdout.take().expect("its output"));
         let mut lines = Vec::new();
         for line in printed.lines() {
             lines.push(line.expect("text"));
             if lines[lines.len() - 1].ends_with("Ctrl-C ends the demo.") {
                 let curl = lines.into_iter().filter(|line| line.starts_with("  curl "));
-                return (Self(child), curl.collect());
+                return (demo, curl.collect());
             }
         }
         panic!("the demo ended: {lines:#?}");
     }
 
-    /// As Ctrl-C does.
-    fn interrupt(mut self) {
-        let pid = Pid::from_child(&self.0);
-        kill_process(pid, Signal::INT).expect("it runs");
-        let status = self.0.wait().expect("waited for");
-        assert!(status.success(), "{status}");
+    /// Ends it as Ctrl-C does, if it has not ended.
+    fn interrupt(&mut self) -> ExitStatus {
+        if let Some(ended) = self.0.try_wait().expect("waited for") {
+            return ended;
+        }
+        kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
+        self.0.wait().expect("waited for")
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.interrupt();
     }
 }
 
@@ -66,14 +73,14 @@ fn tried(line: &str) -> String {
 #[test]
 fn every_line_that_the_demo_prints_works_and_nothing_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (demo, lines) = Demo::start(folder.path());
+    let (mut demo, lines) = Demo::start(folder.path());
     assert!(lines.len() >= 7, "{lines:#?}");
     let answers: Vec<_> = lines.iter().map(|line| tried(line)).collect();
     assert!(answers[1].contains("Ada Lovelace"), "{answers:#?}");
     assert!(!answers[2].contains("Ada Lovelace"), "another tenant's");
-    demo.interrupt();
+    assert!(demo.interrupt().success());
 
-    let (demo, lines) = Demo::start(folder.path());
+    let (mut demo, lines) = Demo::start(folder.path());
     assert!(tried(&lines[1]).contains("Ada Lovelace"));
-    demo.interrupt();
+    assert!(demo.interrupt().success());
 }
