@@ -2,6 +2,7 @@
 //! case starts a node of its own.
 
 mod browse;
+mod databases;
 mod demo;
 mod documents;
 mod drivers;

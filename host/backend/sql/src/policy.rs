@@ -49,6 +49,8 @@ const PRAGMAS: &[&str] = &[
     "index_xinfo",
     "module_list",
     "pragma_list",
+    // What `ALTER TABLE` asks for when a column with a rule is added to a table.
+    "quick_check",
     "table_info",
     "table_list",
     "table_xinfo",

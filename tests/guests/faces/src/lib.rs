@@ -6,6 +6,8 @@ use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
+pub mod sql;
+
 /// What was asked for.
 #[derive(Default)]
 pub struct Asked {

@@ -431,6 +431,35 @@ async fn what_is_open_works() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_can_be_changed_in_every_way() {
+    let (provider, _dir) = support::open();
+    let database = database(&provider).await;
+    for sql in [
+        "CREATE TABLE note (id INTEGER PRIMARY KEY, writer TEXT NOT NULL) STRICT",
+        "INSERT INTO note (writer) VALUES ('a')",
+        "ALTER TABLE note ADD COLUMN title TEXT",
+        "ALTER TABLE note ADD COLUMN size INTEGER NOT NULL DEFAULT 1 CHECK (size > 0)",
+        "ALTER TABLE note ADD COLUMN twice INTEGER AS (size * 2)",
+        "ALTER TABLE note RENAME COLUMN title TO heading",
+        "CREATE INDEX note_heading ON note (heading)",
+        "CREATE VIEW large AS SELECT * FROM note WHERE size > 1",
+        "ALTER TABLE note RENAME TO text",
+        "DROP VIEW large",
+        "DROP INDEX note_heading",
+        "ALTER TABLE text DROP COLUMN heading",
+        "CREATE TABLE part (note INTEGER NOT NULL REFERENCES text ON DELETE CASCADE)",
+        "DROP TABLE part",
+        "REINDEX",
+        "ANALYZE",
+    ] {
+        run(&*database, sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    assert_eq!(number(&*database, "SELECT twice FROM text").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bombs_end_at_their_limits() {
     let settings = SqlSettings {
         statement_time: Duration::from_millis(300),
