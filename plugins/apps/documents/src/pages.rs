@@ -99,7 +99,7 @@ impl Chrome {
     fn of(tree: &Tree, query: &str) -> Result<Self, Problem> {
         let usage = tree.usage()?;
         let mut text = format!(
-            "{} documents in {} folders, {} with all versions",
+            "Documents: {}, folders: {}, {} with all versions",
             usage.documents,
             usage.folders,
             bytes(usage.bytes)
