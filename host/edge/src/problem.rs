@@ -50,20 +50,19 @@
 //!
 //! What a client is told names no internals; those go to the log, under the same request id.
 
+mod kinds;
+mod response;
+
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use canopy_admission::{Rate, Refused, Scope};
-use canopy_ids::RequestId;
 use canopy_runtime::blob::BlobError;
 use canopy_runtime::{AddressError, ServeError, StorageError};
 use canopy_tenant::{AuthenticationError, InvalidHost};
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
-use http::{HeaderValue, Response, StatusCode};
-use serde::Serialize;
+use http::StatusCode;
+
+use kinds::{BAD_RESPONSE, INTERNAL, object, refusal, served};
 
 /// Why a request is not answered by an application.
 #[derive(Debug, thiserror::Error)]
@@ -289,167 +288,6 @@ impl From<&Cause> for Problem {
     }
 }
 
-type Kind = (StatusCode, &'static str, &'static str);
-
-const NODE_BUSY: Kind = (
-    StatusCode::SERVICE_UNAVAILABLE,
-    "node-busy",
-    "The node is answering as many requests as it can",
-);
-const BAD_RESPONSE: Kind = (
-    StatusCode::BAD_GATEWAY,
-    "bad-response",
-    "The application's response is not valid",
-);
-
-const INTERNAL: Kind = (
-    StatusCode::INTERNAL_SERVER_ERROR,
-    "internal",
-    "The platform failed",
-);
-
-fn object(error: &BlobError) -> Kind {
-    use StatusCode as S;
-    match error {
-        BlobError::NoSuchContainer | BlobError::NoSuchObject => {
-            (S::NOT_FOUND, "no-such-object", "There is no such object")
-        }
-        BlobError::Condition { .. } => (
-            S::PRECONDITION_FAILED,
-            "precondition-failed",
-            "The condition does not hold",
-        ),
-        BlobError::Range { .. } => (
-            S::RANGE_NOT_SATISFIABLE,
-            "range-not-satisfiable",
-            "The range is not in the object",
-        ),
-        BlobError::TooLarge { .. } => (
-            S::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "The body is too large",
-        ),
-        BlobError::Invalid { .. } => (
-            S::BAD_REQUEST,
-            "upload-not-possible",
-            "The upload is not possible in this way",
-        ),
-        BlobError::Body(_) | BlobError::WrongSize { .. } => (
-            S::BAD_REQUEST,
-            "body-broke-off",
-            "The body did not come to its end",
-        ),
-        BlobError::Storage(StorageError::Busy(_)) => (
-            S::SERVICE_UNAVAILABLE,
-            "storage-busy",
-            "Too many objects are read or written at once",
-        ),
-        BlobError::Storage(StorageError::QuotaExceeded { .. } | StorageError::NoSpace) => (
-            S::INSUFFICIENT_STORAGE,
-            "quota-exceeded",
-            "No more can be stored",
-        ),
-        _ => INTERNAL,
-    }
-}
-
-fn refusal(refused: &Refused) -> Kind {
-    let (code, title) = match refused {
-        Refused::Busy { scope, .. } => match scope {
-            Scope::Installation => (
-                "installation-busy",
-                "The application is answering as many requests as it may",
-            ),
-            Scope::Tenant => (
-                "tenant-busy",
-                "The tenant's applications are answering as many requests as they may",
-            ),
-            Scope::Node => return NODE_BUSY,
-        },
-        Refused::TooFast { scope, .. } => match scope {
-            Scope::Installation => (
-                "installation-rate",
-                "The application gets more requests a second than it may",
-            ),
-            Scope::Tenant | Scope::Node => (
-                "tenant-rate",
-                "The tenant's applications get more requests a second than they may",
-            ),
-        },
-    };
-    (StatusCode::TOO_MANY_REQUESTS, code, title)
-}
-
-fn served(error: &ServeError) -> Kind {
-    use StatusCode as S;
-    match error {
-        ServeError::Cpu { .. } => (
-            S::SERVICE_UNAVAILABLE,
-            "cpu-limit",
-            "The application used up its processor time",
-        ),
-        ServeError::Wall { .. } => (
-            S::GATEWAY_TIMEOUT,
-            "deadline-exceeded",
-            "The application did not answer in time",
-        ),
-        ServeError::Memory { .. } => (
-            S::INSUFFICIENT_STORAGE,
-            "memory-limit",
-            "The application used up its memory",
-        ),
-        ServeError::TenantMemory { .. } => (
-            S::INSUFFICIENT_STORAGE,
-            "tenant-memory-limit",
-            "The tenant's applications used up their memory",
-        ),
-        ServeError::Table { .. } => (
-            S::INSUFFICIENT_STORAGE,
-            "table-limit",
-            "The application used up its tables",
-        ),
-        ServeError::Handles => (
-            S::INSUFFICIENT_STORAGE,
-            "handle-limit",
-            "The application used up its handles",
-        ),
-        ServeError::Fields => (
-            S::INSUFFICIENT_STORAGE,
-            "fields-limit",
-            "The application gathered too large header fields",
-        ),
-        ServeError::HostcallData => (
-            S::INSUFFICIENT_STORAGE,
-            "hostcall-limit",
-            "The application moved too much data at once",
-        ),
-        ServeError::Stack { .. } => (
-            S::INTERNAL_SERVER_ERROR,
-            "stack-overflow",
-            "The application used up its stack",
-        ),
-        ServeError::Trap { .. } => (S::INTERNAL_SERVER_ERROR, "trap", "The application failed"),
-        ServeError::NoResponse => (
-            S::BAD_GATEWAY,
-            "no-response",
-            "The application gave no response",
-        ),
-        ServeError::GuestError { .. } => BAD_RESPONSE,
-        ServeError::DriverFailed { .. } => (
-            S::BAD_GATEWAY,
-            "driver-failed",
-            "A service that the application needs failed",
-        ),
-        ServeError::Unavailable => NODE_BUSY,
-        ServeError::Unsupported { .. } | ServeError::Prepare(_) => (
-            S::SERVICE_UNAVAILABLE,
-            "not-servable",
-            "The application cannot run on this node",
-        ),
-        _ => INTERNAL,
-    }
-}
-
 /// What to say beyond the title. A guest's trap, a driver's message and the platform's own failures
 /// are for the log.
 fn detail(cause: &Cause) -> String {
@@ -489,83 +327,11 @@ fn sentence(text: &str) -> String {
     })
 }
 
-/// Whole seconds, never less than what is meant.
-fn seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0 || duration.is_zero())
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    request_id: RequestId,
-}
-
-impl Problem {
-    /// The problem as a response.
-    pub(crate) fn response(&self, request_id: RequestId) -> Response<Bytes> {
-        let document = Document {
-            r#type: format!("urn:canopy:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            request_id,
-        };
-        let body = serde_json::to_vec(&document).unwrap_or_default();
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(after)));
-        }
-        if let Some((scope, rate)) = self.rate {
-            let name = scope.as_str();
-            let wait = self.retry_after.map_or(1, seconds);
-            // Structured fields of the IETF's draft on rate limits.
-            for (field, value) in [
-                (
-                    "ratelimit-policy",
-                    format!("\"{name}\";q={};w=1", rate.per_second),
-                ),
-                ("ratelimit", format!("\"{name}\";r=0;t={wait}")),
-            ] {
-                if let Ok(value) = HeaderValue::try_from(value) {
-                    headers.insert(field, value);
-                }
-            }
-        }
-        if let Some(location) = &self.location
-            && let Ok(value) = HeaderValue::try_from(location)
-        {
-            headers.insert(LOCATION, value);
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer realm=\"canopy\""),
-            );
-        }
-        if let Some(size) = self.size
-            && let Ok(value) = HeaderValue::try_from(format!("bytes */{size}"))
-        {
-            headers.insert(CONTENT_RANGE, value);
-        }
-        if self.close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use canopy_ids::RequestId;
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]
