@@ -1,21 +1,16 @@
-//! Installations and drivers: what can be set, and that it takes effect.
+//! Installations: what can be set, and that it takes effect.
 
-use std::time::Duration;
-
-use axum::body::Body;
 use axum::http::Method;
 use canopy_backend::{KeyValueProvider, Scope};
-use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_ids::InstallationId;
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
-use crate::support::{Answer, CHARGE, DRIVER, NOTES, Node, SHOP, app, driver, marked, serving};
+use crate::logs::write_log;
+use crate::support::{Answer, NOTES, Node, app, marked};
 
-const INSTALLATION: &str = "tenants/one/installations/notes";
+pub(crate) const INSTALLATION: &str = "tenants/one/installations/notes";
 
-async fn installed() -> Node {
+pub(crate) async fn installed() -> Node {
     let node = Node::furnished().await;
     let body = json!({
         "package": "acme/notes",
@@ -305,166 +300,6 @@ async fn versions_move_forward_and_back() {
 }
 
 #[tokio::test]
-async fn an_interface_is_served_by_the_driver_that_is_bound() {
-    let node = Node::furnished().await;
-    let shop = "tenants/one/installations/shop";
-    let unbound = node.put(shop, json!({ "package": "acme/shop" })).await;
-    assert_eq!(unbound.problem(422), "unserved-interface");
-    assert!(
-        unbound.text.contains("`acme/pay` would serve it"),
-        "{unbound:?}"
-    );
-    assert_eq!(
-        node.put("tenants/two/drivers/till", json!({ "package": "acme/pay" }))
-            .await
-            .status,
-        201
-    );
-    let foreign = json!({ "package": "acme/shop", "bindings": { "acme:payments": "till" } });
-    assert_eq!(
-        node.put(shop, foreign.clone()).await.problem(404),
-        "not-found",
-        "another tenant's"
-    );
-    assert_eq!(
-        node.put("tenants/one/drivers/till", json!({ "package": "acme/pay" }))
-            .await
-            .status,
-        201
-    );
-    let hint = node.put(shop, json!({ "package": "acme/shop" })).await;
-    assert!(
-        hint.text.contains("`till`"),
-        "names the driver that would help: {hint:?}"
-    );
-
-    let bound = node.put(shop, foreign).await;
-    assert_eq!(bound.status, 201, "{bound:?}");
-    assert_eq!(bound.json()["interfaces"][0]["driver"], "till");
-    let snapshot = node.routes.current();
-    let host = canopy_tenant::HostName::from_name("shop.one.localhost").expect("a name");
-    let spec = &snapshot.route(&host).expect("routed").spec;
-    assert_eq!(spec.bindings.len(), 1);
-    let generation = spec.generation;
-    drop(snapshot);
-
-    let used = node.delete("tenants/one/drivers/till").await;
-    assert_eq!(used.problem(409), "driver-in-use");
-    assert_eq!(used.json()["installations"], json!(["shop"]));
-    let unbind = node.delete(&format!("{shop}/bindings/acme:payments")).await;
-    assert_eq!(unbind.problem(422), "unserved-interface");
-    for (package, code) in [
-        ("wasi:http", "reserved-package"),
-        ("canopy:tenant", "reserved-package"),
-        ("wasi:keyvalue", "not-imported"),
-    ] {
-        let answer = node
-            .put(
-                &format!("{shop}/bindings/{package}"),
-                json!({ "driver": "till" }),
-            )
-            .await;
-        assert_eq!(answer.problem(422), code, "{package}");
-    }
-
-    let newer = "kind = \"driver\"\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]";
-    assert_eq!(
-        node.publish("pay", "1.1.0", newer, &driver(&marked("n")))
-            .await
-            .status,
-        201
-    );
-    let moved = node
-        .put(
-            "tenants/one/drivers/till/version",
-            json!({ "version": "1.1.0" }),
-        )
-        .await;
-    assert_eq!(moved.json()["used_by"], json!(["shop"]));
-    let snapshot = node.routes.current();
-    let spec = &snapshot.route(&host).expect("routed").spec;
-    assert!(
-        spec.generation > generation,
-        "a change of the driver is a change of who is bound"
-    );
-    drop(snapshot);
-
-    let other = "kind = \"driver\"\n[serves]\ninterfaces = [\"acme:other/charge@1.2.0\"]";
-    let component = serving("acme:other/charge@1.2.0", "");
-    assert_eq!(
-        node.publish("pay", "2.0.0", other, &component).await.status,
-        201
-    );
-    let moved = node
-        .put(
-            "tenants/one/drivers/till/version",
-            json!({ "version": "2.0.0" }),
-        )
-        .await;
-    assert_eq!(
-        moved.problem(422),
-        "unserved-interface",
-        "the shop would lose its interface"
-    );
-
-    assert_eq!(node.delete(shop).await.status, 204);
-    assert_eq!(node.delete("tenants/one/drivers/till").await.status, 204);
-    assert_eq!(
-        node.publish("shop", "1.1.0", SHOP, &app(CHARGE))
-            .await
-            .status,
-        201
-    );
-}
-
-#[tokio::test]
-async fn a_driver_whose_functions_have_another_shape_is_refused_when_it_is_bound() {
-    let node = Node::furnished().await;
-    let other = r#"(import "acme:payments/charge@1.2.0" (instance
-        (export "pay" (func (param "cents" u64)))))"#;
-    assert_eq!(
-        node.publish("shop", "2.0.0", SHOP, &app(other))
-            .await
-            .status,
-        201
-    );
-    assert_eq!(
-        node.put("tenants/one/drivers/till", json!({ "package": "acme/pay" }))
-            .await
-            .status,
-        201
-    );
-    let shop = "tenants/one/installations/shop";
-    let put = async |version: &str| {
-        let bindings = json!({ "acme:payments": "till" });
-        let body = json!({ "package": "acme/shop", "version": version, "bindings": bindings });
-        node.put(shop, body).await
-    };
-    let refused = put("2.0.0").await;
-    assert_eq!(refused.problem(422), "cannot-link");
-    assert!(
-        refused.text.contains("pay"),
-        "names the function: {refused:?}"
-    );
-    assert_eq!(put("1.0.0").await.status, 201);
-    assert_eq!(put("2.0.0").await.problem(422), "cannot-link");
-
-    let newer = driver(&marked("n"));
-    assert_eq!(
-        node.publish("pay", "1.1.0", DRIVER, &newer).await.status,
-        201
-    );
-    let moved = node
-        .put(
-            "tenants/one/drivers/till/version",
-            json!({ "version": "1.1.0" }),
-        )
-        .await;
-    assert_eq!(moved.status, 200, "{moved:?}");
-    assert_eq!(node.get(shop).await.json()["version"], "1.0.0");
-}
-
-#[tokio::test]
 async fn custom_domains_lead_to_one_installation() {
     let node = installed().await;
     let put = async |installation: &str, domain: &str| {
@@ -547,87 +382,4 @@ async fn deleting_a_tenant_takes_everything_of_it_along() {
     assert_eq!(again.status, 201);
     assert!(names(&node.get("tenants/one/installations").await).is_empty());
     assert!(names(&node.get("tenants/one/drivers").await).is_empty());
-}
-
-async fn write_log(node: &Node, id: InstallationId, text: &str) {
-    let context = LogContext {
-        tenant: "one".parse().expect("a name"),
-        app: Some("notes".parse().expect("a name")),
-        driver: None,
-        package: "acme/notes".parse().expect("a name"),
-        version: semver::Version::new(1, 0, 0),
-    };
-    node.logs
-        .log(id, context)
-        .append(Entry::new(Level::Info, Source::Stdout, text));
-    node.logs.flush(id).await;
-}
-
-#[tokio::test]
-async fn a_log_is_read_in_pages_or_followed() {
-    let node = installed().await;
-    let shown = node.get(INSTALLATION).await.json();
-    let id: InstallationId = shown["id"].as_str().expect("an id").parse().expect("an id");
-    for text in ["one", "two", "three"] {
-        write_log(&node, id, text).await;
-    }
-    let path = format!("{INSTALLATION}/logs");
-    let messages = |answer: &Answer| -> Vec<String> {
-        let items = answer.json()["items"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        items
-            .iter()
-            .map(|item| item["message"].as_str().expect("text").to_owned())
-            .collect()
-    };
-    let first = node.get(&format!("{path}?limit=2")).await;
-    assert_eq!(messages(&first), ["one", "two"]);
-    let after = &first.json()["next_after"];
-    assert_eq!(
-        messages(&node.get(&format!("{path}?after={after}")).await),
-        ["three"]
-    );
-    assert_eq!(
-        messages(&node.get(&format!("{path}?tail=1")).await),
-        ["three"]
-    );
-    assert_eq!(
-        node.get(&format!("{path}?tail=1&after=1"))
-            .await
-            .problem(400),
-        "invalid-query"
-    );
-    assert_eq!(
-        node.get("tenants/two/installations/notes/logs")
-            .await
-            .problem(404),
-        "not-found"
-    );
-
-    let request = node
-        .request(Method::GET, &format!("{path}?tail=1&follow=true"))
-        .body(Body::empty());
-    let response = node
-        .router
-        .clone()
-        .oneshot(request.expect("a request"))
-        .await
-        .expect("infallible");
-    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-    let mut body = response.into_body();
-    let mut next = async || {
-        let frame = tokio::time::timeout(Duration::from_secs(10), body.frame())
-            .await
-            .expect("in time");
-        frame.map(|frame| frame.expect("a frame").into_data().expect("data"))
-    };
-    let line: Value = serde_json::from_slice(&next().await.expect("a line")).expect("JSON");
-    assert_eq!(line["message"], "three");
-    write_log(&node, id, "four").await;
-    let line: Value = serde_json::from_slice(&next().await.expect("a line")).expect("JSON");
-    assert_eq!(line["message"], "four");
-    node.stopping.cancel();
-    assert_eq!(next().await, None, "it ends when the node stops");
 }

@@ -2,8 +2,10 @@
 
 mod access;
 mod basics;
+mod binding;
 mod data;
 mod installing;
+mod logs;
 mod packages;
 mod plans;
 mod support;
