@@ -320,7 +320,7 @@ impl Lease {
         self.say("BEGIN IMMEDIATE")
     }
 
-    /// Begins a transaction that only reads, for now.
+    /// Begins a transaction that reads until its first write.
     pub(crate) fn begin_reading(&mut self) -> Result<(), SqlError> {
         self.say("BEGIN DEFERRED")
     }
