@@ -6,6 +6,7 @@ mod logging;
 mod offline;
 mod operator_key;
 mod serve;
+mod service;
 mod settings;
 
 use std::path::PathBuf;

@@ -169,6 +169,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     let stop = CancellationToken::new();
     let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
     let admission = Admission::new(settings.admission);
+    let drain_grace = settings.edge.drain_grace;
     let edge = Edge::new(settings.edge, routes, admission, runtime);
     tracing::info!(
         applications = %applications_at,
@@ -185,6 +186,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         stop.clone(),
     ));
     let mut applications = tokio::spawn(edge.serve(listeners, stop.clone()));
+    let watchdog = crate::service::ready();
 
     let name = tokio::select! {
         name = signals.next() => name,
@@ -195,12 +197,16 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         signal = name,
         "stopping; a second signal ends the node at once"
     );
+    crate::service::stopping(drain_grace);
     stop.cancel();
     tokio::select! {
         _ = async { tokio::join!(applications, api) } => {}
         name = signals.next() => tracing::warn!(signal = name, "ended without waiting"),
     }
     forgetting.abort();
+    if let Some(watchdog) = watchdog {
+        watchdog.abort();
+    }
     app.close().await;
     sql.close().await;
     blobs.close();

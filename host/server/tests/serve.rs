@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -31,11 +32,18 @@ struct Node {
 
 impl Node {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let (listen, api) = (free_address(), free_address());
         let settings =
             format!("listen = \"{listen}\"\napi_listen = \"{api}\"\ndata_dir = \"data\"\n");
         std::fs::write(folder.join("node.toml"), settings).expect("written");
-        let mut process = canopy(folder).spawn().expect("started");
+        let mut process = canopy(folder)
+            .envs(environment.iter().copied())
+            .spawn()
+            .expect("started");
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(api).is_err() {
             let ended = process.try_wait().expect("a process");
@@ -87,6 +95,37 @@ fn the_token_is_shown_once_and_a_stopped_node_ends_well() {
     assert!(second.status.success(), "{second:?}");
     assert!(second.stdout.is_empty(), "{second:?}");
     assert!(!String::from_utf8_lossy(&second.stderr).contains("canopy_op_"));
+}
+
+#[test]
+fn the_service_manager_is_told_when_the_node_serves_that_it_lives_and_when_it_stops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).expect("a socket");
+    let limit = Some(Duration::from_secs(30));
+    manager.set_read_timeout(limit).expect("a timeout");
+    let told = || {
+        let mut text = [0; 256];
+        let length = manager.recv(&mut text).expect("told");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let environment = [
+        ("NOTIFY_SOCKET", socket.to_str().expect("text")),
+        ("WATCHDOG_USEC", "200000"),
+    ];
+    let node = Node::start_with(folder.path(), &environment);
+    assert_eq!(told().trim_end(), "READY=1");
+    assert!(node.get("/readyz").starts_with("HTTP/1.1 2"));
+    for _ in 0..3 {
+        assert_eq!(told().trim_end(), "WATCHDOG=1");
+    }
+    assert!(node.stop().status.success());
+    let last = std::iter::repeat_with(told).find(|text| text.trim_end() != "WATCHDOG=1");
+    let last = last.expect("told");
+    assert!(
+        last.contains("STOPPING=1") && last.contains("EXTEND_TIMEOUT_USEC=30000000"),
+        "{last}"
+    );
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use canopy_backend::blob::BlobError;
-use canopy_backend::files::{create_dir, erase_dir, sync_dir};
+use canopy_backend::files::{create_dir, incoming_dir, sync_dir};
 use canopy_backend::{Finding, Maintenance, Scope, StorageError, StorageKind, Usage};
 use canopy_backend_sqlite::{Snapshot, open_reader, rekey};
 use canopy_ids::TenantId;
@@ -18,9 +18,6 @@ use crate::segment::{ReadError, SegmentId, SegmentWriter};
 use crate::storage::BlobStorage;
 use crate::store::{Pin, Store};
 use crate::transfer;
-
-/// Beside the folder that a restored one takes the place of.
-const RESTORING: &str = ".restoring-blobs";
 
 impl BlobStorage {
     /// Works on the store of `scope`, if it ever stored anything.
@@ -68,11 +65,9 @@ impl Maintenance for BlobStorage {
                 return pool.replace(scope, None);
             }
             let folder = pool.folder(scope);
-            let beside = folder.path().with_file_name(RESTORING);
-            let new = Folder::at(beside.clone());
-            let prepare = || -> io::Result<()> {
-                erase_dir_if_there(&beside)?;
-                create_dir(&beside)?;
+            let prepare = || -> io::Result<PathBuf> {
+                let beside = incoming_dir(folder.path())?;
+                let new = Folder::at(beside.clone());
                 new.create()?;
                 copy_file(&from.index(), &new.index())?;
                 for entry in fs::read_dir(from.objects())? {
@@ -80,9 +75,10 @@ impl Maintenance for BlobStorage {
                     link(&entry.path(), &new.objects().join(entry.file_name()))?;
                 }
                 sync_dir(&new.objects())?;
-                sync_dir(&beside)
+                sync_dir(&beside)?;
+                Ok(beside)
             };
-            prepare().map_err(|error| failed(scope, "cannot be restored", &error))?;
+            let beside = prepare().map_err(|error| failed(scope, "cannot be restored", &error))?;
             pool.replace(scope, Some(&beside))
         })
         .await
@@ -256,13 +252,6 @@ fn failed(scope: Scope, what: &str, error: &io::Error) -> StorageError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoSpace,
         _ => StorageError::Failed(format!("the objects of {scope} {what}: {error}")),
-    }
-}
-
-fn erase_dir_if_there(dir: &Path) -> io::Result<()> {
-    match dir.exists() {
-        true => erase_dir(dir),
-        false => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use canopy_backend::files::{create_dir, erase_dir, finish_erasures};
+use canopy_backend::files::{erase_dir, finish_erasures, replace_dir};
 use canopy_backend::{Ledger, Scope, StorageError, StorageKind};
 use canopy_backend_keys::Keyring;
 use canopy_ids::TenantId;
@@ -234,28 +234,11 @@ impl Pool {
         places.swept.remove(&scope);
         let folder = self.folder(scope);
         let path = folder.path();
-        let exchange = || -> std::io::Result<()> {
-            let Some(new) = new else {
-                return match path.exists() {
-                    true => erase_dir(path),
-                    false => Ok(()),
-                };
-            };
-            if !path.exists() {
-                create_dir(path)?;
-            }
-            rustix::fs::renameat_with(
-                rustix::fs::CWD,
-                new,
-                rustix::fs::CWD,
-                path,
-                rustix::fs::RenameFlags::EXCHANGE,
-            )?;
-            path.parent()
-                .map_or(Ok(()), canopy_backend::files::sync_dir)?;
-            erase_dir(new)
+        let replaced = match new {
+            Some(new) => replace_dir(new, path),
+            None => erase_dir(path),
         };
-        exchange().map_err(|error| failed("restoring", scope, &error))?;
+        replaced.map_err(|error| failed("restoring", scope, &error))?;
         // It is counted anew when it is opened.
         self.ledger.remove(scope, StorageKind::Blobs);
         Ok(())

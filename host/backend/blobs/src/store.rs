@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use canopy_backend::blob::BlobError;
 use canopy_backend::{Ledger, Scope, StorageError};
 use canopy_backend_keys::{FileKey, FileKeys, Keyring, TenantKeys};
-use canopy_backend_sqlite::{die, is_fatal};
+use canopy_backend_sqlite::{Log, die, is_fatal};
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
@@ -36,6 +36,7 @@ pub(crate) struct Store {
     pub(crate) reads: Arc<Semaphore>,
     /// `None` while the file is exchanged for another.
     index: Mutex<Option<Connection>>,
+    log: Log,
     queue: Mutex<Vec<Job>>,
     files: Mutex<Files>,
     erased: AtomicBool,
@@ -85,12 +86,14 @@ impl Store {
         let index_keys = keyring
             .tenant(scope.tenant)?
             .file_keys(scope, index::PURPOSE);
-        let conn = canopy_backend_sqlite::open(
+        let mut conn = canopy_backend_sqlite::open(
             &folder.index(),
             &index_keys,
             &index::FORMAT,
             settings.cache_bytes,
         )?;
+        let log = Log::of(format!("{scope} objects"));
+        log.watch(&mut conn).map_err(|error| failed(&error))?;
         if first {
             let known = index::segments(&conn).map_err(|error| failed(&error))?;
             let known = known.into_iter().map(|piece| piece.id).collect();
@@ -106,6 +109,7 @@ impl Store {
             reads: Arc::new(Semaphore::new(settings.limits.concurrent_reads)),
             settings,
             index: Mutex::new(Some(conn)),
+            log,
             queue: Mutex::default(),
             files: Mutex::default(),
             erased: AtomicBool::new(false),
@@ -247,6 +251,12 @@ impl Store {
                 Err(error) => Err(StorageError::Failed(error.to_string())),
             });
         }
+        // Whoever waited for the commit need not wait for this.
+        if self.log.is_due()
+            && let Ok(index) = self.lock()
+        {
+            self.log.checkpoint_if_due(index.conn(), false);
+        }
         Ok(())
     }
 
@@ -286,13 +296,15 @@ impl Store {
         let mut index = self.lock()?;
         *index.0 = None;
         let exchanged = exchange();
-        let opened = canopy_backend_sqlite::open(
+        let mut opened = canopy_backend_sqlite::open(
             &self.folder.index(),
             &self.index_keys()?,
             &index::FORMAT,
             self.settings.cache_bytes,
         )?;
+        let watched = self.log.watch(&mut opened);
         *index.0 = Some(opened);
+        watched.map_err(|error| storage(index::failed(error)))?;
         exchanged
     }
 }

@@ -1,21 +1,15 @@
 //! The writing connection of one database: many changes, one commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use canopy_backend::{Clock, Ledger, StorageKind};
 use canopy_backend::{Entry, Outcome, Scope, StorageError, Usage};
-use canopy_backend_sqlite::{Snapshot, die, is_fatal, pragma};
+use canopy_backend_sqlite::{Log, Snapshot, die, is_fatal, pragma};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::batch::{Batch, Buckets, Refusal, Step, Tally};
 use crate::fault::Fault;
 
-/// Pages of the write-ahead log from which on they are copied into the database, as far as no
-/// reader needs them there: 4 MiB, as SQLite does by default.
-const CHECKPOINT_PAGES: i32 = 1000;
-/// Pages from which on the copying waits for readers, so the log ends growing.
-const CHECKPOINT_WAIT_PAGES: i32 = 16 * CHECKPOINT_PAGES;
 /// Free pages from which on a database that is being closed gives space back to the disk, and how
 /// many it gives at once: 32 MiB, a moment's work.
 const VACUUM_PAGES: i64 = 8192;
@@ -69,26 +63,21 @@ pub(crate) struct Writer {
     owner: Owner,
     tally: Tally,
     buckets: Buckets,
-    log_pages: Arc<AtomicI32>,
+    log: Log,
 }
 
 impl Writer {
     pub(crate) fn new(mut conn: Connection, name: String, owner: Owner) -> rusqlite::Result<Self> {
         let tally = Tally::read(&conn)?;
-        let log_pages = Arc::new(AtomicI32::new(0));
-        let counter = log_pages.clone();
-        // Takes the place of SQLite's own checkpoints, whose errors nobody would see.
-        conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            counter.store(pages, Ordering::Relaxed);
-            Ok(())
-        }))?;
+        let log = Log::of(name.clone());
+        log.watch(&mut conn)?;
         let writer = Self {
             conn,
             name,
             owner,
             tally,
             buckets: Buckets::default(),
-            log_pages,
+            log,
         };
         writer.tell_ledger();
         Ok(writer)
@@ -176,26 +165,7 @@ impl Writer {
     /// Copies the write-ahead log into the database when it has grown; without waiting for readers
     /// if `patient` is not set. Does not return if the disk fails.
     pub(crate) fn checkpoint_if_due(&mut self, patient: bool) {
-        let pages = self.log_pages.load(Ordering::Relaxed);
-        if pages < CHECKPOINT_PAGES {
-            return;
-        }
-        let mode = if pages < CHECKPOINT_WAIT_PAGES || !patient {
-            "PASSIVE"
-        } else {
-            "RESTART"
-        };
-        self.checkpoint(mode);
-    }
-
-    fn checkpoint(&mut self, mode: &str) {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        match self.conn.query_row(&sql, [], |row| row.get::<_, i64>(0)) {
-            Ok(_) => {}
-            Err(error) if is_fatal(&error) => die(&self.name, "a checkpoint failed", &error),
-            // Full disks and long readings pass; the log keeps what was committed.
-            Err(error) => tracing::warn!(database = self.name, %error, "a checkpoint was put off"),
-        }
+        self.log.checkpoint_if_due(&self.conn, patient);
     }
 
     /// Closes the file with everything in it and nothing beside it.
@@ -206,7 +176,7 @@ impl Writer {
             }
             tracing::warn!(database = self.name, %error, "free space was not given back");
         }
-        self.checkpoint("TRUNCATE");
+        self.log.empty(&self.conn);
         if let Err((_, error)) = self.conn.close() {
             tracing::error!(database = self.name, %error, "a database was not closed");
         }

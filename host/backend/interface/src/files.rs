@@ -3,7 +3,9 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// What a folder is renamed to before its files are removed, so that a removal that was cut short
 /// never leaves half of it under its name.
@@ -66,6 +68,31 @@ pub fn erase_dir(dir: &Path) -> io::Result<()> {
     }
     sync_dir(parent)?;
     remove(&erased)
+}
+
+/// An empty folder beside `dir`, in which to gather what is to take its place by [`replace_dir`].
+/// What a crash leaves of it goes with [`finish_erasures`].
+pub fn incoming_dir(dir: &Path) -> io::Result<PathBuf> {
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a folder without a name",
+        ));
+    };
+    let incoming = parent.join(format!("{ERASED_PREFIX}incoming-{name}"));
+    remove(&incoming)?;
+    create_dir(&incoming)?;
+    Ok(incoming)
+}
+
+/// Puts the folder `incoming` in place of `dir`, whose files are removed. At every moment, also after
+/// a crash, `dir` is the one or the other as a whole. What is in `incoming` has to be on the disk.
+pub fn replace_dir(incoming: &Path, dir: &Path) -> io::Result<()> {
+    create_dir(dir)?;
+    renameat_with(CWD, incoming, CWD, dir, RenameFlags::EXCHANGE)?;
+    dir.parent().map_or(Ok(()), sync_dir)?;
+    remove(incoming)
 }
 
 /// Finishes the removals in `dir` that were cut short.
@@ -141,6 +168,32 @@ mod tests {
         erase_dir(&root.path().join("a")).expect("erased");
         erase_dir(&root.path().join("a")).expect("erased already");
         assert_eq!(names(root.path()), ["b"]);
+    }
+
+    #[test]
+    fn a_folder_is_replaced_as_a_whole_and_leaves_nothing_beside_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let dir = root.path().join("a");
+        for text in ["first", "second"] {
+            let incoming = incoming_dir(&dir).expect("made");
+            fs::write(incoming.join(text), text).expect("written");
+            replace_dir(&incoming, &dir).expect("replaced");
+            assert_eq!(names(&dir), [text]);
+            assert_eq!(names(root.path()), ["a"]);
+        }
+        assert!(replace_dir(&root.path().join("absent"), &dir).is_err());
+        assert_eq!(names(&dir), ["second"], "what cannot be replaced stays");
+    }
+
+    #[test]
+    fn what_a_crash_left_of_an_incoming_folder_goes() {
+        let root = tempfile::tempdir().expect("a folder");
+        let dir = root.path().join("a");
+        fs::write(incoming_dir(&dir).expect("made").join("old"), "x").expect("written");
+        let again = incoming_dir(&dir).expect("made again");
+        assert_eq!(names(&again), Vec::<String>::new());
+        finish_erasures(root.path()).expect("finished");
+        assert_eq!(names(root.path()), Vec::<String>::new());
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use std::ffi::c_int;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use canopy_backend::StorageError;
 use canopy_backend::sql::SqlError;
 use canopy_backend_keys::FileKeys;
-use canopy_backend_sqlite::Format;
+use canopy_backend_sqlite::{Format, Log};
 use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
@@ -55,13 +53,13 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// Opens the file at `path`. Pages in its log are counted in `log_pages`.
+    /// Opens the file at `path`. A writer's commits are counted in `log`.
     pub(crate) fn open(
         path: &Path,
         keys: &FileKeys,
         role: Role,
         settings: &SqlSettings,
-        log_pages: &Arc<AtomicI32>,
+        log: &Log,
     ) -> Result<Self, SqlError> {
         let opened = match role {
             Role::Writer => canopy_backend_sqlite::open(path, keys, &FORMAT, settings.cache_bytes),
@@ -70,7 +68,7 @@ impl Conn {
         let mut sqlite = opened.map_err(|error| SqlError::from(StorageError::from(error)))?;
         let guard = Guard::default();
         let page_bytes =
-            configure(&mut sqlite, &guard, settings, log_pages).map_err(|error| failed(&error))?;
+            configure(&mut sqlite, &guard, settings, log).map_err(|error| failed(&error))?;
         Ok(Self {
             sqlite,
             guard,
@@ -129,7 +127,7 @@ fn configure(
     conn: &mut Connection,
     guard: &Guard,
     settings: &SqlSettings,
-    log_pages: &Arc<AtomicI32>,
+    log: &Log,
 ) -> rusqlite::Result<u64> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update(None, "foreign_keys", true)?;
@@ -139,12 +137,7 @@ fn configure(
     for (limit, value) in limits(settings) {
         conn.set_limit(limit, value)?;
     }
-    let counter = log_pages.clone();
-    // Takes the place of SQLite's own checkpoints, whose errors nobody would see.
-    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-        counter.store(pages, Ordering::Relaxed);
-        Ok(())
-    }))?;
+    log.watch(conn)?;
     guard.watch(conn)?;
     // A text: it is SQLCipher that answers.
     let page: String = conn.query_row("PRAGMA cipher_page_size", [], |row| row.get(0))?;

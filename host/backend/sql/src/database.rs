@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use canopy_backend::sql::SqlError;
 use canopy_backend::{Scope, StorageError};
 use canopy_backend_keys::FileKeys;
-use canopy_backend_sqlite::{die, is_fatal};
+use canopy_backend_sqlite::{Log, die, is_fatal};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,11 +18,6 @@ use crate::error::{failed, is_full, refused};
 use crate::guard::Cancel;
 use crate::node::Node;
 
-/// Pages of the write-ahead log from which on they are copied into the database, as far as no
-/// reader needs them there: 4 MiB, as SQLite does by default.
-const CHECKPOINT_PAGES: i32 = 1000;
-/// Pages from which on the copying waits for readers, so the log ends growing.
-const CHECKPOINT_WAIT_PAGES: i32 = 16 * CHECKPOINT_PAGES;
 /// A disk with less free space than this counts as full where SQLite found no more of it.
 const FULL_DISK_BYTES: u64 = 16 << 20;
 /// How much free space a database that is being closed gives back to the disk: a moment's work.
@@ -37,7 +32,7 @@ pub(crate) struct Database {
     readers: Arc<Semaphore>,
     writer: Arc<Semaphore>,
     idle: Mutex<Idle>,
-    log_pages: Arc<AtomicI32>,
+    log: Log,
     /// Held by whoever makes the file.
     making: Mutex<()>,
     /// Cancelled when the database is closed or erased.
@@ -54,15 +49,16 @@ struct Idle {
 
 impl Database {
     pub(crate) fn new(node: &Node, scope: Scope, name: &str) -> Self {
+        let title = format!("{scope}/{name}");
         Self {
             scope,
             name: name.to_owned(),
             path: node.folder(scope).join(format!("{name}{SUFFIX}")),
-            title: format!("{scope}/{name}"),
+            log: Log::of(title.clone()),
+            title,
             readers: Arc::new(Semaphore::new(node.settings.readers)),
             writer: Arc::new(Semaphore::new(1)),
             idle: Mutex::default(),
-            log_pages: Arc::default(),
             making: Mutex::default(),
             ending: Mutex::default(),
             erased: AtomicBool::new(false),
@@ -217,7 +213,7 @@ impl Database {
             }
             tracing::warn!(database = self.title, %error, "free space was not given back");
         }
-        self.checkpoint_as(&conn, "TRUNCATE");
+        self.log.empty(&conn.sqlite);
         if let Err((_, error)) = conn.sqlite.close() {
             tracing::error!(database = self.title, %error, "a database was not closed");
         }
@@ -234,25 +230,6 @@ impl Database {
             };
             // A panic has been reported by then.
             let _ = tokio::task::spawn_blocking(close).await;
-        }
-    }
-
-    /// Copies the write-ahead log into the database. Does not return if the disk fails.
-    fn checkpoint(&self, conn: &Conn) {
-        let mode = match self.log_pages.load(Ordering::Relaxed) {
-            ..CHECKPOINT_WAIT_PAGES => "PASSIVE",
-            _ => "RESTART",
-        };
-        self.checkpoint_as(conn, mode);
-    }
-
-    fn checkpoint_as(&self, conn: &Conn, mode: &str) {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        match conn.sqlite.query_row(&sql, [], |_| Ok(())) {
-            Ok(()) => {}
-            Err(error) if is_fatal(&error) => die(&self.title, "a checkpoint failed", &error),
-            // Full disks and long readings pass; the log keeps what was committed.
-            Err(error) => tracing::warn!(database = self.title, %error, "a checkpoint was put off"),
         }
     }
 }
@@ -392,7 +369,7 @@ impl Lease {
 
     /// Whether [`Lease::tidy`] has something to do.
     pub(crate) fn needs_tidying(&self) -> bool {
-        self.is_writing() && self.database.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES
+        self.is_writing() && self.database.log.is_due()
     }
 
     /// What is left to do after a commit, when whoever waited for it knows of it.
@@ -400,7 +377,7 @@ impl Lease {
         if let Some(conn) = &self.conn
             && self.needs_tidying()
         {
-            self.database.checkpoint(conn);
+            self.database.log.checkpoint_if_due(&conn.sqlite, true);
         }
     }
 
@@ -461,15 +438,7 @@ fn connect(node: &Node, database: &Database, role: Role) -> Result<Conn, SqlErro
     }
     let keys = database.keys(node)?;
     node.make_room()?;
-    let open = |role| {
-        Conn::open(
-            &database.path,
-            &keys,
-            role,
-            &node.settings,
-            &database.log_pages,
-        )
-    };
+    let open = |role| Conn::open(&database.path, &keys, role, &node.settings, &database.log);
     let making = database.making.lock();
     let made = match role == Role::Reader && !database.exists() {
         true => open(Role::Writer).map(drop),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use canopy_backend::files::{create_dir, erase_dir, sync_dir};
+use canopy_backend::files::{erase_dir, incoming_dir, replace_dir, sync_dir};
 use canopy_backend::{Finding, Maintenance, Scope, StorageError, StorageKind, Usage};
 use canopy_backend_sqlite::Snapshot;
 use canopy_ids::TenantId;
@@ -16,9 +16,6 @@ use crate::account::{SUFFIX, databases};
 use crate::database::{Database, Whole};
 use crate::node::Node;
 use crate::storage::SqlStorage;
-
-/// What a folder is called that is about to take the place of another.
-const INCOMING: &str = ".sql-incoming";
 
 impl SqlStorage {
     /// The databases of `scope` that have a file.
@@ -108,11 +105,9 @@ impl Maintenance for SqlStorage {
     async fn restore(&self, scope: Scope, from: &Path) -> Result<(), StorageError> {
         let (node, from) = (self.node.clone(), from.to_owned());
         let folder = node.folder(scope);
-        let incoming = folder.with_file_name(INCOMING);
-        let copied = incoming.clone();
-        let names = blocking(move || {
-            erase_dir(&copied)?;
-            create_dir(&copied)?;
+        let place = folder.clone();
+        let (incoming, names) = blocking(move || {
+            let copied = incoming_dir(&place)?;
             let names = databases(&from)?;
             for name in names.keys() {
                 let file = format!("{name}{SUFFIX}");
@@ -121,7 +116,7 @@ impl Maintenance for SqlStorage {
                 fs::File::open(&path)?.sync_all()?;
             }
             sync_dir(&copied)?;
-            Ok(names)
+            Ok((copied, names))
         })
         .await?;
         let mut concerned = self.existing(scope).await?;
@@ -138,9 +133,7 @@ impl Maintenance for SqlStorage {
         let replaced = match whole {
             Ok(whole) => {
                 blocking(move || {
-                    erase_dir(&folder)?;
-                    fs::rename(&incoming, &folder)?;
-                    folder.parent().map_or(Ok(()), sync_dir)?;
+                    replace_dir(&incoming, &folder)?;
                     node.account.forget(scope);
                     drop(whole);
                     Ok(())

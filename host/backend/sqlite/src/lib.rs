@@ -14,6 +14,7 @@
 mod check;
 mod error;
 mod fault;
+mod log;
 pub mod memory;
 mod open;
 mod plain;
@@ -24,6 +25,7 @@ mod snapshot;
 pub use check::check;
 pub use error::OpenError;
 pub use fault::{die, is_fatal, storage_error};
+pub use log::Log;
 pub use open::{Format, key_version, open, open_reader, pragma, remove};
 pub use plain::{export_plain, import_plain};
 pub use rekey::rekey;

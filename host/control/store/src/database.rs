@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread;
 
 use canopy_backend_keys::{FileKeys, Keyring};
-use canopy_backend_sqlite::{self as sqlite, Format};
+use canopy_backend_sqlite::{self as sqlite, Format, Log, die, is_fatal};
 use parking_lot::Mutex;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::seal::Sealer;
@@ -24,6 +24,9 @@ const FORMAT: Format = Format {
     application_id: 0x434e_5059,
     migrations: &[include_str!("schema.sql"), include_str!("jobs.sql")],
 };
+
+/// What operators know it by.
+const NAME: &str = "the control plane";
 
 /// What the keys of the database and of the secrets in it are derived for.
 const DATABASE_PURPOSE: &str = "control database";
@@ -69,12 +72,16 @@ impl Store {
         // What a tenant leaves behind must not stay in free pages.
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
 
+        let log = Log::of(NAME);
+        log.watch(&mut connection)?;
+
         let (sender, mut jobs) = mpsc::channel::<Job>(WRITE_QUEUE);
         let thread = thread::Builder::new()
             .name("control-store".into())
             .spawn(move || {
                 while let Some(job) = jobs.blocking_recv() {
                     job(&mut connection);
+                    log.checkpoint_if_due(&connection, true);
                 }
             })
             .map_err(|error| StoreError::Failed(format!("starting the writer: {error}")))?;
@@ -244,11 +251,7 @@ fn transact<T>(
     let value = work(&tx)?;
     match tx.commit() {
         Ok(()) => Ok(value),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
-            tracing::error!(%error, "the disk did not take a commit of the control database; \
-                                     the process ends, since its state is unknown");
-            std::process::abort();
-        }
+        Err(error) if is_fatal(&error) => die(NAME, "a commit failed", &error),
         Err(error) => Err(error.into()),
     }
 }

@@ -309,7 +309,17 @@ impl Store {
         .await
     }
 
-    /// Writes down what the work needs to go on after a restart.
+    /// The jobs that wait and have written something down, so that they go on where they were.
+    pub async fn noted_jobs(&self) -> Result<Vec<JobId>, StoreError> {
+        self.read(|db, _| {
+            let sql = "SELECT id FROM job WHERE state = 'queued' AND scratch IS NOT NULL";
+            all(db, sql, [], |row| row.parse("id"))
+        })
+        .await
+    }
+
+    /// Writes down what the work needs to go on after a restart. From then on it cannot be taken
+    /// back any more while it waits to go on.
     pub async fn note_job(&self, id: JobId, scratch: Value) -> Result<(), StoreError> {
         self.write(move |tx, _| {
             tx.execute(
@@ -357,12 +367,12 @@ impl Store {
     }
 
     /// Takes a job back that has not begun, and the tombstone that waits for it. One that is under
-    /// way or has ended stays as it is.
+    /// way, before a restart or now, or has ended stays as it is.
     pub async fn cancel_queued_job(&self, id: JobId) -> Result<JobRow, StoreError> {
         self.write(move |tx, _| {
             let cancelled = tx.execute(
                 "UPDATE job SET state = 'cancelled', finished_at = ?2 \
-                 WHERE id = ?1 AND state = 'queued'",
+                 WHERE id = ?1 AND state = 'queued' AND scratch IS NULL",
                 params![Text(id), Time::now()],
             )?;
             if cancelled > 0 {

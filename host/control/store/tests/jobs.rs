@@ -106,11 +106,19 @@ async fn what_a_crash_interrupted_begins_again() {
         .create_job(job(OffsetDateTime::now_utc()))
         .await
         .expect("made");
+    assert!(store.noted_jobs().await.expect("read").is_empty());
     store.begin_job().await.expect("read").expect("a job");
     store.note_job(made.id, json!(3)).await.expect("noted");
     store.close().await;
     let store = Store::open(folder.path(), &keys(folder.path())).expect("again");
     assert_eq!(store.requeue_jobs().await.expect("requeued"), 1);
+    assert_eq!(store.noted_jobs().await.expect("read"), [made.id]);
+    let waiting = store.cancel_queued_job(made.id).await.expect("read");
+    assert_eq!(
+        waiting.state,
+        JobState::Queued,
+        "what has begun to change things goes on, or nobody would put them back"
+    );
     let again = store.begin_job().await.expect("read").expect("a job");
     assert_eq!((again.id, again.scratch), (made.id, Some(json!(3))));
 }

@@ -11,12 +11,12 @@ mod export;
 mod import;
 mod restore;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use canopy_backend::Portable;
-use canopy_backend_archive::{ArchiveError, BackupScope, Named, Progress, empty_dir};
+use canopy_backend_archive::{ArchiveError, BackupScope, Named, Progress};
 use canopy_backend_keys::Keyring;
 use canopy_ids::{
     ErasureId, ExportId, ImportId, InstallationId, JobId, Label, SnapshotId, TenantId,
@@ -179,11 +179,12 @@ impl App {
     /// Takes up what an earlier process left unfinished, and starts the task.
     pub(crate) async fn start_upkeep(&self) -> Result<(), AppError> {
         let folders = self.upkeep.folders();
-        empty_dir(&folders.work).map_err(UpkeepError::from)?;
         canopy_backend::files::create_dir(&folders.archives)
             .map_err(|error| ArchiveError::io("making", &folders.archives, error))
             .map_err(UpkeepError::from)?;
         let again = self.store.requeue_jobs().await?;
+        let going_on = self.store.noted_jobs().await?;
+        clear_work(&folders.work, &going_on).map_err(UpkeepError::from)?;
         if again > 0 {
             tracing::info!(jobs = again, "jobs that were interrupted begin again");
         }
@@ -191,6 +192,27 @@ impl App {
         *self.upkeep.task.lock() = Some(task);
         Ok(())
     }
+}
+
+/// Removes what jobs left in their folders, except those that go on.
+fn clear_work(work: &Path, going_on: &[JobId]) -> Result<(), ArchiveError> {
+    canopy_backend::files::create_dir(work)
+        .map_err(|error| ArchiveError::io("making", work, error))?;
+    let cleared = || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(work)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if going_on.iter().any(|id| name == Some(&id.to_string())) {
+                continue;
+            }
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(&path)?,
+                false => std::fs::remove_file(&path)?,
+            }
+        }
+        Ok(())
+    };
+    cleared().map_err(|error| ArchiveError::io("clearing", work, error))
 }
 
 /// Does jobs until the control plane is gone.

@@ -1,7 +1,8 @@
 //! Restoring: putting what installations stored back, whole or not at all.
 //!
 //! Everything is read and compared before anything is replaced, and what is replaced is copied
-//! first: if one kind of storage cannot be restored, those before it get back what they had.
+//! first: if one kind of storage cannot be restored, all get back what they had. What is replaced is
+//! written down, so that a restore that a restart interrupts goes on with the same copies.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use canopy_backend_archive::{
 };
 use canopy_ids::{InstallationId, SnapshotId, TenantId};
 use canopy_store::Holding;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Job, blocking, cancelled, result};
@@ -29,6 +31,12 @@ struct Part {
     old: PathBuf,
 }
 
+/// What a restore writes down before it replaces anything.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    replacing: Vec<InstallationId>,
+}
+
 pub(super) async fn run(
     job: &Job<'_>,
     repository: PathBuf,
@@ -44,6 +52,39 @@ pub(super) async fn run(
                 .is_none_or(|only| only.id == one.installation)
     };
     let here: Vec<_> = holdings.into_iter().filter(wanted).collect();
+    let begun = begun(job, &here)?;
+    match begun {
+        None => restore(job, repository, snapshot, tenant.id, here).await,
+        Some(parts) => {
+            let restored = restore(job, repository, snapshot, tenant.id, here).await;
+            if restored.is_err() {
+                put_back(&parts).await;
+            }
+            restored
+        }
+    }
+}
+
+/// The parts whose replacing was begun before a restart.
+fn begun(job: &Job<'_>, here: &[Holding]) -> Result<Option<Vec<Part>>, AppError> {
+    let Some(note) = &job.row.scratch else {
+        return Ok(None);
+    };
+    let Note { replacing } = serde_json::from_value(note.clone())
+        .map_err(|error| AppError::Internal(format!("a job's note: {error}")))?;
+    let concerned = here
+        .iter()
+        .filter(|one| replacing.contains(&one.installation));
+    Ok(Some(parts(job, concerned)))
+}
+
+async fn restore(
+    job: &Job<'_>,
+    repository: PathBuf,
+    snapshot: SnapshotId,
+    tenant: TenantId,
+    here: Vec<Holding>,
+) -> Result<Value, AppError> {
     let path = repository.clone();
     let snapshot =
         blocking(move || Ok(Repository::open(&path, Access::Read)?.snapshot(snapshot)?)).await?;
@@ -55,9 +96,13 @@ pub(super) async fn run(
                 .next()
                 .is_some()
     });
-    let gone = gone(&snapshot, tenant.id, &restored);
-    let parts = prepare(job, repository, snapshot.clone(), &restored).await?;
-    cancelled(job.progress)?;
+    let gone = gone(&snapshot, tenant, &restored);
+    let parts = parts(job, restored.iter());
+    prepare(job, repository, snapshot.clone(), tenant, &parts).await?;
+    if job.row.scratch.is_none() {
+        cancelled(job.progress)?;
+        set_aside(job, &parts, &restored).await?;
+    }
     replace(job, &parts).await?;
     let names = |holdings: &[Holding]| -> Vec<String> {
         holdings.iter().map(|one| one.name.to_string()).collect()
@@ -85,13 +130,8 @@ fn gone(snapshot: &Snapshot, tenant: TenantId, here: &[Holding]) -> Vec<String> 
     ids
 }
 
-/// Writes what is to be restored to folders, and reads every key that it needs.
-async fn prepare(
-    job: &Job<'_>,
-    repository: PathBuf,
-    snapshot: Snapshot,
-    holdings: &[Holding],
-) -> Result<Vec<Part>, AppError> {
+/// Every kind of storage of the installations, and where in the job's folder its files are.
+fn parts<'a>(job: &Job<'_>, holdings: impl Iterator<Item = &'a Holding>) -> Vec<Part> {
     let mut parts = Vec::new();
     for holding in holdings {
         let scope = Scope {
@@ -115,6 +155,17 @@ async fn prepare(
             });
         }
     }
+    parts
+}
+
+/// Writes what is to be restored to folders, and reads every key that it needs.
+async fn prepare(
+    job: &Job<'_>,
+    repository: PathBuf,
+    snapshot: Snapshot,
+    tenant: TenantId,
+    parts: &[Part],
+) -> Result<(), AppError> {
     let places: Vec<_> = parts
         .iter()
         .map(|part| {
@@ -123,10 +174,8 @@ async fn prepare(
         })
         .collect();
     let progress = Arc::clone(job.progress);
-    let (keyring, tenants) = (
-        job.app.upkeep.keyring.clone(),
-        holdings.first().map(|holding| holding.tenant),
-    );
+    let keyring = job.app.upkeep.keyring.clone();
+    let concerned = !parts.is_empty();
     blocking(move || {
         let repository = Repository::open(&repository, Access::Read)?;
         progress.step("reading the backup");
@@ -134,7 +183,7 @@ async fn prepare(
             empty_dir(&into)?;
             materialise(&repository, &snapshot, &prefix, &into, &progress)?;
         }
-        if let Some(tenant) = tenants {
+        if concerned {
             // A rotation since then may have left versions behind that these files need.
             let path = format!("storage/{tenant}/key");
             if let Some(wrapped) = read_file(&repository, &snapshot, &path)? {
@@ -143,12 +192,11 @@ async fn prepare(
         }
         Ok(())
     })
-    .await?;
-    Ok(parts)
+    .await
 }
 
-/// Replaces what is stored, part by part; on an error, all that was replaced comes back.
-async fn replace(job: &Job<'_>, parts: &[Part]) -> Result<(), AppError> {
+/// Copies what is about to be replaced, and writes down that it is.
+async fn set_aside(job: &Job<'_>, parts: &[Part], restored: &[Holding]) -> Result<(), AppError> {
     job.progress.step("copying what is there now");
     for part in parts {
         empty_dir(&part.old).map_err(UpkeepError::from)?;
@@ -157,17 +205,31 @@ async fn replace(job: &Job<'_>, parts: &[Part]) -> Result<(), AppError> {
             .await
             .map_err(UpkeepError::storage(format!("copying {}", part.called)))?;
     }
-    for (index, part) in parts.iter().enumerate() {
+    let replacing = restored.iter().map(|one| one.installation).collect();
+    let note = result(&Note { replacing })?;
+    Ok(job.app.store.note_job(job.row.id, note).await?)
+}
+
+/// Replaces what is stored, part by part; on an error, all that was replaced comes back.
+async fn replace(job: &Job<'_>, parts: &[Part]) -> Result<(), AppError> {
+    for part in parts {
         job.progress.step(format!("restoring {}", part.called));
         let Err(error) = part.storage.restore(part.scope, &part.new).await else {
             continue;
         };
-        for done in parts[..index].iter().rev() {
-            if let Err(error) = done.storage.restore(done.scope, &done.old).await {
-                tracing::error!(%error, part = %done.called, "what was there could not be put back");
-            }
+        if job.row.scratch.is_none() {
+            put_back(parts).await;
         }
         return Err(UpkeepError::storage(format!("restoring {}", part.called))(error).into());
     }
     Ok(())
+}
+
+/// Gives every part what it had, also one whose replacing failed: nobody knows how far it came.
+async fn put_back(parts: &[Part]) {
+    for part in parts {
+        if let Err(error) = part.storage.restore(part.scope, &part.old).await {
+            tracing::error!(%error, part = %part.called, "what was there could not be put back");
+        }
+    }
 }
