@@ -20,5 +20,6 @@ mod project;
 mod publish;
 mod readme;
 mod samples;
+mod schedules;
 mod support;
 mod upkeep;

@@ -288,6 +288,17 @@ impl From<&Cause> for Problem {
     }
 }
 
+/// The code of a failure of an application, and what somebody outside is told about it.
+pub(crate) fn told(error: ServeError) -> (&'static str, String) {
+    let Problem { code, detail, .. } = Problem::from(&Cause::Serve(error));
+    (code, detail)
+}
+
+/// The code of a refusal by admission.
+pub(crate) fn refused(refused: &Refused) -> &'static str {
+    refusal(refused).1
+}
+
 /// What to say beyond the title. A guest's trap, a driver's message and the platform's own failures
 /// are for the log.
 fn detail(cause: &Cause) -> String {

@@ -13,5 +13,5 @@ pub use interface::{InterfaceName, InvalidInterface, WitPackage};
 pub use name::{InvalidName, Label, PackageName};
 pub use uuids::{
     DriverInstanceId, ErasureId, ExportId, ImportId, InstallationId, InvalidId, JobId, RequestId,
-    SnapshotId, TenantId, TokenId,
+    RunId, SnapshotId, TenantId, TokenId,
 };

@@ -37,6 +37,7 @@ mod error;
 mod manifest;
 mod need;
 mod reader;
+mod schedule;
 mod sql;
 mod store;
 
@@ -45,6 +46,7 @@ pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
+pub use schedule::{InvalidTimetable, ScheduleAsked, Timetable};
 pub use sql::{MAX_MIGRATIONS_BYTES, SqlAsked};
 pub use store::StoreAsked;
 

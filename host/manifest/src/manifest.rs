@@ -8,6 +8,7 @@ use crate::config::ConfigSchema;
 use crate::error::{Fault, ManifestError};
 use crate::need::Need;
 use crate::reader::Reader;
+use crate::schedule::{self, ScheduleAsked};
 use crate::sql::{self, SqlAsked};
 use crate::store::{self, StoreAsked};
 
@@ -115,6 +116,8 @@ pub struct Manifest {
     /// Whether an instance may serve one request after the other though the component is of WASI
     /// 0.2, whose guests expect to end with their request; of an app only.
     pub reuse: bool,
+    /// The calls that it asks to get at certain times; of an app only.
+    pub schedules: Vec<ScheduleAsked>,
     /// The limits that it asks for.
     pub limits: LimitsAsked,
 }
@@ -221,6 +224,14 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         Some(table) => read_http(table, kind, top.faults()),
         None => (Vec::new(), false),
     };
+    let tables = top.tables("schedules", MAX_ENTRIES);
+    if kind == Some(Kind::Driver) && !tables.is_empty() {
+        top.fault(
+            "schedules",
+            "only an app is called at certain times; this package is a driver",
+        );
+    }
+    let schedules = schedule::read(tables, top.faults());
     let limits = match top.table("limits") {
         Some(table) => read_limits(table, top.faults()),
         None => LimitsAsked::default(),
@@ -246,6 +257,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         config: config?,
         anonymous,
         reuse,
+        schedules,
         limits,
     })
 }

@@ -30,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
+use crate::invoke::Scheduled;
 use crate::settings::Settings;
 
 /// How often the runtime is told which installations are gone.
@@ -169,6 +170,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     let stop = CancellationToken::new();
     let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
     let admission = Admission::new(settings.admission);
+    let drain_grace = settings.edge.drain_grace;
     let edge = Edge::new(settings.edge, routes, admission, runtime);
     tracing::info!(
         applications = %applications_at,
@@ -178,6 +180,8 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         version = env!("CARGO_PKG_VERSION"),
         "serving",
     );
+    let scheduled = Scheduled(Arc::clone(&edge));
+    app.start_schedules(Arc::new(scheduled)).await?;
     let mut api = tokio::spawn(crate::api_listener::serve(
         settings.api,
         canopy_api::router(app.clone(), stop.clone()),
@@ -197,7 +201,9 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     );
     stop.cancel();
     tokio::select! {
-        _ = async { tokio::join!(applications, api) } => {}
+        _ = async {
+            tokio::join!(applications, api, app.finish_schedules(drain_grace))
+        } => {}
         name = signals.next() => tracing::warn!(signal = name, "ended without waiting"),
     }
     forgetting.abort();

@@ -8,7 +8,7 @@ use canopy_runtime::{Limits, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
-use crate::UpkeepSettings;
+use crate::{ScheduleSettings, UpkeepSettings};
 
 /// What the control plane must know of the node, and its limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct AppSettings {
     pub storage_quota: StorageQuota,
     /// Backups, exports, imports, erasures and jobs.
     pub upkeep: UpkeepSettings,
+    /// Scheduled calls.
+    pub schedules: ScheduleSettings,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
     /// Bytes of one configuration as JSON. Default 64 KiB.
@@ -74,6 +76,7 @@ impl AppSettings {
             tenant_limits: TenantLimits::default(),
             storage_quota: StorageQuota::default(),
             upkeep: UpkeepSettings::default(),
+            schedules: ScheduleSettings::default(),
             publications: 4,
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,

@@ -16,6 +16,7 @@ mod log;
 mod package;
 mod plan;
 mod publisher;
+mod schedule;
 mod status;
 mod tenant;
 mod token;
@@ -44,6 +45,7 @@ pub use plan::{
     PlanPut, PlanValues, STANDARD_PLAN, TenantLimits,
 };
 pub use publisher::{Publisher, PublisherPut};
+pub use schedule::{RunState, Schedule, ScheduleRun};
 pub use status::{Counts, Identity, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
 pub use token::{Access, Token, TokenCreate, TokenCreated};

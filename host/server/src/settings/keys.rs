@@ -473,6 +473,20 @@ keys! {
         "An archive that is imported.";
     time "erase.tombstone" => app.upkeep.tombstone:
         "How long a tenant that was erased answers no more but can be brought back.";
+    time "schedules.interval" => app.schedules.interval:
+        "Shortest time between two scheduled calls of one schedule. A package that asks for more is refused.";
+    count "schedules.concurrent" => app.schedules.concurrency:
+        "Scheduled calls of the node under way at once; further ones wait.";
+    count "schedules.tenant_concurrent" => app.schedules.tenant_concurrency:
+        "Scheduled calls of one tenant under way at once; further ones wait.";
+    count "schedules.attempts" => app.schedules.attempts:
+        "How often a scheduled call is tried that fails.";
+    time "schedules.retry_after" => app.schedules.retry_after:
+        "After what time it is tried again; twice as long each further time.";
+    time "schedules.retry_after_most" => app.schedules.retry_after_most:
+        "After what time at most.";
+    count "schedules.keep" => app.schedules.kept:
+        "Calls of one schedule that have ended and are still listed.";
     time "jobs.keep" => app.upkeep.jobs_kept:
         "How long jobs that have ended are listed.";
 

@@ -16,6 +16,7 @@ mod logs;
 mod packages;
 mod plans;
 mod publishers;
+mod schedules;
 mod sql;
 pub(crate) mod status;
 mod tenants;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
             .merge(usage::routes())
             .merge(tokens::routes())
             .merge(installations::routes())
+            .merge(schedules::routes())
             .merge(key_value::routes())
             .merge(blobs::routes())
             .merge(sql::routes())

@@ -8,6 +8,7 @@ mod installing;
 mod logs;
 mod packages;
 mod plans;
+mod schedules;
 mod support;
 mod upkeep;
 
