@@ -75,7 +75,7 @@ async fn an_application_is_called_when_its_time_has_come() {
     // Nobody from outside passes for the clock.
     let forged = node
         .request(reqwest::Method::POST, "clockwork.acme", "/done")
-        .header("x-canopy-schedule", "each-second");
+        .header("canopy-schedule", "each-second");
     assert_eq!(answer(forged).await.status, 401);
     assert!(
         node.log().contains("caller=Schedule"),

@@ -173,7 +173,7 @@ where
     }
     Ok(Answer {
         response: response.map(Source::Guest),
-        deadline,
+        deadline: record.arrived + limits.wall.max(limits.stream),
     })
 }
 

@@ -155,6 +155,7 @@ impl<G: Guests> Edge<G> {
                         record.code = Some(code);
                     }
                     record.outcome = Outcome::Complete;
+                    drop(record);
                     return Err(error);
                 }
             };

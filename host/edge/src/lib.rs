@@ -14,6 +14,7 @@ mod certificate;
 mod certificates;
 mod chain;
 mod connections;
+mod deliver;
 mod flood;
 mod framing;
 mod guests;

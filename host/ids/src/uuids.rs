@@ -101,6 +101,10 @@ id!(
     RunId, "run", "scheduled call"
 );
 id!(
+    /// A message, however often it is delivered.
+    MessageId, "msg", "message"
+);
+id!(
     /// What was stored at one point in time, in a repository of backups.
     SnapshotId, "snp", "snapshot"
 );

@@ -108,6 +108,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         logs: logs.clone(),
         settings: guests,
     })?;
+    let messages = runtime.messages().clone();
     let routes = Routes::default();
     let app = App::start(AppParts {
         store: Store::open(&data.control(), &keys)?,
@@ -180,6 +181,8 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         version = env!("CARGO_PKG_VERSION"),
         "serving",
     );
+    let delivering = Arc::clone(&edge).deliver(messages, stop.clone());
+    let delivering = tokio::spawn(delivering);
     let scheduled = Scheduled(Arc::clone(&edge));
     app.start_schedules(Arc::new(scheduled)).await?;
     let mut api = tokio::spawn(crate::api_listener::serve(
@@ -202,7 +205,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     stop.cancel();
     tokio::select! {
         _ = async {
-            tokio::join!(applications, api, app.finish_schedules(drain_grace))
+            tokio::join!(applications, api, app.finish_schedules(drain_grace), delivering)
         } => {}
         name = signals.next() => tracing::warn!(signal = name, "ended without waiting"),
     }

@@ -19,6 +19,7 @@ mod key;
 mod kv;
 mod login;
 mod logs;
+mod messages;
 mod new;
 mod package;
 mod plan;
@@ -124,6 +125,9 @@ pub enum Command {
     /// Look at the scheduled calls of a tenant's applications, pause them, or make one now
     #[command(subcommand, visible_alias = "schedules")]
     Schedule(schedule::Schedule),
+    /// Look at the messages that wait for an installation, and take up again those that were given up
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// Show the log of an installation or a driver
     Logs(logs::Logs),
     /// Make, check and prune backups
@@ -182,6 +186,7 @@ pub(crate) async fn run(
         Command::Egress(command) => command.run(context).await,
         Command::Domain(command) => command.run(context).await,
         Command::Schedule(command) => command.run(context).await,
+        Command::Messages(command) => command.run(context).await,
         Command::Logs(command) => command.run(context).await,
         Command::Backup(command) => command.run(context).await,
         Command::Restore(command) => command.run(context).await,
@@ -368,6 +373,9 @@ mod tests {
             "canopy config get smtp host -t acme --driver",
             "canopy upgrade invoices 1.1.0 -t acme",
             "canopy logs invoices -t acme -f",
+            "canopy messages list invoices -t acme",
+            "canopy messages dead invoices -t acme",
+            "canopy messages requeue invoices --all -t acme",
             "canopy schedule list -t acme",
             "canopy schedule list invoices -t acme",
             "canopy schedule run invoices nightly -t acme --wait",

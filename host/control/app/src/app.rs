@@ -142,6 +142,7 @@ impl App {
             quotas,
             logs: logs.clone(),
             routes,
+            subscriptions: runtime.messages().subscriptions().clone(),
             settings: settings.clone(),
         })
         .await?;

@@ -314,6 +314,7 @@ fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppEr
         ("memory_bytes", asked.memory_bytes, most.memory_bytes as u64),
         ("cpu_ms", asked.cpu_ms, millis(most.cpu)),
         ("wall_ms", asked.wall_ms, millis(most.wall)),
+        ("stream_ms", asked.stream_ms, millis(most.stream)),
         (
             "concurrency",
             asked.concurrency.map(u64::from),

@@ -306,10 +306,10 @@ fn request(
     http::Request::builder()
         .method(schedule.definition.method.as_str())
         .uri(format!("{url}{}", schedule.definition.path))
-        .header("x-canopy-schedule", schedule.definition.name.as_str())
-        .header("x-canopy-scheduled-at", scheduled_at)
-        .header("x-canopy-run", run.id.to_string())
-        .header("x-canopy-attempt", run.attempts)
+        .header("canopy-schedule", schedule.definition.name.as_str())
+        .header("canopy-scheduled-at", scheduled_at)
+        .header("canopy-run", run.id.to_string())
+        .header("canopy-attempt", run.attempts)
         .body(bytes::Bytes::new())
 }
 

@@ -68,6 +68,8 @@ impl AppSettings {
                 memory_bytes: 512 << 20,
                 cpu: Duration::from_secs(30),
                 wall: Duration::from_secs(300),
+                stream: Duration::from_secs(3600),
+                stream_idle: Duration::from_secs(60),
                 concurrency: 1_000,
                 request_body_bytes: 1 << 30,
                 requests_per_second: 2_000,

@@ -13,6 +13,7 @@ mod installation;
 mod job;
 mod key;
 mod log;
+mod message;
 mod package;
 mod plan;
 mod publisher;
@@ -39,6 +40,7 @@ pub use installation::{
 pub use job::{Job, JobFailure, JobState};
 pub use key::{KeyStatus, TenantKey};
 pub use log::{LogLevel, LogPage, LogRecord, LogSource};
+pub use message::{DeadMessage, MessageTopic};
 pub use package::{LimitsAsked, Need, Package, PackageKind, PackageVersion, ServedInterface};
 pub use plan::{
     InstallationLimits, Limit, LimitScope, LimitSource, LimitUnit, Plan, PlanLimit, PlanLimits,

@@ -64,7 +64,7 @@ impl RunState {
 /// One scheduled call, with all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ScheduleRun {
-    /// Its identifier, the same for all attempts; the application gets it as `x-canopy-run`.
+    /// Its identifier, the same for all attempts; the application gets it as `canopy-run`.
     #[schema(value_type = String)]
     pub id: RunId,
     /// The time for which it was scheduled, or at which it was asked for.

@@ -7,7 +7,7 @@ use super::Settings;
 use super::keys::KEYS;
 
 /// Settings below these are limits, and each has a row.
-const LIMITS: [&str; 11] = [
+const LIMITS: [&str; 12] = [
     "edge.",
     "admission.",
     "engine.",
@@ -19,6 +19,7 @@ const LIMITS: [&str; 11] = [
     "blobs.",
     "sql.",
     "schedules.",
+    "messages.",
 ];
 
 /// The rows: each setting with its default.

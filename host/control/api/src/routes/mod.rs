@@ -13,6 +13,7 @@ mod installations;
 mod jobs;
 mod key_value;
 mod logs;
+mod messages;
 mod packages;
 mod plans;
 mod publishers;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
             .merge(tokens::routes())
             .merge(installations::routes())
             .merge(schedules::routes())
+            .merge(messages::routes())
             .merge(key_value::routes())
             .merge(blobs::routes())
             .merge(sql::routes())

@@ -122,15 +122,15 @@ async fn a_call_that_is_asked_for_is_made_until_it_is_done() {
         let value = call.request.headers()[name].to_str().expect("text");
         value.to_owned()
     };
-    assert_eq!(header(first, "x-canopy-schedule"), "yearly");
+    assert_eq!(header(first, "canopy-schedule"), "yearly");
     assert_eq!(
-        header(first, "x-canopy-run"),
+        header(first, "canopy-run"),
         last["id"].as_str().expect("an id")
     );
-    assert_eq!(header(third, "x-canopy-run"), header(first, "x-canopy-run"));
-    assert_eq!(header(third, "x-canopy-attempt"), "3");
+    assert_eq!(header(third, "canopy-run"), header(first, "canopy-run"));
+    assert_eq!(header(third, "canopy-attempt"), "3");
     assert_eq!(
-        header(first, "x-canopy-scheduled-at"),
+        header(first, "canopy-scheduled-at"),
         last["scheduled_at"].as_str().expect("a time")
     );
     drop(calls);

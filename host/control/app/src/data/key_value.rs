@@ -46,7 +46,12 @@ impl App {
         let site = self.site(tenant, installation).await?;
         let names = self.storage.buckets(site.scope).await?;
         Ok(Page {
-            items: names.into_iter().map(|name| StoreName { name }).collect(),
+            // What the platform keeps for itself has names that nobody can open.
+            items: names
+                .into_iter()
+                .filter(|name| !name.contains(char::is_control))
+                .map(|name| StoreName { name })
+                .collect(),
             next_cursor: None,
         })
     }

@@ -26,10 +26,10 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 fn write_down(method: &Method, headers: &HeaderMap) -> Result<(), StatusCode> {
     let caller = identity::caller();
     let call = json!({
-        "schedule": header(headers, "x-canopy-schedule"),
-        "scheduled_at": header(headers, "x-canopy-scheduled-at"),
-        "run": header(headers, "x-canopy-run"),
-        "attempt": header(headers, "x-canopy-attempt"),
+        "schedule": header(headers, "canopy-schedule"),
+        "scheduled_at": header(headers, "canopy-scheduled-at"),
+        "run": header(headers, "canopy-run"),
+        "attempt": header(headers, "canopy-attempt"),
         "host": header(headers, "host"),
         "method": method.as_str(),
         "by_schedule": caller.kind == CallerKind::Schedule,
@@ -37,8 +37,8 @@ fn write_down(method: &Method, headers: &HeaderMap) -> Result<(), StatusCode> {
     });
     let key = format!(
         "{}/{}",
-        header(headers, "x-canopy-run"),
-        header(headers, "x-canopy-attempt")
+        header(headers, "canopy-run"),
+        header(headers, "canopy-attempt")
     );
     let written = Bucket::open("default").and_then(|calls| calls.set(&key, &call));
     written.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
@@ -63,7 +63,7 @@ fn done(method: Method, headers: HeaderMap) -> Result<StatusCode, StatusCode> {
 
 fn third_time(method: Method, headers: HeaderMap) -> Result<StatusCode, StatusCode> {
     write_down(&method, &headers)?;
-    match header(&headers, "x-canopy-attempt") {
+    match header(&headers, "canopy-attempt") {
         "1" | "2" => Err(StatusCode::SERVICE_UNAVAILABLE),
         _ => Ok(StatusCode::OK),
     }
