@@ -199,6 +199,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "canopy-capability-identity",
             "canopy-capability-keyvalue",
             "canopy-capability-log",
+            "canopy-capability-messages",
             "canopy-capability-network",
             "canopy-capability-sql",
         ],

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use canopy_backend::conformance::queue::{LIMITS, QueueSuite};
 use canopy_backend::queue::{NewMessage, Queue, QueueError, QueueLimits};
 use canopy_backend::{
-    KeyValueProvider, Ledger, Quota, Scope, StorageError, StorageQuota, SystemClock,
+    KeyValueProvider as _, Ledger, Quota, Scope, StorageError, StorageQuota, SystemClock,
 };
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_backend_queue::{BUCKET, KeyValueQueue};
 use canopy_ids::{InstallationId, TenantId};
 
-fn storage(folder: &std::path::Path, quota: StorageQuota) -> Arc<dyn KeyValueProvider> {
+fn storage(folder: &std::path::Path, quota: StorageQuota) -> Arc<EmbeddedStorage> {
     let operator = OperatorKey::from_file(&folder.join("operator.key"), true).expect("a key");
     let parts = EmbeddedParts {
         dir: folder.join("storage"),
@@ -59,6 +59,7 @@ async fn messages_are_there_after_a_restart() {
         .put(scope, message(vec![0, 255]))
         .await
         .expect("put");
+    first.close().await;
     drop(first);
     let again = KeyValueQueue::new(storage(folder.path(), StorageQuota::default()), LIMITS);
     let waiting = again.waiting(scope, "a", 9).await.expect("read");

@@ -219,6 +219,8 @@ keys! {
     count "engine.compile.queue" => engine.compile.queue:
         "Compilations that may wait; further ones are refused.";
 
+    time "limits.stream_idle" => app.default_limits.stream_idle:
+        "Time between two pieces of a response that goes on for longer than others may.";
     size "limits.default.memory" => app.default_limits.memory_bytes:
         "Memory of one instance of a package that asks for nothing else.";
     time "limits.default.cpu" => app.default_limits.cpu:
@@ -227,8 +229,6 @@ keys! {
         "Time from a request's arrival to the end of its response, for such a package.";
     time "limits.default.stream" => app.default_limits.stream:
         "Time from a request's arrival to the end of a response that streams, for a package that asks for nothing else. Where it is not longer than the time of any response it says nothing.";
-    time "limits.stream_idle" => app.default_limits.stream_idle:
-        "Time between two pieces of a response that goes on for longer than others may.";
     count "limits.default.concurrency" => app.default_limits.concurrency:
         "Requests of one installation of such a package under way at once.";
     size "limits.default.request_body" => app.default_limits.request_body_bytes:

@@ -6,6 +6,7 @@ mod binding;
 mod data;
 mod installing;
 mod logs;
+mod messages;
 mod packages;
 mod plans;
 mod schedules;

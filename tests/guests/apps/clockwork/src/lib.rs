@@ -30,7 +30,6 @@ fn write_down(method: &Method, headers: &HeaderMap) -> Result<(), StatusCode> {
         "scheduled_at": header(headers, "canopy-scheduled-at"),
         "run": header(headers, "canopy-run"),
         "attempt": header(headers, "canopy-attempt"),
-        "host": header(headers, "host"),
         "method": method.as_str(),
         "by_schedule": caller.kind == CallerKind::Schedule,
         "subject": caller.subject,
