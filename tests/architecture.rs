@@ -40,10 +40,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-capability-identity",
             "canopy-capability-keyvalue",
             "canopy-capability-log",
+            "canopy-capability-messages",
             "canopy-capability-network",
             "canopy-capability-sql",
             "canopy-backend",
             "canopy-backend-logs",
+            // Over the same storage as keys and values.
+            "canopy-backend-queue",
         ],
     ),
     ("canopy-driver", &["canopy-ids", "canopy-engine"]),
@@ -60,6 +63,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "canopy-capability-log",
         &["canopy-ids", "canopy-backend-logs"],
+    ),
+    (
+        "canopy-capability-messages",
+        &["canopy-ids", "canopy-backend"],
     ),
     ("canopy-capability-network", &["canopy-ids"]),
     ("canopy-capability-sql", &["canopy-backend"]),
@@ -101,6 +108,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("canopy-backend-logs", &["canopy-ids", "canopy-backend"]),
+    // Over the traits alone.
+    ("canopy-backend-queue", &["canopy-ids", "canopy-backend"]),
     // The control plane, beside the way.
     ("canopy-api-types", &["canopy-ids"]),
     (
@@ -190,6 +199,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "canopy-capability-identity",
             "canopy-capability-keyvalue",
             "canopy-capability-log",
+            "canopy-capability-messages",
             "canopy-capability-network",
             "canopy-capability-sql",
         ],

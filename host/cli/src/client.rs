@@ -157,6 +157,17 @@ impl Client {
         .await
     }
 
+    /// Does something, with an answer that nobody reads.
+    pub(crate) async fn post_only<B: Serialize + ?Sized>(
+        &self,
+        path: &[&str],
+        body: &B,
+    ) -> Result<(), Error> {
+        self.send(self.request(Method::POST, path, &[])?.json(body))
+            .await
+            .map(drop)
+    }
+
     /// Removes.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), Error> {
         self.send(self.request(Method::DELETE, path, &[])?)

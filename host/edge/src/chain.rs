@@ -41,7 +41,7 @@ pub(crate) struct Peer {
 
 /// Time beyond an installation's deadline for its own end to be noticed first, which says more
 /// about the cause than the edge can.
-const DEADLINE_SLACK: Duration = Duration::from_millis(500);
+pub(crate) const DEADLINE_SLACK: Duration = Duration::from_millis(500);
 
 /// Answers a request, whatever comes of it.
 pub(crate) async fn respond<G, B>(
@@ -54,7 +54,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut record = Record::begin(&request, peer.address);
+    let mut record = Record::begin(&request, Some(peer.address));
     let head_only = request.method() == Method::HEAD;
     match answer(edge, peer, &mut record, request).await {
         Ok(answer) => sent(edge, record, answer, head_only),
@@ -173,7 +173,7 @@ where
     }
     Ok(Answer {
         response: response.map(Source::Guest),
-        deadline,
+        deadline: record.arrived + limits.wall.max(limits.stream),
     })
 }
 
@@ -215,7 +215,7 @@ where
 }
 
 /// What admission is asked for a request of this installation.
-fn ask(spec: &InstallationSpec) -> Ask {
+pub(crate) fn ask(spec: &InstallationSpec) -> Ask {
     let (own, tenant) = (&spec.component.limits, &spec.tenant.limits);
     Ask {
         tenant: spec.tenant.id,
@@ -303,7 +303,7 @@ fn refused<B: Body>(
     response.map(|body| ResponseBody::Whole(Some(body), record))
 }
 
-fn request_id(record: &Record) -> HeaderValue {
+pub(crate) fn request_id(record: &Record) -> HeaderValue {
     HeaderValue::try_from(record.id.to_string())
         .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

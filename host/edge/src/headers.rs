@@ -13,6 +13,10 @@ use ipnet::IpNet;
 /// Names the request, in every response and in every log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What the names of fields begin with by which the platform speaks: to itself, and in calls of its
+/// own to applications.
+const POSING: [&str; 2] = ["x-canopy-", "canopy-"];
+
 /// How many applications of this platform a request has come through, set by the platform's own
 /// sender of outgoing requests. Whoever forges it shortens only the way of a request of his own.
 const DEPTH: HeaderName = HeaderName::from_static("x-canopy-depth");
@@ -116,7 +120,11 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 fn remove_posing(headers: &mut HeaderMap) {
     let posing: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-canopy-"))
+        .filter(|name| {
+            POSING
+                .iter()
+                .any(|posing| name.as_str().starts_with(posing))
+        })
         .cloned()
         .collect();
     for name in posing {
@@ -170,6 +178,8 @@ mod tests {
             &[
                 ("X-Canopy-Tenant", "acme"),
                 ("x-canopy-caller", "root"),
+                ("Canopy-Schedule", "nightly"),
+                ("canopy-run", "run_1"),
                 ("x-request-id", "req_1"),
                 ("x-forwarded-for", "1.2.3.4"),
                 ("x-forwarded-proto", "https"),
@@ -188,6 +198,8 @@ mod tests {
         for name in [
             "x-canopy-tenant",
             "x-canopy-caller",
+            "canopy-schedule",
+            "canopy-run",
             "x-request-id",
             "forwarded",
             "x-real-ip",

@@ -39,6 +39,7 @@
 //! | 503 | `not-servable` | the application cannot run on this node as it is set up |
 //! | 503 | `storage-busy` | too many objects are read or written at once |
 //! | 504 | `deadline-exceeded` | the application did not answer in time |
+//! | 504 | `stream-idle`, `stream-limit` | a response that streams paused or went on for too long; in logs, for its head has been sent |
 //! | 507 | `memory-limit` | the application needs more memory than it may use |
 //! | 507 | `quota-exceeded` | an upload that is more than may be stored |
 //! | 507 | `tenant-memory-limit` | the tenant's instances need more memory than they may use together |
@@ -288,6 +289,17 @@ impl From<&Cause> for Problem {
     }
 }
 
+/// The code of a failure of an application, and what somebody outside is told about it.
+pub(crate) fn told(error: ServeError) -> (&'static str, String) {
+    let Problem { code, detail, .. } = Problem::from(&Cause::Serve(error));
+    (code, detail)
+}
+
+/// The code of a refusal by admission.
+pub(crate) fn refused(refused: &Refused) -> &'static str {
+    refusal(refused).1
+}
+
 /// What to say beyond the title. A guest's trap, a driver's message and the platform's own failures
 /// are for the log.
 fn detail(cause: &Cause) -> String {
@@ -296,6 +308,8 @@ fn detail(cause: &Cause) -> String {
         Cause::Serve(error) => match error {
             ServeError::Cpu { .. }
             | ServeError::Wall { .. }
+            | ServeError::StreamIdle { .. }
+            | ServeError::StreamEnd { .. }
             | ServeError::Memory { .. }
             | ServeError::TenantMemory { .. }
             | ServeError::Table { .. }
@@ -339,6 +353,8 @@ mod tests {
         let causes = [
             ServeError::Cpu { limit: SOON },
             ServeError::Wall { limit: SOON },
+            ServeError::StreamIdle { limit: SOON },
+            ServeError::StreamEnd { limit: SOON },
             ServeError::Memory { limit: 1 },
             ServeError::TenantMemory { limit: 1 },
             ServeError::Table { limit: 1 },
@@ -368,7 +384,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), 15);
+        assert_eq!(codes.len(), 17);
     }
 
     #[test]

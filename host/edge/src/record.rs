@@ -25,7 +25,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Record {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
-    peer: IpAddr,
+    /// `None` for a call of the platform's own.
+    peer: Option<IpAddr>,
     method: Method,
     version: Version,
     path: Box<str>,
@@ -42,7 +43,7 @@ pub(crate) struct Record {
 const PATH_KEPT: usize = 256;
 
 impl Record {
-    pub(crate) fn begin<B>(request: &Request<B>, peer: IpAddr) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>, peer: Option<IpAddr>) -> Self {
         let path = request.uri().path();
         let kept = path
             .char_indices()
@@ -99,7 +100,7 @@ impl Drop for Record {
             package = spec.map(|spec| tracing::field::display(&spec.component.package)),
             version = spec.map(|spec| tracing::field::display(&spec.component.version)),
             caller = ?self.caller,
-            peer = %self.peer,
+            peer = self.peer.map(tracing::field::display),
             method = %self.method,
             protocol = ?self.version,
             path = &*self.path,

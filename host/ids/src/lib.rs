@@ -12,6 +12,6 @@ pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use interface::{InterfaceName, InvalidInterface, WitPackage};
 pub use name::{InvalidName, Label, PackageName};
 pub use uuids::{
-    DriverInstanceId, ErasureId, ExportId, ImportId, InstallationId, InvalidId, JobId, RequestId,
-    SnapshotId, TenantId, TokenId,
+    DriverInstanceId, ErasureId, ExportId, ImportId, InstallationId, InvalidId, JobId, MessageId,
+    RequestId, RunId, SnapshotId, TenantId, TokenId,
 };

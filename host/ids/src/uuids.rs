@@ -97,6 +97,14 @@ id!(
     JobId, "job", "job"
 );
 id!(
+    /// One scheduled call, however often it is tried.
+    RunId, "run", "scheduled call"
+);
+id!(
+    /// A message, however often it is delivered.
+    MessageId, "msg", "message"
+);
+id!(
     /// What was stored at one point in time, in a repository of backups.
     SnapshotId, "snp", "snapshot"
 );

@@ -37,16 +37,20 @@ mod error;
 mod manifest;
 mod need;
 mod reader;
+mod schedule;
 mod sql;
 mod store;
+mod subscription;
 
 pub use compare::{ComponentInterfaces, Difference, is_baseline};
 pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
+pub use schedule::{InvalidTimetable, ScheduleAsked, Timetable};
 pub use sql::{MAX_MIGRATIONS_BYTES, SqlAsked};
 pub use store::StoreAsked;
+pub use subscription::SubscriptionAsked;
 
 /// The manifest's file name.
 pub const FILE_NAME: &str = "canopy.toml";

@@ -8,8 +8,10 @@ use crate::config::ConfigSchema;
 use crate::error::{Fault, ManifestError};
 use crate::need::Need;
 use crate::reader::Reader;
+use crate::schedule::{self, ScheduleAsked};
 use crate::sql::{self, SqlAsked};
 use crate::store::{self, StoreAsked};
+use crate::subscription::{self, SubscriptionAsked};
 
 /// Bytes of the longest manifest that is read. An inlined icon is the only thing that makes one
 /// grow past a few kilobytes.
@@ -69,6 +71,8 @@ pub struct LimitsAsked {
     pub cpu_ms: Option<u64>,
     /// Milliseconds from a request's arrival to the end of its response.
     pub wall_ms: Option<u64>,
+    /// Milliseconds from a request's arrival to the end of a response that streams.
+    pub stream_ms: Option<u64>,
     /// Requests of one installation under way at once.
     pub concurrency: Option<u32>,
     /// Bytes of one request body.
@@ -115,6 +119,10 @@ pub struct Manifest {
     /// Whether an instance may serve one request after the other though the component is of WASI
     /// 0.2, whose guests expect to end with their request; of an app only.
     pub reuse: bool,
+    /// The calls that it asks to get at certain times; of an app only.
+    pub schedules: Vec<ScheduleAsked>,
+    /// The messages that it asks for; of an app only.
+    pub subscriptions: Vec<SubscriptionAsked>,
     /// The limits that it asks for.
     pub limits: LimitsAsked,
 }
@@ -221,6 +229,22 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         Some(table) => read_http(table, kind, top.faults()),
         None => (Vec::new(), false),
     };
+    let tables = top.tables("schedules", MAX_ENTRIES);
+    if kind == Some(Kind::Driver) && !tables.is_empty() {
+        top.fault(
+            "schedules",
+            "only an app is called at certain times; this package is a driver",
+        );
+    }
+    let schedules = schedule::read(tables, top.faults());
+    let tables = top.tables("subscriptions", MAX_ENTRIES);
+    if kind == Some(Kind::Driver) && !tables.is_empty() {
+        top.fault(
+            "subscriptions",
+            "only an app gets messages; this package is a driver",
+        );
+    }
+    let subscriptions = subscription::read(tables, top.faults());
     let limits = match top.table("limits") {
         Some(table) => read_limits(table, top.faults()),
         None => LimitsAsked::default(),
@@ -246,6 +270,8 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         config: config?,
         anonymous,
         reuse,
+        schedules,
+        subscriptions,
         limits,
     })
 }
@@ -335,6 +361,7 @@ fn read_limits(table: Table, faults: &mut Vec<Fault>) -> LimitsAsked {
         memory_bytes: reader.number("memory_bytes", 64 << 10, 4 << 30),
         cpu_ms: reader.number("cpu_ms", 1, 3_600_000),
         wall_ms: reader.number("wall_ms", 1, 86_400_000),
+        stream_ms: reader.number("stream_ms", 1, 604_800_000),
         concurrency: reader
             .number("concurrency", 1, 100_000)
             .and_then(|number| u32::try_from(number).ok()),

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::Error as HttpError;
 
 use crate::call::Permit;
 use crate::error::ServeError;
+use crate::pace::Pace;
 use crate::run::Collected;
 
 /// The body of a request on its way to a guest.
@@ -105,6 +106,7 @@ pub struct ResponseBody {
     remaining: Option<u64>,
     /// Dropped with the body, which tells the guest's task that it is read.
     _done: Option<oneshot::Sender<()>>,
+    pace: Pace,
     _permit: Permit,
 }
 
@@ -118,6 +120,7 @@ impl ResponseBody {
         content_length: Option<u64>,
         head_only: bool,
         done: Option<oneshot::Sender<()>>,
+        pace: Pace,
         permit: Permit,
     ) -> Self {
         if head_only {
@@ -129,6 +132,7 @@ impl ResponseBody {
             cancel,
             remaining: content_length,
             _done: done,
+            pace,
             _permit: permit,
         };
         this.count(0);
@@ -175,6 +179,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.count(data.len() as u64);
+                    self.pace.go_on();
                 }
                 Some(Ok(frame))
             }

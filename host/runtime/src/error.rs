@@ -22,6 +22,18 @@ pub enum ServeError {
         /// [`Limits::wall`](crate::spec::Limits::wall).
         limit: Duration,
     },
+    /// A response that streams paused for too long.
+    #[error("nothing more of the response was taken for {} ms", limit.as_millis())]
+    StreamIdle {
+        /// [`Limits::stream_idle`](crate::spec::Limits::stream_idle).
+        limit: Duration,
+    },
+    /// A response that streams went on for as long as it may.
+    #[error("the response went on for {} ms, which is as long as it may", limit.as_millis())]
+    StreamEnd {
+        /// [`Limits::stream`](crate::spec::Limits::stream).
+        limit: Duration,
+    },
     /// The guest ended because it was refused more memory.
     #[error("the application needs more memory than the {limit} bytes that it may use")]
     Memory {

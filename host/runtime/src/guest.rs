@@ -7,6 +7,7 @@ use canopy_capability_config::{ConfigCtx, ConfigView};
 use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
 use canopy_capability_keyvalue::{KeyValueCtx, KeyValueView};
 use canopy_capability_log::{LogCtx, LogView};
+use canopy_capability_messages::{MessagesCtx, MessagesView};
 use canopy_capability_network::{NetworkCtx, NetworkView};
 use canopy_capability_sql::{SqlCtx, SqlView};
 use canopy_driver::{CallContext, DriverHost, Proxies};
@@ -48,6 +49,7 @@ pub struct GuestState {
     pub(crate) keyvalue: KeyValueCtx,
     pub(crate) blobs: BlobsCtx,
     pub(crate) sql: SqlCtx,
+    pub(crate) messages: MessagesCtx,
     pub(crate) network: NetworkCtx,
     // What drivers gave to this component.
     pub(crate) proxies: Proxies<Arc<CallerFacts>>,
@@ -104,6 +106,12 @@ impl GuestState {
         SqlView {
             ctx: &mut self.sql,
             table: &mut self.table,
+        }
+    }
+
+    pub(crate) fn messages(&mut self) -> MessagesView<'_> {
+        MessagesView {
+            ctx: &mut self.messages,
         }
     }
 

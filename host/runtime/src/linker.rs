@@ -67,6 +67,12 @@ impl Platform {
         if self.p3_enabled && !is_bound("spin:sqlite") {
             canopy_capability_sql::add_spin3_to_linker(&mut linker, GuestState::sql)?;
         }
+        if !is_bound("canopy:networking") {
+            canopy_capability_messages::add_canopy_to_linker(&mut linker, GuestState::messages)?;
+        }
+        if !is_bound("wasmcloud:messaging") {
+            canopy_capability_messages::add_wasmcloud_to_linker(&mut linker, GuestState::messages)?;
+        }
         if self.p3_enabled && !is_bound("canopy:storage") {
             canopy_capability_sql::add_storage_to_linker(&mut linker, GuestState::sql)?;
             canopy_capability_keyvalue::add_canopy_to_linker(&mut linker, GuestState::keyvalue)?;

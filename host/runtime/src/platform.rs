@@ -67,6 +67,9 @@ const WASI_0_3: &[&str] = &[
 /// The capabilities of the platform.
 const CAPABILITIES: &[&str] = &[
     "canopy:tenant/identity@0.1.0",
+    "canopy:networking/messages@0.1.0",
+    "wasmcloud:messaging/types@0.2.0",
+    "wasmcloud:messaging/consumer@0.2.0",
     "wasi:config/store@0.2.0-rc.1",
     "wasi:config/store@0.2.0-draft-2024-09-27",
     "wasi:logging/logging@0.1.0-draft",

@@ -79,6 +79,7 @@ impl Inner {
             keyvalue: KeyValueCtx::new(buckets),
             blobs: BlobsCtx::new(objects),
             sql: SqlCtx::new(databases),
+            messages: self.messages.of(spec),
         };
         let owner = Owner {
             log: spec.id.into(),

@@ -20,6 +20,7 @@ use crate::driver::Drivers;
 use crate::error::{PrepareError, ServeError};
 use crate::installed::{Cache, Installed};
 use crate::linker::Platform;
+use crate::messages::Messages;
 use crate::serve;
 use crate::settings::RuntimeSettings;
 use crate::spec::InstallationSpec;
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) blobs: Arc<dyn BlobProvider>,
     pub(crate) sql: Arc<dyn SqlProvider>,
     pub(crate) addresses: Addresses,
+    pub(crate) messages: Messages,
     pub(crate) platform: Platform,
     pub(crate) drivers: Drivers,
     installed: Cache,
@@ -101,6 +103,7 @@ impl Runtime {
         let platform =
             Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
         let settings = Arc::new(settings);
+        let messages = Messages::new(storage.clone(), settings.messages.clone(), logs.clone());
         let inner = Arc::new(Inner {
             parts: StoreParts {
                 engine,
@@ -115,6 +118,7 @@ impl Runtime {
             addresses: Addresses::new(blobs.clone()),
             blobs,
             sql,
+            messages,
             platform,
             drivers: Drivers::default(),
             installed: Cache::default(),
@@ -143,6 +147,11 @@ impl Runtime {
     /// Pre-signed addresses of installations' objects.
     pub fn addresses(&self) -> &Addresses {
         &self.0.addresses
+    }
+
+    /// Messages between applications.
+    pub fn messages(&self) -> &Messages {
+        &self.0.messages
     }
 
     /// Makes an installation ready, so that its first request need not wait for it.

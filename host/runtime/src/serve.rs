@@ -11,8 +11,6 @@ use canopy_engine::LimitExceeded;
 use canopy_ids::RequestId;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::sync::oneshot;
-use tokio::time::error::Elapsed;
-use tokio::time::timeout_at;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::body::{CancelOnDrop, RequestBody, ResponseBody, Verdict};
@@ -21,6 +19,7 @@ use crate::error::{BACKTRACE_LINES, ServeError};
 use crate::guest::{CallerFacts, GuestCall};
 use crate::installed::Installed;
 use crate::instance::{Instance, Program, Reply};
+use crate::pace::Pace;
 use crate::quiet::quietly;
 use crate::run::{Collected, Run};
 use crate::runtime::Inner;
@@ -49,6 +48,7 @@ async fn answer(
     let log = installed.stores.log().clone();
     let (task, mut answer, body_done) = Task::new(inner, installed, &call);
     let verdict = task.verdict.clone();
+    let pace = task.pace.clone();
     let mut run = Run::new(task.run(request));
 
     let answer = poll_fn(|context| {
@@ -82,7 +82,10 @@ async fn answer(
         false => Collected::of(body, &mut run, &verdict).await,
     };
     let body_done = match collected.rest {
-        Some(_) => Some(body_done),
+        Some(_) => {
+            pace.go_on();
+            Some(body_done)
+        }
         None => {
             drop(body_done);
             run.turn().await;
@@ -96,6 +99,7 @@ async fn answer(
         content_length,
         no_body,
         body_done,
+        pace,
         call.permit,
     );
     Ok(Response::from_parts(head, body))
@@ -139,6 +143,7 @@ struct Task {
     installed: Arc<Installed>,
     request_id: RequestId,
     call: GuestCall,
+    pace: Pace,
     reply: Reply,
     verdict: Verdict,
     _permit: Permit,
@@ -170,11 +175,14 @@ impl Task {
                 (Reply::P3(reply, done), Pending::P3(answer))
             }
         };
+        let pace = Pace::new(call.deadline, &installed.stores.component().limits);
         let task = Self {
             inner: inner.clone(),
             installed,
             request_id: call.request_id,
-            call: CallContext::new(caller, call.deadline),
+            // What a guest calls meanwhile may take as long as the answer may.
+            call: CallContext::new(caller, pace.end()),
+            pace,
             reply,
             verdict: Verdict::default(),
             _permit: call.permit.clone(),
@@ -188,6 +196,7 @@ impl Task {
             installed,
             request_id,
             call,
+            pace,
             reply,
             verdict,
             _permit,
@@ -204,20 +213,20 @@ impl Task {
         let guard = PanicGuard(Some(verdict.clone()));
         instance.begin(call.clone());
 
-        let mut outcome = within(&call, &mut instance, async |instance| {
+        let mut outcome = within(&pace, &mut instance, async |instance| {
             instance.instantiate(program).await
         })
         .await;
         if is_pool_full(&outcome) && inner.drop_all_idle() {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
-            outcome = within(&call, &mut instance, async |instance| {
+            outcome = within(&pace, &mut instance, async |instance| {
                 instance.instantiate(program).await
             })
             .await;
         }
         if let Ok(Ok(())) = outcome {
-            outcome = within(&call, &mut instance, async |instance| {
+            outcome = within(&pace, &mut instance, async |instance| {
                 instance.call(request, reply).await
             })
             .await;
@@ -229,9 +238,7 @@ impl Task {
                 let limit = instance.store.data().limits.cause(&error);
                 Some(ServeError::of(&error, limit))
             }
-            Err(_) => Some(ServeError::Wall {
-                limit: stores.component().limits.wall,
-            }),
+            Err(late) => Some(late),
         };
         if let Some(failure) = failure {
             verdict.fail(failure.clone());
@@ -247,16 +254,20 @@ impl Task {
 }
 
 /// Outer error: the call's time is over.
-type Outcome = Result<wasmtime::Result<()>, Elapsed>;
+type Outcome = Result<wasmtime::Result<()>, ServeError>;
 
-/// Runs what drives an instance under the call's deadline, and has its CPU time measured.
+/// Runs what drives an instance for as long as the call may go on, and has its CPU time measured.
 async fn within(
-    call: &GuestCall,
+    pace: &Pace,
     instance: &mut Instance,
     work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<()>,
 ) -> Outcome {
     let cpu = instance.store.data().cpu.clone();
-    timeout_at(call.deadline.into(), cpu.meter(work(instance))).await
+    tokio::select! {
+        biased;
+        outcome = cpu.meter(work(instance)) => Ok(outcome),
+        late = pace.over() => Err(late),
+    }
 }
 
 fn is_pool_full(outcome: &Outcome) -> bool {

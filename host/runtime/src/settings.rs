@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use canopy_capability_blobs::BlobsSettings;
+use canopy_capability_messages::MessageSettings;
 use canopy_capability_network::NetworkSettings;
 use canopy_driver::DriverSettings;
 
@@ -39,6 +40,8 @@ pub struct RuntimeSettings {
     pub driver_hostcall_bytes: usize,
     /// Objects.
     pub blobs: BlobsSettings,
+    /// Messages between applications.
+    pub messages: MessageSettings,
     /// Outgoing connections.
     pub network: NetworkSettings,
     /// Driver instances.
@@ -58,6 +61,7 @@ impl Default for RuntimeSettings {
             driver_resources: 1_024,
             driver_hostcall_bytes: 48 << 20,
             blobs: BlobsSettings::default(),
+            messages: MessageSettings::default(),
             network: NetworkSettings::default(),
             drivers: DriverSettings::default(),
         }

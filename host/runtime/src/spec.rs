@@ -98,6 +98,11 @@ pub struct Limits {
     pub cpu: Duration,
     /// Time from a request's arrival to the end of its response.
     pub wall: Duration,
+    /// Time from a request's arrival to the end of a response that streams; none where it is not
+    /// longer than `wall`.
+    pub stream: Duration,
+    /// Time between two pieces of such a response.
+    pub stream_idle: Duration,
     /// Requests of one installation under way at once.
     pub concurrency: usize,
     /// Bytes of one request body.
@@ -114,6 +119,8 @@ impl Default for Limits {
             memory_bytes: 128 << 20,
             cpu: Duration::from_secs(2),
             wall: Duration::from_secs(30),
+            stream: Duration::ZERO,
+            stream_idle: Duration::from_secs(60),
             concurrency: 64,
             request_body_bytes: 64 << 20,
             requests_per_second: 2_000,

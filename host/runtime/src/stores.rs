@@ -9,6 +9,7 @@ use canopy_capability_config::ConfigCtx;
 use canopy_capability_identity::{IdentityCtx, Tenant};
 use canopy_capability_keyvalue::KeyValueCtx;
 use canopy_capability_log::LogCtx;
+use canopy_capability_messages::MessagesCtx;
 use canopy_capability_network::{Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
@@ -71,6 +72,7 @@ pub(crate) struct StorageCtx {
     pub(crate) keyvalue: KeyValueCtx,
     pub(crate) blobs: BlobsCtx,
     pub(crate) sql: SqlCtx,
+    pub(crate) messages: MessagesCtx,
 }
 
 impl StorageCtx {
@@ -80,6 +82,7 @@ impl StorageCtx {
             keyvalue: KeyValueCtx::none(),
             blobs: BlobsCtx::none(),
             sql: SqlCtx::none(),
+            messages: MessagesCtx::none(),
         }
     }
 }
@@ -185,6 +188,7 @@ impl Stores {
             keyvalue: self.storage.keyvalue.clone(),
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
+            messages: self.storage.messages.clone(),
             network,
             proxies: Proxies::new(settings.driver_resources),
         };

@@ -2,6 +2,7 @@
 
 mod api_listener;
 mod data_dir;
+mod invoke;
 mod logging;
 mod offline;
 mod operator_key;

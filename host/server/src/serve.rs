@@ -30,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
+use crate::invoke::Scheduled;
 use crate::settings::Settings;
 
 /// How often the runtime is told which installations are gone.
@@ -107,6 +108,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         logs: logs.clone(),
         settings: guests,
     })?;
+    let messages = runtime.messages().clone();
     let routes = Routes::default();
     let app = App::start(AppParts {
         store: Store::open(&data.control(), &keys)?,
@@ -179,6 +181,10 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         version = env!("CARGO_PKG_VERSION"),
         "serving",
     );
+    let delivering = Arc::clone(&edge).deliver(messages, stop.clone());
+    let delivering = tokio::spawn(delivering);
+    let scheduled = Scheduled(Arc::clone(&edge));
+    app.start_schedules(Arc::new(scheduled)).await?;
     let mut api = tokio::spawn(crate::api_listener::serve(
         settings.api,
         canopy_api::router(app.clone(), stop.clone()),
@@ -200,7 +206,9 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     crate::service::stopping(drain_grace);
     stop.cancel();
     tokio::select! {
-        _ = async { tokio::join!(applications, api) } => {}
+        _ = async {
+            tokio::join!(applications, api, app.finish_schedules(drain_grace), delivering)
+        } => {}
         name = signals.next() => tracing::warn!(signal = name, "ended without waiting"),
     }
     forgetting.abort();

@@ -31,7 +31,7 @@ pub(crate) struct TokenEntry {
 pub struct Snapshot {
     hosts: HashMap<HostName, Arc<Route>>,
     tokens: HashMap<TokenId, TokenEntry>,
-    installations: HashSet<InstallationId>,
+    installations: HashMap<InstallationId, Arc<Route>>,
     drivers: HashSet<DriverInstanceId>,
 }
 
@@ -49,6 +49,11 @@ impl Snapshot {
         self.hosts.get(host)
     }
 
+    /// The installation `id`, by whatever host name it answers.
+    pub fn installation(&self, id: InstallationId) -> Option<&Arc<Route>> {
+        self.installations.get(&id)
+    }
+
     /// How many installations there are.
     pub fn installations(&self) -> usize {
         self.installations.len()
@@ -56,7 +61,7 @@ impl Snapshot {
 
     /// Whether this installation exists.
     pub fn has_installation(&self, id: InstallationId) -> bool {
-        self.installations.contains(&id)
+        self.installations.contains_key(&id)
     }
 
     /// Whether an installation is bound to this driver instance.
@@ -99,7 +104,7 @@ impl SnapshotBuilder {
         let own = format!("{}.{}.{}", spec.name, spec.tenant.name, self.base);
         let id = spec.id;
         let route = Arc::new(Route { spec, anonymous });
-        self.snapshot.installations.insert(id);
+        self.snapshot.installations.insert(id, Arc::clone(&route));
         self.snapshot
             .drivers
             .extend(route.spec.bindings.values().map(|driver| driver.id));

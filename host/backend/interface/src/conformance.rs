@@ -14,6 +14,7 @@ mod expiry;
 mod isolation;
 mod limits;
 mod listing;
+pub mod queue;
 pub mod sql;
 mod transactions;
 mod values;

@@ -16,6 +16,7 @@ mod keyvalue;
 mod ledger;
 mod maintenance;
 mod portable;
+pub mod queue;
 mod quota;
 mod scope;
 pub mod sql;

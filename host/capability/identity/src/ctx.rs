@@ -48,6 +48,8 @@ pub enum CallerKind {
     Service,
     /// Another application of the tenant.
     App,
+    /// The platform, because the time of a schedule of the installation has come.
+    Schedule,
 }
 
 /// Who invokes.

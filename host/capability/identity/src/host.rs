@@ -41,6 +41,7 @@ impl From<&Caller> for identity::Caller {
                 CallerKind::Member => identity::CallerKind::Member,
                 CallerKind::Service => identity::CallerKind::Service,
                 CallerKind::App => identity::CallerKind::App,
+                CallerKind::Schedule => identity::CallerKind::Schedule,
             },
             subject: caller.subject.clone(),
             display_name: caller.display_name.clone(),

@@ -19,12 +19,14 @@ mod key;
 mod kv;
 mod login;
 mod logs;
+mod messages;
 mod new;
 mod package;
 mod plan;
 mod publish;
 mod publisher;
 mod rollback;
+mod schedule;
 mod secret;
 mod settings;
 mod sql;
@@ -120,6 +122,12 @@ pub enum Command {
     /// Manage the custom domains of an installation
     #[command(subcommand, visible_alias = "domains")]
     Domain(domain::Domain),
+    /// Look at the scheduled calls of a tenant's applications, pause them, or make one now
+    #[command(subcommand, visible_alias = "schedules")]
+    Schedule(schedule::Schedule),
+    /// Look at the messages that wait for an installation, and take up again those that were given up
+    #[command(subcommand)]
+    Messages(messages::Messages),
     /// Show the log of an installation or a driver
     Logs(logs::Logs),
     /// Make, check and prune backups
@@ -177,6 +185,8 @@ pub(crate) async fn run(
         Command::Secret(command) => command.run(context).await,
         Command::Egress(command) => command.run(context).await,
         Command::Domain(command) => command.run(context).await,
+        Command::Schedule(command) => command.run(context).await,
+        Command::Messages(command) => command.run(context).await,
         Command::Logs(command) => command.run(context).await,
         Command::Backup(command) => command.run(context).await,
         Command::Restore(command) => command.run(context).await,
@@ -363,6 +373,13 @@ mod tests {
             "canopy config get smtp host -t acme --driver",
             "canopy upgrade invoices 1.1.0 -t acme",
             "canopy logs invoices -t acme -f",
+            "canopy messages list invoices -t acme",
+            "canopy messages dead invoices -t acme",
+            "canopy messages requeue invoices --all -t acme",
+            "canopy schedule list -t acme",
+            "canopy schedule list invoices -t acme",
+            "canopy schedule run invoices nightly -t acme --wait",
+            "canopy schedule pause invoices nightly -t acme",
             "canopy plan create small --limit keys=1000 --limit blob_bytes=1GiB",
             "canopy usage -t acme",
             "canopy limits invoices -t acme",

@@ -411,6 +411,11 @@ fn explain_store(error: &StoreError) -> Explained {
         StoreError::DomainTaken { .. } => {
             explained(CONFLICT, "domain-taken", "The domain is in use")
         }
+        StoreError::ScheduleUnderWay { .. } => explained(
+            CONFLICT,
+            "schedule-under-way",
+            "A call of the schedule is not done yet",
+        ),
         StoreError::KeyReused => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             explained(

@@ -1,6 +1,7 @@
 //! The control plane of one node: what it works with, and its life.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use canopy_backend::blob::BlobProvider;
 use canopy_backend::sql::SqlProvider;
@@ -17,6 +18,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
+use crate::scheduler::Scheduler;
 use crate::settle::{self, Settled};
 use crate::upkeep::Folders;
 use crate::work::Upkeep;
@@ -82,6 +84,7 @@ pub struct Inner {
     pub(crate) linking: Mutex<()>,
     pub(crate) settled: Settled,
     pub(crate) upkeep: Upkeep,
+    pub(crate) scheduler: Scheduler,
     pub(crate) started_at: OffsetDateTime,
     settling: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
@@ -139,6 +142,7 @@ impl App {
             quotas,
             logs: logs.clone(),
             routes,
+            subscriptions: runtime.messages().subscriptions().clone(),
             settings: settings.clone(),
         })
         .await?;
@@ -160,6 +164,7 @@ impl App {
             catalog,
             settled,
             upkeep: Upkeep::new(keyring, portables, folders),
+            scheduler: Scheduler::default(),
             settling: parking_lot::Mutex::new(Some(settling)),
         }));
         app.start_upkeep().await?;
@@ -234,6 +239,7 @@ impl App {
     /// Ends the control plane: waits for what is under way, closes the database, and lets go of
     /// storage and logs.
     pub async fn close(&self) {
+        self.finish_schedules(Duration::ZERO).await;
         self.upkeep.close().await;
         self.store.close().await;
         let settling = self.settling.lock().take();

@@ -108,6 +108,7 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         memory_bytes: most.memory_bytes as u64,
         cpu_ms: millis(most.cpu),
         wall_ms: millis(most.wall),
+        stream_ms: millis(most.stream),
         request_body_bytes: most.request_body_bytes,
         key_value_bytes: quota.key_value.bytes,
         keys: quota.key_value.items,
@@ -125,17 +126,19 @@ fn setting_of(limit: &str) -> String {
         "memory_bytes" => "limits.max.memory".into(),
         "cpu_ms" => "limits.max.cpu".into(),
         "wall_ms" => "limits.max.wall".into(),
+        "stream_ms" => "limits.max.stream".into(),
         "request_body_bytes" => "limits.max.request_body".into(),
         other => format!("plan.{other}"),
     }
 }
 
 /// The node's maxima, which no plan can raise.
-const CEILINGS: [&str; 5] = [
+const CEILINGS: [&str; 6] = [
     "installation_concurrency",
     "memory_bytes",
     "cpu_ms",
     "wall_ms",
+    "stream_ms",
     "request_body_bytes",
 ];
 
@@ -234,6 +237,8 @@ pub(crate) fn of_component(
         memory_bytes: size(component.memory.value),
         cpu: Duration::from_millis(component.cpu.value),
         wall: Duration::from_millis(component.wall.value),
+        stream: Duration::from_millis(component.stream.value),
+        stream_idle: settings.default_limits.stream_idle,
         concurrency: size(component.concurrency.value),
         request_body_bytes: component.request_body.value,
         requests_per_second: small(values.installation_requests_per_second),
@@ -253,6 +258,7 @@ struct Component {
     memory: Decided,
     cpu: Decided,
     wall: Decided,
+    stream: Decided,
     concurrency: Decided,
     request_body: Decided,
 }
@@ -279,6 +285,12 @@ impl Component {
                 ("limits.default.wall", millis(default.wall)),
                 ("limits.max.wall", millis(most.wall)),
             ),
+            stream: decide(
+                "stream_ms",
+                (asked.stream_ms, plan.stream_ms),
+                ("limits.default.stream", millis(default.stream)),
+                ("limits.max.stream", millis(most.stream)),
+            ),
             concurrency: decide(
                 "installation_concurrency",
                 (
@@ -297,15 +309,16 @@ impl Component {
         }
     }
 
-    fn all(self) -> [Decided; 5] {
+    fn all(self) -> [Decided; 6] {
         let Self {
             memory,
             cpu,
             wall,
+            stream,
             concurrency,
             request_body,
         } = self;
-        [memory, cpu, wall, concurrency, request_body]
+        [memory, cpu, wall, stream, concurrency, request_body]
     }
 }
 

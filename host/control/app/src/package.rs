@@ -151,6 +151,7 @@ fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> Pa
             memory_bytes: manifest.limits.memory_bytes,
             cpu_ms: manifest.limits.cpu_ms,
             wall_ms: manifest.limits.wall_ms,
+            stream_ms: manifest.limits.stream_ms,
             concurrency: manifest.limits.concurrency,
             request_body_bytes: manifest.limits.request_body_bytes,
         },

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use canopy_api_types::{PackageVersion, PlanLimits};
 use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
 use canopy_ids::{Digest, InterfaceName, PackageName};
-use canopy_manifest::{ComponentInterfaces, Difference, Kind, Manifest};
+use canopy_manifest::{ComponentInterfaces, Difference, Kind, Manifest, ScheduleAsked};
 use canopy_runtime::platform;
-use canopy_store::{NewVersion, Published, Upload, Uploaded};
+use canopy_store::{NewVersion, Published, ScheduleDefinition, Upload, Uploaded};
 use semver::Version;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -97,6 +97,7 @@ impl App {
         }
         check_limits(&manifest, &self.settings)?;
         check_migrations(&manifest, &migrations)?;
+        check_schedules(&manifest, &self.settings)?;
 
         let _turn = self.publications.acquire().await.map_err(|_| closed())?;
         let inspection = inspect(component.path().to_owned()).await?;
@@ -147,6 +148,7 @@ impl App {
             imports: found.imports,
             exports: found.exports,
             serves: manifest.serves,
+            schedules: manifest.schedules.into_iter().map(definition).collect(),
         };
         let (row, created) = match self.store.publish(new).await? {
             Published::New(row) => (row, true),
@@ -276,6 +278,34 @@ fn check_migrations(
     Ok(())
 }
 
+/// No schedule comes more often than the platform lets it.
+fn check_schedules(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppError> {
+    let least = settings.schedules.interval;
+    for schedule in &manifest.schedules {
+        let gap = std::time::Duration::from_secs(schedule.timetable.shortest_gap());
+        if gap < least {
+            let (name, gap, least) = (&schedule.name, gap.as_secs(), least.as_secs());
+            return Err(AppError::field(
+                format!("schedules.{name}.cron"),
+                format!("comes every {gap} s; the shortest time between two calls is {least} s"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn definition(asked: ScheduleAsked) -> ScheduleDefinition {
+    ScheduleDefinition {
+        name: asked.name,
+        cron: asked.timetable.cron().to_owned(),
+        timezone: asked.timetable.zone().to_owned(),
+        method: asked.method,
+        path: asked.path,
+        overlap: asked.overlap,
+        reason: asked.reason,
+    }
+}
+
 fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppError> {
     let (asked, most) = (&manifest.limits, &settings.max_limits);
     let millis =
@@ -284,6 +314,7 @@ fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppEr
         ("memory_bytes", asked.memory_bytes, most.memory_bytes as u64),
         ("cpu_ms", asked.cpu_ms, millis(most.cpu)),
         ("wall_ms", asked.wall_ms, millis(most.wall)),
+        ("stream_ms", asked.stream_ms, millis(most.stream)),
         (
             "concurrency",
             asked.concurrency.map(u64::from),

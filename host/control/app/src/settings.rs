@@ -8,7 +8,7 @@ use canopy_runtime::{Limits, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
-use crate::UpkeepSettings;
+use crate::{ScheduleSettings, UpkeepSettings};
 
 /// What the control plane must know of the node, and its limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub struct AppSettings {
     pub storage_quota: StorageQuota,
     /// Backups, exports, imports, erasures and jobs.
     pub upkeep: UpkeepSettings,
+    /// Scheduled calls.
+    pub schedules: ScheduleSettings,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
     /// Bytes of one configuration as JSON. Default 64 KiB.
@@ -66,6 +68,8 @@ impl AppSettings {
                 memory_bytes: 512 << 20,
                 cpu: Duration::from_secs(30),
                 wall: Duration::from_secs(300),
+                stream: Duration::from_secs(3600),
+                stream_idle: Duration::from_secs(60),
                 concurrency: 1_000,
                 request_body_bytes: 1 << 30,
                 requests_per_second: 2_000,
@@ -74,6 +78,7 @@ impl AppSettings {
             tenant_limits: TenantLimits::default(),
             storage_quota: StorageQuota::default(),
             upkeep: UpkeepSettings::default(),
+            schedules: ScheduleSettings::default(),
             publications: 4,
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,

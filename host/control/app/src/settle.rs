@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use canopy_backend::{Maintenance, Scope};
 use canopy_backend_logs::LogStore;
+use canopy_runtime::Subscriptions;
 use canopy_store::{Erasure, Store};
 use canopy_tenant::Routes;
 use time::OffsetDateTime;
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) quotas: PlanQuotas,
     pub(crate) logs: LogStore,
     pub(crate) routes: Routes,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) settings: AppSettings,
 }
 
@@ -144,12 +146,16 @@ impl Task {
         );
         self.parts.quotas.publish(self.builder.quotas());
         self.parts.routes.publish(snapshot);
+        self.parts
+            .subscriptions
+            .publish(self.builder.subscriptions());
         self.published.send_replace(revision);
         Ok(revision)
     }
 
     async fn erase(&self) -> Result<Option<Duration>, AppError> {
-        let last_pass = self.parts.settings.max_limits.wall + LAST_PASS;
+        let most = &self.parts.settings.max_limits;
+        let last_pass = most.wall.max(most.stream) + LAST_PASS;
         let mut wait = None;
         for (owner, since) in self.parts.store.erasures().await? {
             match owner {

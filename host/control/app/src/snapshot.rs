@@ -7,8 +7,8 @@ use canopy_api_types::PlanLimits;
 use canopy_backend::StorageQuota;
 use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
 use canopy_runtime::{
-    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, StoreNames,
-    TenantSpec,
+    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Scope,
+    StoreNames, Subscription, TenantSpec,
 };
 use canopy_store::{DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World};
 use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
@@ -31,6 +31,8 @@ pub(crate) struct Builder {
     tenants: HashMap<TenantId, Known>,
     drivers: HashMap<DriverInstanceId, Arc<DriverSpec>>,
     installations: HashMap<InstallationId, Arc<InstallationSpec>>,
+    /// Of installations that have subscribed to something.
+    releases: HashMap<InstallationId, Arc<Release>>,
 }
 
 impl Builder {
@@ -40,6 +42,7 @@ impl Builder {
             tenants: HashMap::new(),
             drivers: HashMap::new(),
             installations: HashMap::new(),
+            releases: HashMap::new(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Builder {
 
         let mut builder = Snapshot::builder(self.settings.base.clone());
         let mut old = std::mem::take(&mut self.installations);
+        self.releases.clear();
         for row in installations {
             let Some(tenant) = self.tenants.get(&row.tenant) else {
                 continue;
@@ -148,6 +152,9 @@ impl Builder {
                     .iter()
                     .filter_map(|text| HostName::from_name(text).ok());
                 self.installations.insert(row.id, Arc::clone(&spec));
+                if !release.manifest.subscriptions.is_empty() {
+                    self.releases.insert(row.id, Arc::clone(release));
+                }
                 builder
                     .installation(spec, anonymous, domains)
                     .map_err(|error| AppError::Internal(error.to_string()))
@@ -173,6 +180,28 @@ impl Builder {
             .iter()
             .map(|(id, known)| (*id, quota(known)))
             .collect()
+    }
+
+    /// What the installations of the last snapshot have subscribed to.
+    pub(crate) fn subscriptions(&self) -> Vec<Subscription> {
+        let mut subscriptions = Vec::new();
+        for (id, release) in &self.releases {
+            let Some(spec) = self.installations.get(id) else {
+                continue;
+            };
+            let scope = Scope {
+                tenant: spec.tenant.id,
+                installation: *id,
+            };
+            let host = format!("{}.{}.{}", spec.name, spec.tenant.name, self.settings.base);
+            let url = self.settings.url(&host);
+            for asked in &release.manifest.subscriptions {
+                let url = format!("{url}{}", asked.path);
+                let topic = asked.topic.clone();
+                subscriptions.push(Subscription::new(scope, topic, url, asked.concurrency));
+            }
+        }
+        subscriptions
     }
 
     fn driver(

@@ -73,6 +73,14 @@ pub enum StoreError {
         /// The domain.
         domain: String,
     },
+    /// A call of the schedule is not done, and its calls do not overlap.
+    #[error(
+        "a call of schedule `{name}` is not done yet, and its calls do not overlap; wait for it"
+    )]
+    ScheduleUnderWay {
+        /// The schedule.
+        name: Label,
+    },
     /// The key of idempotency was used before with another request.
     #[error("this `Idempotency-Key` was used before with another request")]
     KeyReused,

@@ -13,7 +13,7 @@ use crate::seal::{Place, Sealer};
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
 use crate::{
     Idempotency, PageRequest, Precondition, Rows, SecretChanges, Store, StoreError, Written,
-    idempotency,
+    idempotency, schedule,
 };
 
 /// An installation.
@@ -337,6 +337,8 @@ pub(crate) fn put(
         }
     }
     apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
+    let before = old.as_ref().map(|old| &old.version);
+    schedule::follow(tx, id, &write.package, &write.version, before)?;
     let row = find(tx, tenant, name)?.ok_or_else(|| not_found(name))?;
     Ok(Written {
         row,

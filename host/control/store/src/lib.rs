@@ -20,6 +20,7 @@ mod job;
 mod package;
 mod plan;
 mod publisher;
+mod schedule;
 mod seal;
 mod settings;
 mod sql;
@@ -42,6 +43,9 @@ pub use job::{
 pub use package::{NewVersion, PackageFilter, PackageRow, Published, VersionRow};
 pub use plan::{PlanRow, PlanWrite};
 pub use publisher::PublisherRow;
+pub use schedule::{
+    Attempt, NextRun, RunRow, RunState, ScheduleDefinition, ScheduleRow, UnknownRunState,
+};
 pub use settings::{Counts, PageRequest, Precondition, Rows, SecretChanges, Written};
 pub use tenant::{TenantRow, TenantWrite};
 pub use token::{Access, NewToken, TokenRow, TokenScope, UnknownAccess};

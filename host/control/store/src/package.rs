@@ -10,7 +10,7 @@ use semver::Version;
 use time::OffsetDateTime;
 
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
-use crate::{PageRequest, Rows, Store, StoreError, publisher};
+use crate::{PageRequest, Rows, ScheduleDefinition, Store, StoreError, publisher, schedule};
 
 /// A package, described as its newest version describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub struct NewVersion {
     pub exports: Vec<InterfaceName>,
     /// What it serves to applications.
     pub serves: Vec<InterfaceName>,
+    /// The calls that it asks to get at certain times.
+    pub schedules: Vec<ScheduleDefinition>,
 }
 
 /// What publishing came to.
@@ -423,6 +425,7 @@ fn insert(
             params![publisher, name, Text(&new.version), path, text],
         )?;
     }
+    schedule::publish(tx, &new.package, &new.version, &new.schedules)?;
     for interface in &new.serves {
         tx.execute(
             "INSERT INTO served VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",

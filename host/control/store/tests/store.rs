@@ -14,6 +14,9 @@ use canopy_store::{
 use semver::Version;
 use time::OffsetDateTime;
 
+#[path = "store/schedules.rs"]
+mod schedules;
+
 /// The keys of a node whose operator keeps his in the same folder.
 fn keys(directory: &Path) -> Keyring {
     let operator = OperatorKey::from_file(&directory.join("operator.key"), true).expect("a key");
@@ -60,6 +63,7 @@ fn version(name: &str, version: &str, kind: Kind, bytes: &[u8]) -> NewVersion {
         imports: Vec::new(),
         exports: serves.clone(),
         serves,
+        schedules: Vec::new(),
     }
 }
 

@@ -13,9 +13,11 @@ mod installation;
 mod job;
 mod key;
 mod log;
+mod message;
 mod package;
 mod plan;
 mod publisher;
+mod schedule;
 mod status;
 mod tenant;
 mod token;
@@ -38,12 +40,14 @@ pub use installation::{
 pub use job::{Job, JobFailure, JobState};
 pub use key::{KeyStatus, TenantKey};
 pub use log::{LogLevel, LogPage, LogRecord, LogSource};
+pub use message::{DeadMessage, MessageTopic};
 pub use package::{LimitsAsked, Need, Package, PackageKind, PackageVersion, ServedInterface};
 pub use plan::{
     InstallationLimits, Limit, LimitScope, LimitSource, LimitUnit, Plan, PlanLimit, PlanLimits,
     PlanPut, PlanValues, STANDARD_PLAN, TenantLimits,
 };
 pub use publisher::{Publisher, PublisherPut};
+pub use schedule::{RunState, Schedule, ScheduleRun};
 pub use status::{Counts, Identity, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
 pub use token::{Access, Token, TokenCreate, TokenCreated};

@@ -158,6 +158,9 @@ pub struct LimitsAsked {
     /// Milliseconds from a request's arrival to the end of its response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall_ms: Option<u64>,
+    /// Milliseconds from a request's arrival to the end of a response that streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_ms: Option<u64>,
     /// Requests of one installation under way at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,

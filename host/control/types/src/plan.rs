@@ -124,6 +124,8 @@ limits! {
         "Processor time of one call, whatever the package asks for.";
     wall_ms: Milliseconds of Installation,
         "Time from a request's arrival to the end of its response, whatever the package asks for.";
+    stream_ms: Milliseconds of Installation,
+        "Time from a request's arrival to the end of a response that streams, whatever the package asks for.";
     request_body_bytes: Bytes of Installation,
         "Body of one request, whatever the package asks for.";
     key_value_bytes: Bytes of Installation,

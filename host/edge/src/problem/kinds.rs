@@ -110,6 +110,16 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "deadline-exceeded",
             "The application did not answer in time",
         ),
+        ServeError::StreamIdle { .. } => (
+            S::GATEWAY_TIMEOUT,
+            "stream-idle",
+            "The application's response paused for too long",
+        ),
+        ServeError::StreamEnd { .. } => (
+            S::GATEWAY_TIMEOUT,
+            "stream-limit",
+            "The application's response went on for too long",
+        ),
         ServeError::Memory { .. } => (
             S::INSUFFICIENT_STORAGE,
             "memory-limit",

@@ -1,5 +1,6 @@
 //! The edge over real connections, with applications that do what their paths say.
 
+mod invoking;
 mod limits;
 mod refusals;
 mod serving;

@@ -148,6 +148,7 @@ pub(crate) struct Node {
     pub(crate) tls_address: Option<SocketAddr>,
     pub(crate) stage: Arc<Stage>,
     pub(crate) edge: Arc<Edge<Applications>>,
+    pub(crate) installation: InstallationId,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -218,6 +219,7 @@ impl Node {
             "/trap",
             "/switch",
         ]);
+        let installation = spec.id;
         let mut builder = Snapshot::builder(HostName::from_name("localhost").expect("a name"));
         builder
             .installation(spec, anonymous.expect("patterns"), [])
@@ -254,6 +256,7 @@ impl Node {
             tls_address,
             stage,
             edge,
+            installation,
             stop,
             serving,
         }

@@ -219,12 +219,16 @@ keys! {
     count "engine.compile.queue" => engine.compile.queue:
         "Compilations that may wait; further ones are refused.";
 
+    time "limits.stream_idle" => app.default_limits.stream_idle:
+        "Time between two pieces of a response that goes on for longer than others may.";
     size "limits.default.memory" => app.default_limits.memory_bytes:
         "Memory of one instance of a package that asks for nothing else.";
     time "limits.default.cpu" => app.default_limits.cpu:
         "Processor time of one call of such a package; waiting is not counted.";
     time "limits.default.wall" => app.default_limits.wall:
         "Time from a request's arrival to the end of its response, for such a package.";
+    time "limits.default.stream" => app.default_limits.stream:
+        "Time from a request's arrival to the end of a response that streams, for a package that asks for nothing else. Where it is not longer than the time of any response it says nothing.";
     count "limits.default.concurrency" => app.default_limits.concurrency:
         "Requests of one installation of such a package under way at once.";
     size "limits.default.request_body" => app.default_limits.request_body_bytes:
@@ -235,6 +239,8 @@ keys! {
         "Processor time that a package may ask for.";
     time "limits.max.wall" => app.max_limits.wall:
         "Time that a package may ask for.";
+    time "limits.max.stream" => app.max_limits.stream:
+        "Time of a response that streams, that a package may ask for.";
     count "limits.max.concurrency" => app.max_limits.concurrency:
         "Concurrent requests that a package may ask for.";
     size "limits.max.request_body" => app.max_limits.request_body_bytes:
@@ -473,6 +479,36 @@ keys! {
         "An archive that is imported.";
     time "erase.tombstone" => app.upkeep.tombstone:
         "How long a tenant that was erased answers no more but can be brought back.";
+    time "schedules.interval" => app.schedules.interval:
+        "Shortest time between two scheduled calls of one schedule. A package that asks for more is refused.";
+    count "schedules.concurrent" => app.schedules.concurrency:
+        "Scheduled calls of the node under way at once; further ones wait.";
+    count "schedules.tenant_concurrent" => app.schedules.tenant_concurrency:
+        "Scheduled calls of one tenant under way at once; further ones wait.";
+    count "schedules.attempts" => app.schedules.attempts:
+        "How often a scheduled call is tried that fails.";
+    time "schedules.retry_after" => app.schedules.retry_after:
+        "After what time it is tried again; twice as long each further time.";
+    time "schedules.retry_after_most" => app.schedules.retry_after_most:
+        "After what time at most.";
+    count "schedules.keep" => app.schedules.kept:
+        "Calls of one schedule that have ended and are still listed.";
+    size "messages.size" => runtime.messages.queue.message_bytes:
+        "Body of one message between applications. It is a value of the key-value storage, so `storage.value` must have room for it.";
+    count "messages.waiting" => runtime.messages.queue.waiting:
+        "Messages that wait for one installation.";
+    count "messages.dead" => runtime.messages.queue.dead:
+        "Messages to one installation that were given up and are kept.";
+    time "messages.delay" => runtime.messages.delay_most:
+        "For how long a message may be held back.";
+    count "messages.attempts" => runtime.messages.attempts:
+        "How often a message is delivered that is not taken.";
+    time "messages.retry_after" => runtime.messages.retry_after:
+        "After what time it is delivered again; twice as long each further time.";
+    time "messages.retry_after_most" => runtime.messages.retry_after_most:
+        "After what time at most.";
+    count "messages.concurrent" => runtime.messages.concurrency:
+        "Deliveries of the node under way at once; further ones wait.";
     time "jobs.keep" => app.upkeep.jobs_kept:
         "How long jobs that have ended are listed.";
 

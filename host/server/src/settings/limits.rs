@@ -7,7 +7,7 @@ use super::Settings;
 use super::keys::KEYS;
 
 /// Settings below these are limits, and each has a row.
-const LIMITS: [&str; 10] = [
+const LIMITS: [&str; 12] = [
     "edge.",
     "admission.",
     "engine.",
@@ -18,6 +18,8 @@ const LIMITS: [&str; 10] = [
     "storage.",
     "blobs.",
     "sql.",
+    "schedules.",
+    "messages.",
 ];
 
 /// The rows: each setting with its default.

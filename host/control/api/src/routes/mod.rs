@@ -13,9 +13,11 @@ mod installations;
 mod jobs;
 mod key_value;
 mod logs;
+mod messages;
 mod packages;
 mod plans;
 mod publishers;
+mod schedules;
 mod sql;
 pub(crate) mod status;
 mod tenants;
@@ -40,6 +42,8 @@ pub(crate) fn all() -> OpenApiRouter<Api> {
             .merge(usage::routes())
             .merge(tokens::routes())
             .merge(installations::routes())
+            .merge(schedules::routes())
+            .merge(messages::routes())
             .merge(key_value::routes())
             .merge(blobs::routes())
             .merge(sql::routes())

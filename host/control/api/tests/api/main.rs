@@ -6,8 +6,10 @@ mod binding;
 mod data;
 mod installing;
 mod logs;
+mod messages;
 mod packages;
 mod plans;
+mod schedules;
 mod support;
 mod upkeep;
 

@@ -1,12 +1,13 @@
 //! A whole control plane in a folder of its own, and components to publish.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use canopy_app::{App, AppParts, AppSettings, Folders, PlanQuotas};
+use canopy_app::{App, AppParts, AppSettings, Folders, Invoke, PlanQuotas};
 use canopy_backend::{Ledger, Maintenance, StorageQuota, SystemClock};
 use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
@@ -189,7 +190,12 @@ impl Node {
             logs: logs.clone(),
             runtime,
             routes: routes.clone(),
-            settings: AppSettings::new(HostName::from_name("localhost").expect("a name")),
+            settings: {
+                let base = HostName::from_name("localhost").expect("a name");
+                let mut settings = AppSettings::new(base);
+                settings.schedules.retry_after = Duration::from_millis(1);
+                settings
+            },
         })
         .await
         .expect("an app");
@@ -213,6 +219,11 @@ impl Node {
             token,
             app,
         }
+    }
+
+    /// Has scheduled calls made by way of `invoke`.
+    pub(crate) async fn schedules(&self, invoke: Arc<dyn Invoke>) {
+        self.app.start_schedules(invoke).await.expect("started");
     }
 
     /// Sends a request as it is.

@@ -46,7 +46,11 @@ impl App {
         let site = self.site(tenant, installation).await?;
         let names = self.storage.buckets(site.scope).await?;
         Ok(Page {
-            items: names.into_iter().map(|name| StoreName { name }).collect(),
+            items: names
+                .into_iter()
+                .filter(|name| !is_reserved(name))
+                .map(|name| StoreName { name })
+                .collect(),
             next_cursor: None,
         })
     }
@@ -112,6 +116,10 @@ impl App {
     ) -> Result<u64, AppError> {
         context.authorize(Action::Write, Resource::Data(&address.tenant))?;
         let site = self.site(address.tenant, address.installation).await?;
+        if is_reserved(&address.store) {
+            let message = "must not contain control characters";
+            return Err(AppError::field("store", message));
+        }
         let store = self.storage.open(site.scope, &address.store).await?;
         let bytes = value.len();
         let options = SetOptions {
@@ -161,12 +169,18 @@ impl App {
         name: &str,
     ) -> Result<Option<Arc<dyn KeyValue>>, AppError> {
         let stores = self.storage.buckets(site.scope).await?;
-        if stores.iter().any(|store| store == name) {
+        if !is_reserved(name) && stores.iter().any(|store| store == name) {
             Ok(Some(self.storage.open(site.scope, name).await?))
         } else {
             Ok(None)
         }
     }
+}
+
+/// Whether the platform keeps something of its own there, as messages that wait. Guests cannot open
+/// such a store, and people would only break what is in it.
+fn is_reserved(store: &str) -> bool {
+    store.contains(char::is_control)
 }
 
 fn no_key(key: &str) -> AppError {

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod key_value;
+mod messages;
 mod sql;
 
 pub use blobs::{ObjectAddress, ObjectBody, ObjectCondition, ObjectPut};

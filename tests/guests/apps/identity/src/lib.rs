@@ -18,6 +18,7 @@ fn tell(headers: HeaderMap) -> Json<Value> {
         CallerKind::Member => "member",
         CallerKind::Service => "service",
         CallerKind::App => "app",
+        CallerKind::Schedule => "schedule",
     };
     let headers: Vec<[String; 2]> = headers
         .iter()

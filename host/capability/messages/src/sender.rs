@@ -1,0 +1,191 @@
+//! Sending, under whatever name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use canopy_backend::queue::{NewMessage, Queue, QueueError};
+use canopy_backend::{Clock as _, StorageError, SystemClock};
+use canopy_ids::TenantId;
+
+use crate::settings::MessageSettings;
+use crate::subscriptions::Subscriptions;
+
+/// Bytes of a topic.
+const MAX_TOPIC: usize = 128;
+/// Bytes of a content type.
+const MAX_CONTENT_TYPE: usize = 200;
+
+/// Sends messages for one installation.
+#[derive(Clone)]
+pub struct Sender {
+    queue: Arc<dyn Queue>,
+    subscriptions: Subscriptions,
+    settings: Arc<MessageSettings>,
+    tenant: TenantId,
+    name: String,
+}
+
+/// A message that is sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// What it is about.
+    pub topic: String,
+    /// What it says.
+    pub body: Vec<u8>,
+    /// What the body is.
+    pub content_type: Option<String>,
+    /// The topic on which an answer is expected.
+    pub reply_to: Option<String>,
+    /// For how long it is held back.
+    pub delay: Duration,
+}
+
+/// Why a message was not sent, or not to all.
+#[derive(Debug)]
+pub enum PublishError {
+    /// The topic is not one.
+    InvalidTopic,
+    /// The content type is not one.
+    InvalidContentType,
+    /// The body has more bytes than this.
+    TooLarge(u64),
+    /// It is to be held back for longer than this.
+    TooLate(Duration),
+    /// A subscriber has no room.
+    QueueFull,
+    /// There is nobody to send for.
+    AccessDenied,
+    /// The platform failed. The text is for the operator.
+    Failed(String),
+}
+
+/// Whether a text can be a topic.
+fn is_topic(text: &str) -> bool {
+    (1..=MAX_TOPIC).contains(&text.len())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c))
+}
+
+fn is_content_type(text: &str) -> bool {
+    text.len() <= MAX_CONTENT_TYPE
+        && text.contains('/')
+        && text.bytes().all(|c| c.is_ascii_graphic() || c == b' ')
+}
+
+impl Sender {
+    /// Sends for the installation `name` of `tenant`.
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        subscriptions: Subscriptions,
+        settings: Arc<MessageSettings>,
+        tenant: TenantId,
+        name: String,
+    ) -> Self {
+        Self {
+            queue,
+            subscriptions,
+            settings,
+            tenant,
+            name,
+        }
+    }
+
+    /// Puts a message into the queue of every subscriber. Returns how many those are.
+    pub async fn publish(&self, outgoing: Outgoing) -> Result<u32, PublishError> {
+        let Outgoing {
+            topic,
+            body,
+            content_type,
+            reply_to,
+            delay,
+        } = outgoing;
+        if !is_topic(&topic) || reply_to.as_deref().is_some_and(|topic| !is_topic(topic)) {
+            return Err(PublishError::InvalidTopic);
+        }
+        if content_type
+            .as_deref()
+            .is_some_and(|text| !is_content_type(text))
+        {
+            return Err(PublishError::InvalidContentType);
+        }
+        let limit = self.settings.queue.message_bytes;
+        if body.len() > limit {
+            return Err(PublishError::TooLarge(limit as u64));
+        }
+        if delay > self.settings.delay_most {
+            return Err(PublishError::TooLate(self.settings.delay_most));
+        }
+        let published_at = SystemClock.now();
+        let held = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let message = NewMessage {
+            sender: self.name.clone(),
+            content_type,
+            reply_to,
+            body,
+            published_at,
+            not_before: published_at.saturating_add(held),
+            topic,
+        };
+        let mut subscribers = 0;
+        for subscription in self.subscriptions.of(self.tenant, &message.topic) {
+            match self.queue.put(subscription.scope, message.clone()).await {
+                Ok(_) => {
+                    subscription.wake();
+                    subscribers += 1;
+                }
+                // Its installation was deleted meanwhile.
+                Err(QueueError::Storage(StorageError::Erased)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(subscribers)
+    }
+}
+
+impl From<QueueError> for PublishError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::TooLarge { limit, .. } => Self::TooLarge(limit as u64),
+            QueueError::Full { .. }
+            | QueueError::Storage(StorageError::QuotaExceeded { .. } | StorageError::NoSpace) => {
+                Self::QueueFull
+            }
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_a_name_without_wildcards() {
+        for text in ["a", "orders.created", "a-b_c.9", &"x".repeat(128)] {
+            assert!(is_topic(text), "{text}");
+        }
+        for text in [
+            "",
+            "a/b",
+            "A",
+            "a b",
+            "orders.*",
+            ">",
+            "ä",
+            &"x".repeat(129),
+        ] {
+            assert!(!is_topic(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_content_type_passes_as_a_header() {
+        for text in ["text/plain", "application/json; charset=utf-8"] {
+            assert!(is_content_type(text), "{text}");
+        }
+        for text in ["", "text", "text/plain\r\nx: y", "text/ä"] {
+            assert!(!is_content_type(text), "{text}");
+        }
+    }
+}

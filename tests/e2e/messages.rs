@@ -1,0 +1,183 @@
+//! Messages between the applications of a tenant: they come, in order, again, and after a kill -9.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::{Answer, Node, answer, guest};
+
+const SETTINGS: &str = "[messages]\nretry_after = \"50ms\"\nattempts = 3";
+
+/// A node where `acme` has the courier twice, as `courier` and `second`, and `globex` once.
+async fn couriers() -> Node {
+    let node = Node::start_with(SETTINGS);
+    node.serve(&guest("courier"), "guests/courier", &["acme", "globex"]);
+    node.run("install guests/courier --name second --tenant acme");
+    node
+}
+
+async fn send(node: &Node, from: &str, query: &str, body: &str) -> Answer {
+    let path = format!("/send?{query}");
+    answer(
+        node.request(Method::POST, from, &path)
+            .body(body.to_owned()),
+    )
+    .await
+}
+
+/// Asks until an application has got `count` messages.
+async fn got(node: &Node, app: &str, count: usize) -> Vec<Value> {
+    loop {
+        let got = node.get(app, "/got").await.json();
+        let got = got.as_array().expect("a list");
+        if got.len() >= count {
+            return got.clone();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subscriber_of_the_tenant_gets_a_message_and_nobody_else() {
+    let node = couriers().await;
+    let sent = send(&node, "courier.acme", "topic=orders", "one").await;
+    assert_eq!((sent.status, sent.body.as_str()), (202, "2"), "{sent:?}");
+    for app in ["courier.acme", "second.acme"] {
+        let got = got(&node, app, 1).await;
+        let message = &got[0];
+        assert_eq!(message["body"], "one");
+        assert_eq!(message["topic"], "orders");
+        assert_eq!(message["sender"], "courier");
+        assert_eq!(message["caller"], "courier");
+        assert_eq!(message["type"], "text/plain");
+        assert_eq!(message["attempt"], "1");
+    }
+    let theirs = send(&node, "second.acme", "topic=events&by=wasmcloud", "two").await;
+    assert_eq!(theirs.status, 202, "{theirs:?}");
+    let got = got(&node, "courier.acme", 2).await;
+    assert_eq!(
+        (&got[1]["body"], &got[1]["reply_to"]),
+        (&"two".into(), &"answers".into())
+    );
+    assert_eq!(
+        node.get("courier.globex", "/got").await.json(),
+        Value::from(Vec::<Value>::new())
+    );
+
+    let nobody = send(&node, "courier.acme", "topic=unheard", "x").await;
+    assert_eq!((nobody.status, nobody.body.as_str()), (202, "0"));
+    for (query, said) in [
+        ("topic=Orders", "InvalidTopic"),
+        ("topic=orders&delay=99999999999", "TooLate"),
+        ("topic=orders&by=request", "not supported"),
+    ] {
+        let refused = send(&node, "courier.acme", query, "x").await;
+        assert!(
+            refused.status == 409 && refused.body.contains(said),
+            "{refused:?}"
+        );
+    }
+    let long = send(
+        &node,
+        "courier.acme",
+        "topic=orders",
+        &"x".repeat(300 << 10),
+    )
+    .await;
+    assert!(long.body.contains("TooLarge"), "{}", long.status);
+    // Nobody from outside delivers anything.
+    let forged = node.request(Method::POST, "courier.acme", "/on/orders");
+    assert_eq!(answer(forged).await.status, 401);
+    let stores = node.run("kv stores courier --tenant acme");
+    assert!(!stores.to_string().contains("messages"), "{stores}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_is_kept_over_failures_and_a_held_back_message_waits() {
+    let node = couriers().await;
+    for body in ["first", "twice", "third", "fourth"] {
+        assert_eq!(
+            send(&node, "courier.acme", "topic=orders", body)
+                .await
+                .status,
+            202
+        );
+    }
+    let all = got(&node, "courier.acme", 4).await;
+    let bodies: Vec<_> = all
+        .iter()
+        .map(|message| message["body"].as_str().expect("text"))
+        .collect();
+    assert_eq!(bodies, ["first", "twice", "third", "fourth"]);
+    assert_eq!(all[1]["attempt"], "3");
+    let begun = Instant::now();
+    send(&node, "courier.acme", "topic=events&delay=1500", "late").await;
+    got(&node, "courier.acme", 5).await;
+    assert!(begun.elapsed() >= Duration::from_millis(1500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_takes_is_kept_and_can_be_delivered_again() {
+    let node = couriers().await;
+    send(&node, "courier.acme", "topic=orders", "broken").await;
+    send(&node, "courier.acme", "topic=orders", "behind").await;
+    let after = got(&node, "courier.acme", 1).await;
+    assert_eq!(
+        after[0]["body"], "behind",
+        "what is given up holds nobody up"
+    );
+    let dead = node.run("messages dead courier --tenant acme");
+    assert_eq!(dead.as_array().map(Vec::len), Some(1), "{dead}");
+    assert_eq!(
+        (&dead[0]["attempts"], &dead[0]["sender"]),
+        (&3.into(), &"courier".into())
+    );
+    let id = dead[0]["id"].as_str().expect("an id");
+    let shown = node.run(&format!("messages show courier {id} --tenant acme"));
+    assert_eq!(shown["body"], "YnJva2Vu");
+    let log = node.cli(["logs", "courier", "--tenant", "acme"]).stdout;
+    assert!(
+        log.contains("attempt 3 of 3") && log.contains("given up"),
+        "{log}"
+    );
+
+    assert_eq!(node.get("courier.acme", "/mend").await.status, 200);
+    node.run("messages requeue courier --all --tenant acme");
+    let all = got(&node, "courier.acme", 2).await;
+    assert_eq!(
+        (&all[1]["body"], &all[1]["message"]),
+        (&"broken".into(), &id.into())
+    );
+    let dead = node.run("messages dead courier --tenant acme");
+    assert_eq!(dead.as_array().map(Vec::len), Some(0), "{dead}");
+    let discard = ["messages", "discard", "courier", id, "--tenant", "acme"];
+    assert_ne!(node.cli(discard).code, 0, "it is gone");
+    let topics = node.run("messages list courier --tenant acme");
+    assert_eq!(
+        (&topics[0]["topic"], &topics[0]["waiting"]),
+        (&"orders".into(), &0.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_loses_no_message_that_was_acknowledged() {
+    let mut node = couriers().await;
+    let mut sent = Vec::new();
+    for number in 0..20 {
+        let body = format!("m{number}");
+        if send(&node, "courier.acme", "topic=events&delay=300", &body)
+            .await
+            .status
+            == 202
+        {
+            sent.push(body);
+        }
+    }
+    node.kill_and_restart();
+    let mut missing = sent;
+    while !missing.is_empty() {
+        let got = node.get("second.acme", "/got").await.json();
+        let got = got.as_array().expect("a list");
+        missing.retain(|body| !got.iter().any(|message| message["body"] == body.as_str()));
+    }
+}

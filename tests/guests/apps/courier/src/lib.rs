@@ -1,0 +1,108 @@
+//! Sends the body of `/send?topic=` as a message, with `&delay=` held back, with `&by=wasmcloud` by
+//! `wasmcloud:messaging`; writes down what it gets, listed by `/got`. A message that says `twice` it
+//! takes at the third attempt, one that says `broken` not before `/mend` was called.
+
+use canopy_sdk::identity;
+use canopy_sdk::kv::{Bucket, Error};
+use canopy_sdk::{HeaderMap, Json, Query, Router, StatusCode, any, get};
+use wit::canopy::networking::messages::{self, Options};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wit::wasmcloud::messaging::consumer;
+
+canopy_sdk::import!(
+    wit: "canopy:networking/messages@0.1.0", "wasmcloud:messaging/consumer@0.2.0",
+    wit = [
+        "../../../../wit/networking/0.1.0",
+        "../../../../wit/deps/wasmcloud-messaging-0.2.0",
+    ]
+);
+
+#[derive(Deserialize)]
+struct Send {
+    topic: String,
+    delay: Option<u64>,
+    by: Option<String>,
+}
+
+#[canopy_sdk::app]
+fn app() -> Router {
+    Router::new()
+        .route("/send", any(send))
+        .route("/got", get(got))
+        .route("/mend", any(mend))
+        .route("/on/orders", any(take))
+        .route("/on/events", any(take))
+}
+
+fn send(Query(send): Query<Send>, body: String) -> (StatusCode, String) {
+    let outcome = match send.by.as_deref() {
+        Some("request") => consumer::request(&send.topic, body.as_bytes(), 10).map(|_| 0),
+        Some(_) => consumer::publish(&consumer::BrokerMessage {
+            subject: send.topic,
+            body: body.into_bytes(),
+            reply_to: Some("answers".into()),
+        })
+        .map(|()| 1),
+        None => {
+            let options = Options {
+                content_type: Some("text/plain".into()),
+                delay_ms: send.delay,
+            };
+            messages::publish(&send.topic, body.as_bytes(), &options)
+                .map_err(|error| format!("{error:?}"))
+        }
+    };
+    match outcome {
+        Ok(subscribers) => (StatusCode::ACCEPTED, subscribers.to_string()),
+        Err(error) => (StatusCode::CONFLICT, error),
+    }
+}
+
+fn failed(_: Error) -> StatusCode {
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+fn mend() -> Result<StatusCode, StatusCode> {
+    let bucket = Bucket::open("default").map_err(failed)?;
+    bucket.set("mended", &true).map_err(failed)?;
+    Ok(StatusCode::OK)
+}
+
+fn take(headers: HeaderMap, body: String) -> Result<StatusCode, StatusCode> {
+    let header = |name: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let bucket = Bucket::open("default").map_err(failed)?;
+    let attempt = header("canopy-attempt");
+    match body.as_str() {
+        "twice" if attempt != "3" => return Err(StatusCode::SERVICE_UNAVAILABLE),
+        "broken" if !bucket.exists("mended").map_err(failed)? => panic!("on purpose"),
+        _ => {}
+    }
+    let number = bucket.increment("count", 1).map_err(failed)?;
+    let caller = identity::caller();
+    let got = json!({
+        "body": body,
+        "topic": header("canopy-topic"),
+        "message": header("canopy-message"),
+        "attempt": attempt,
+        "sender": header("canopy-sender"),
+        "reply_to": header("canopy-reply-to"),
+        "type": header("content-type"),
+        "caller": caller.subject,
+    });
+    let key = format!("got/{number:06}");
+    bucket.set(&key, &got).map_err(failed)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn got() -> Result<Json<Vec<Value>>, StatusCode> {
+    let bucket = Bucket::open("default").map_err(failed)?;
+    let mut got = Vec::new();
+    for key in bucket.keys_with_prefix("got/").map_err(failed)? {
+        got.extend(bucket.get::<Value>(&key).map_err(failed)?);
+    }
+    Ok(Json(got))
+}
