@@ -61,7 +61,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "canopy-capability-log",
         &["canopy-ids", "canopy-backend-logs"],
     ),
-    ("canopy-capability-network", &["canopy-ids"]),
+    (
+        "canopy-capability-network",
+        &["canopy-ids", "canopy-backend-logs"],
+    ),
     ("canopy-capability-sql", &["canopy-backend"]),
     // Backends know no WebAssembly.
     ("canopy-backend", &["canopy-ids"]),

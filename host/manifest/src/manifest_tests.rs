@@ -43,7 +43,7 @@ fn a_whole_manifest_is_read() {
         interface = "wasi:http/outgoing-handler"
         label = "weather"
         reason = "Asks for the weather."
-        hosts = ["api.example.com:443", "*.example.com:*"]
+        hosts = ["GET,HEAD https://api.example.com", "*.example.com:*"]
         [http]
         anonymous = ["/", "/api/*"]
         reuse = true
@@ -107,7 +107,7 @@ fn wrong_values_say_what_is_right() {
     );
     refused("icon = \"icon.svg\"", "data:image/");
     refused("categories = [\"../x\"]", "not a valid name");
-    let need = "[[needs]]\ninterface = \"wasi:http\"\nreason = \"r\"\nhosts = [\"http://x\"]";
+    let need = "[[needs]]\ninterface = \"wasi:http\"\nreason = \"r\"\nhosts = [\"ftp://x\"]";
     refused(need, "must be `host:port`");
     let twice = "[[needs]]\ninterface = \"a:b\"\nreason = \"r\"\n".repeat(2);
     refused(&twice, "named twice");

@@ -59,7 +59,9 @@ impl GuestState {
         self.cpu.renew();
         self.identity.begin(call.caller.facts.clone());
         self.log.begin(call.caller.request_id);
-        self.network.begin(call.deadline, call.caller.depth);
+        let caller = &call.caller;
+        self.network
+            .begin(caller.request_id, call.deadline, caller.depth);
         self.call = Some(call);
     }
 

@@ -43,7 +43,9 @@ pub use canopy_capability_blobs::{
 };
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
-pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
+pub use canopy_capability_network::{
+    Allowance, Denial, EgressPolicy, EgressRule, InvalidEgressRule, OperatorEgress, is_public,
+};
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;

@@ -29,6 +29,7 @@ use crate::body::{RequestBody, ResponseBody, broken};
 use crate::ctx::{NetworkCtx, Outlet, ResolveError};
 use crate::host::Host;
 use crate::policy::Refusal;
+use crate::rule::Way;
 
 /// Headers with this prefix are the platform's word, never a guest's.
 const PLATFORM_HEADERS: &str = "x-canopy-";
@@ -55,11 +56,11 @@ impl WasiHttpHooks for NetworkCtx {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        self.outlet.network.0.settings.body_chunk_bytes
+        self.outlet.settings().body_chunk_bytes
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        self.outlet.network.0.settings.body_chunk_bytes
+        self.outlet.settings().body_chunk_bytes
     }
 }
 
@@ -74,10 +75,11 @@ struct Destination {
     host: Host,
     port: u16,
     tls: bool,
+    method: Method,
 }
 
 impl Destination {
-    fn of(uri: &Uri) -> Result<Self, Error> {
+    fn of(uri: &Uri, method: &Method) -> Result<Self, Error> {
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
@@ -90,7 +92,19 @@ impl Destination {
             Some(port) => port.as_u16(),
             None => default,
         };
-        Ok(Self { host, port, tls })
+        Ok(Self {
+            host,
+            port,
+            tls,
+            method: method.clone(),
+        })
+    }
+
+    fn way(&self) -> Way<'_> {
+        match self.tls {
+            true => Way::Https(self.method.as_str()),
+            false => Way::Http(self.method.as_str()),
+        }
     }
 
     /// The value of the `Host` header.
@@ -122,7 +136,7 @@ impl Outlet {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> Result<(Response<WasiBody>, Io), Error> {
-        let settings = &self.network.0.settings;
+        let settings = self.settings();
         if request.method() == Method::CONNECT {
             return Err(Error::HttpRequestMethodInvalid);
         }
@@ -133,7 +147,7 @@ impl Outlet {
         if path.len() > settings.uri_bytes {
             return Err(Error::HttpRequestUriTooLong);
         }
-        let destination = Destination::of(request.uri())?;
+        let destination = Destination::of(request.uri(), request.method())?;
         self.check(&destination)?;
         let permit = self.admit().ok_or(Error::ConnectionLimitReached)?;
         let deadline = Instant::from_std(self.deadline());
@@ -144,16 +158,26 @@ impl Outlet {
         }
     }
 
-    /// Steps 1 and 2 of the policy, and step 4 where no name is to be resolved.
+    /// Steps 1 to 4 of the policy, and step 6 where no name is to be resolved.
     fn check(&self, destination: &Destination) -> Result<(), Error> {
         let Destination { host, port, .. } = destination;
+        let (policy, way) = (self.policy(), destination.way());
         let verdict = match host {
-            Host::Address(address) => self.policy.check_address(*address),
+            Host::Address(address) => policy.check_destination(*address, *port, way),
             Host::Name(_) => Ok(()),
         };
         verdict
-            .and_then(|()| self.policy.check_host(host, *port))
-            .map_err(refused)
+            .and_then(|()| policy.check_host(host, *port, way))
+            .map_err(|refusal| self.refused(&refusal))
+    }
+
+    /// What the guest is told of `refusal`, which is written down.
+    fn refused(&self, refusal: &Refusal) -> Error {
+        self.record(refusal);
+        match refusal.is_of_address() {
+            true => Error::DestinationIpProhibited,
+            false => Error::HttpRequestDenied,
+        }
     }
 
     async fn exchange(
@@ -164,7 +188,7 @@ impl Outlet {
         deadline: Instant,
         permit: OwnedSemaphorePermit,
     ) -> Result<(Response<WasiBody>, Io), Error> {
-        let settings = &self.network.0.settings;
+        let settings = self.settings();
         let within = options
             .connect_timeout
             .map_or(settings.connect_timeout, |asked| {
@@ -229,12 +253,14 @@ impl Outlet {
         destination: &Destination,
         within: Duration,
     ) -> Result<Box<dyn Stream>, Error> {
-        let Destination { host, port, tls } = destination;
+        let Destination {
+            host, port, tls, ..
+        } = destination;
         let addresses = self
-            .resolve(host, within)
+            .resolve(host, Some((*port, destination.way())), within)
             .await
             .map_err(|error| match error {
-                ResolveError::Refused(refusal) => refused(refusal),
+                ResolveError::Refused(refusal) => self.refused(&refusal),
                 ResolveError::Timeout => Error::DnsTimeout,
                 ResolveError::NotFound(error) => {
                     tracing::debug!(%host, "look-up failed: {error}");
@@ -275,7 +301,7 @@ impl Outlet {
                 ServerName::try_from(name.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?
             }
         };
-        let connector = TlsConnector::from(self.network.0.tls.clone());
+        let connector = TlsConnector::from(self.gateway.0.network.0.tls.clone());
         match tokio::time::timeout(within, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
             Ok(Err(error)) => Err(untrusted(&error)),
@@ -319,14 +345,6 @@ fn prepare(
         parts,
         RequestBody::new(body, body_limit),
     ))
-}
-
-fn refused(refusal: Refusal) -> Error {
-    tracing::debug!("request refused: {refusal}");
-    match refusal {
-        Refusal::NotGranted { .. } => Error::HttpRequestDenied,
-        Refusal::Prohibited { .. } => Error::DestinationIpProhibited,
-    }
 }
 
 fn unconnected(error: &io::Error) -> Error {

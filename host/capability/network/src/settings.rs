@@ -32,6 +32,9 @@ pub struct NetworkSettings {
     /// Bytes that one write to an outgoing body may bring. Default 256 KiB; a longer write is
     /// split.
     pub body_chunk_bytes: usize,
+    /// Records of refusals that the log of one installation or driver instance gets in a minute.
+    /// Default 60; further ones are counted, and the next minute's first record says how many.
+    pub refusal_records: usize,
     /// Certificates (DER) that are trusted beside the roots of the public web, as of a company's
     /// own authority. Default none.
     pub trusted_certificates: Vec<Vec<u8>>,
@@ -50,6 +53,7 @@ impl Default for NetworkSettings {
             response_header_bytes: 64 << 10,
             response_headers: 128,
             body_chunk_bytes: 256 << 10,
+            refusal_records: 60,
             trusted_certificates: Vec::new(),
         }
     }

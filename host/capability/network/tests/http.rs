@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_capability_network::{
-    EgressPolicy, Network, NetworkCtx, NetworkSettings, Resolution, Resolver,
+    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolution, Resolver,
 };
+use canopy_ids::RequestId;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use rustls::ServerConfig;
@@ -58,10 +59,10 @@ fn policy(rules: &[&str], opened: &[&str]) -> Arc<EgressPolicy> {
 /// A guest that may reach `api.example.com` and this machine.
 fn guest(settings: NetworkSettings) -> NetworkCtx {
     let network = Network::with_resolver(settings, fixed(&["127.0.0.1"])).expect("network");
-    NetworkCtx::new(
+    NetworkCtx::new(&Gateway::new(
         network,
         policy(&["api.example.com:*", "127.0.0.1:*"], &["127.0.0.0/8"]),
-    )
+    ))
 }
 
 fn quick() -> NetworkSettings {
@@ -174,7 +175,7 @@ async fn a_request_goes_out_in_origin_form_to_the_checked_host() {
 async fn a_request_says_how_deep_it_is_whatever_the_guest_says() {
     let (port, seen) = answers(HELLO).await;
     let mut guest = guest(quick());
-    guest.begin(Instant::now() + Duration::from_secs(5), 7);
+    guest.begin(RequestId::new(), Instant::now() + Duration::from_secs(5), 7);
     let request = Request::get(format!("http://api.example.com:{port}/"))
         .header("x-canopy-depth", "0")
         .body(body(""))
@@ -209,7 +210,7 @@ async fn a_name_is_resolved_once_and_only_where_it_is_granted() {
     let resolver = fixed(&["127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver.clone()).expect("network");
     let rules = policy(&["api.example.com:*"], &["127.0.0.0/8"]);
-    let mut guest = NetworkCtx::new(network, rules);
+    let mut guest = NetworkCtx::new(&Gateway::new(network, rules));
     whole(&mut guest, get(&format!("http://api.example.com:{port}/")))
         .await
         .expect("answer");
@@ -233,7 +234,8 @@ async fn a_granted_name_that_resolves_inward_is_refused() {
         "::1",
     ] {
         let network = Network::with_resolver(quick(), fixed(&[address])).expect("network");
-        let mut guest = NetworkCtx::new(network, policy(&["api.example.com:*"], &[]));
+        let mut guest =
+            NetworkCtx::new(&Gateway::new(network, policy(&["api.example.com:*"], &[])));
         let refused = whole(&mut guest, get(&format!("http://api.example.com:{port}/"))).await;
         assert!(
             matches!(refused, Err(Error::DestinationIpProhibited)),
@@ -248,7 +250,10 @@ async fn of_several_addresses_only_the_allowed_ones_are_tried() {
     let (port, seen) = answers(HELLO).await;
     let resolver = fixed(&["::1", "169.254.169.254", "127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver).expect("network");
-    let mut guest = NetworkCtx::new(network, policy(&["api.example.com:*"], &["127.0.0.1/32"]));
+    let mut guest = NetworkCtx::new(&Gateway::new(
+        network,
+        policy(&["api.example.com:*"], &["127.0.0.1/32"]),
+    ));
     whole(&mut guest, get(&format!("http://api.example.com:{port}/")))
         .await
         .expect("answer");
@@ -373,7 +378,11 @@ async fn the_deadline_of_the_call_goes_first() {
     })
     .await;
     let mut guest = guest(NetworkSettings::default());
-    guest.begin(Instant::now() + Duration::from_millis(300), 0);
+    guest.begin(
+        RequestId::new(),
+        Instant::now() + Duration::from_millis(300),
+        0,
+    );
     let error = ends(whole(
         &mut guest,
         get(&format!("http://127.0.0.1:{silent}/")),
@@ -581,7 +590,7 @@ async fn requests_at_once_and_per_call_are_counted() {
         matches!(sixth, Err(Error::ConnectionLimitReached)),
         "{sixth:?}"
     );
-    guest.begin(Instant::now() + Duration::from_secs(5), 0);
+    guest.begin(RequestId::new(), Instant::now() + Duration::from_secs(5), 0);
     send(&mut guest, get(&uri), None)
         .await
         .expect("another call may");

@@ -1,0 +1,131 @@
+//! What one installation or driver instance has of the network, whichever of its instances asks:
+//! its policy, and the record of what it was refused.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use canopy_backend_logs::{Entry, Level, Log, Source};
+use canopy_ids::RequestId;
+use parking_lot::Mutex;
+
+use crate::node::Network;
+use crate::policy::{EgressPolicy, Refusal};
+
+/// Refusals are counted by periods of this length.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The ways out of one installation or driver instance. Clones are the same.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) network: Network,
+    pub(crate) policy: Arc<EgressPolicy>,
+    log: Option<Log>,
+    refusals: Mutex<Refusals>,
+}
+
+impl Gateway {
+    /// Ways out to what `policy` names, without a record of what it refuses.
+    pub fn new(network: Network, policy: Arc<EgressPolicy>) -> Self {
+        Self::with_log(network, policy, None)
+    }
+
+    /// Ways out to what `policy` names; `log` is told what it refuses.
+    pub fn with_log(network: Network, policy: Arc<EgressPolicy>, log: Option<Log>) -> Self {
+        Self(Arc::new(Shared {
+            network,
+            policy,
+            log,
+            refusals: Mutex::default(),
+        }))
+    }
+}
+
+impl Shared {
+    /// Writes down that `refusal` was the answer, unless the log has had enough of them lately.
+    pub(crate) fn record(&self, refusal: &Refusal, request: Option<RequestId>) {
+        tracing::debug!("refused: {refusal}");
+        let Some(log) = &self.log else {
+            return;
+        };
+        let limit = self.network.0.settings.refusal_records;
+        let verdict = self.refusals.lock().count(Instant::now(), limit);
+        let append = |message: &str| {
+            let entry = Entry::new(Level::Warn, Source::Platform, message).context("egress");
+            log.append(match request {
+                Some(request) => entry.request(request),
+                None => entry,
+            });
+        };
+        if verdict.left_out > 0 {
+            let left_out = verdict.left_out;
+            append(&format!("{left_out} more refusals were not written down"));
+        }
+        if verdict.is_written {
+            append(&format!("refused: {refusal}"));
+        }
+    }
+}
+
+/// Refusals of the present period.
+#[derive(Default)]
+struct Refusals {
+    began: Option<Instant>,
+    written: usize,
+    left_out: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    /// Whether this one is written down.
+    is_written: bool,
+    /// How many of the last period were not.
+    left_out: u64,
+}
+
+impl Refusals {
+    fn count(&mut self, now: Instant, limit: usize) -> Verdict {
+        let mut left_out = 0;
+        if self
+            .began
+            .is_none_or(|began| now.duration_since(began) >= PERIOD)
+        {
+            left_out = std::mem::take(&mut self.left_out);
+            self.began = Some(now);
+            self.written = 0;
+        }
+        let is_written = self.written < limit;
+        match is_written {
+            true => self.written += 1,
+            false => self.left_out += 1,
+        }
+        Verdict {
+            is_written,
+            left_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_fills_no_log() {
+        let mut refusals = Refusals::default();
+        let start = Instant::now();
+        let verdict = |is_written, left_out| Verdict {
+            is_written,
+            left_out,
+        };
+        assert_eq!(refusals.count(start, 2), verdict(true, 0));
+        assert_eq!(refusals.count(start, 2), verdict(true, 0));
+        for _ in 0..100 {
+            assert_eq!(refusals.count(start, 2), verdict(false, 0));
+        }
+        assert_eq!(refusals.count(start + PERIOD, 2), verdict(true, 100));
+        assert_eq!(refusals.count(start + PERIOD, 2), verdict(true, 0));
+        assert_eq!(refusals.count(start + PERIOD, 0), verdict(false, 0));
+    }
+}
