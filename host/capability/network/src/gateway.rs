@@ -1,5 +1,5 @@
 //! What one installation or driver instance has of the network, whichever of its instances asks:
-//! its policy, and the record of what it was refused.
+//! its policy, the connections that are kept, and the record of what it was refused.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::node::Network;
 use crate::policy::{EgressPolicy, Refusal};
+use crate::pool::Pool;
 
 /// Refusals are counted by periods of this length.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -21,6 +22,7 @@ pub struct Gateway(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) pool: Arc<Pool>,
     log: Option<Log>,
     refusals: Mutex<Refusals>,
 }
@@ -33,7 +35,9 @@ impl Gateway {
 
     /// Ways out to what `policy` names; `log` is told what it refuses.
     pub fn with_log(network: Network, policy: Arc<EgressPolicy>, log: Option<Log>) -> Self {
+        let pool = Pool::new(&network.0.settings, network.0.idle.clone());
         Self(Arc::new(Shared {
+            pool: Arc::new(pool),
             network,
             policy,
             log,

@@ -6,7 +6,9 @@
 mod address;
 mod bindings;
 mod body;
+mod connect;
 mod ctx;
+mod exchange;
 mod gateway;
 mod host;
 mod http_client;
@@ -14,6 +16,7 @@ mod lookup;
 mod new_sockets;
 mod node;
 mod policy;
+mod pool;
 mod rule;
 mod settings;
 mod sockets;

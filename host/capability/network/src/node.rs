@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::pool::IdleCount;
 use crate::settings::NetworkSettings;
 
 /// Why the network cannot be set up.
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) settings: NetworkSettings,
     pub(crate) resolver: Box<dyn Resolver>,
     pub(crate) tls: Arc<ClientConfig>,
+    /// Connections that lie idle.
+    pub(crate) idle: Arc<IdleCount>,
 }
 
 impl Network {
@@ -86,11 +89,15 @@ impl Network {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        tls.alpn_protocols = match settings.http2 {
+            true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            false => vec![b"http/1.1".to_vec()],
+        };
         Ok(Self(Arc::new(Inner {
             settings,
             resolver: Box::new(resolver),
             tls: Arc::new(tls),
+            idle: Arc::default(),
         })))
     }
 }

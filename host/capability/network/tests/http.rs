@@ -20,6 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+#[path = "http/pool.rs"]
+mod pool;
+
 /// Resolves every name to the same addresses, and remembers the names.
 #[derive(Clone)]
 struct Fixed {
@@ -460,17 +463,23 @@ const AUTHORITY: &[u8] = include_bytes!("certificates/authority.der");
 const CERTIFICATE: &[u8] = include_bytes!("certificates/server.der");
 const KEY: &[u8] = include_bytes!("certificates/server.key.der");
 
-/// A server that is `api.example.com` by a certificate of the tests' own authority.
-async fn tls_server() -> u16 {
+/// TLS of `api.example.com` by a certificate of the tests' own authority.
+fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivatePkcs8KeyDer::from(KEY.to_vec());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![CertificateDer::from(CERTIFICATE.to_vec())], key.into())
         .expect("certificate");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A server of HTTP/1.1 that is `api.example.com`.
+async fn tls_server() -> u16 {
+    let acceptor = acceptor(&[b"http/1.1"]);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("listener");

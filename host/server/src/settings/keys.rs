@@ -111,6 +111,16 @@ keys! {
         "Header fields of the response to one.";
     size "egress.body_chunk" => runtime.network.body_chunk_bytes:
         "What one write to an outgoing body may bring; a longer one is split.";
+    flag "egress.http2" => runtime.network.http2:
+        "Whether outgoing requests by TLS may use HTTP/2, where the server offers it.";
+    time "egress.idle_time" => runtime.network.idle_time:
+        "Time without use after which an outgoing connection of HTTP is closed.";
+    time "egress.connection_age" => runtime.network.connection_age:
+        "Age beyond which no further request begins on one, so that its name is looked up again.";
+    count "egress.idle_per_owner" => runtime.network.idle_per_owner:
+        "Outgoing connections that one installation or driver keeps for its next request; 0 keeps none.";
+    count "egress.idle_per_node" => runtime.network.idle_per_node:
+        "Outgoing connections that the node keeps in all.";
     count "egress.refusal_records" => runtime.network.refusal_records:
         "Records of refused connections that the log of one installation or driver gets in a minute.";
 
