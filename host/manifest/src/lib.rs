@@ -39,6 +39,7 @@ mod need;
 mod reader;
 mod sql;
 mod store;
+mod tls;
 
 pub use compare::{ComponentInterfaces, Difference, is_baseline};
 pub use config::{ConfigFault, ConfigSchema};
@@ -47,6 +48,7 @@ pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};
 pub use need::{InvalidNeeded, Need, Needed};
 pub use sql::{MAX_MIGRATIONS_BYTES, SqlAsked};
 pub use store::StoreAsked;
+pub use tls::TlsAsked;
 
 /// The manifest's file name.
 pub const FILE_NAME: &str = "canopy.toml";

@@ -10,6 +10,7 @@ use crate::need::Need;
 use crate::reader::Reader;
 use crate::sql::{self, SqlAsked};
 use crate::store::{self, StoreAsked};
+use crate::tls::{self, TlsAsked};
 
 /// Bytes of the longest manifest that is read. An inlined icon is the only thing that makes one
 /// grow past a few kilobytes.
@@ -110,6 +111,8 @@ pub struct Manifest {
     pub serves: Vec<InterfaceName>,
     /// Its configuration.
     pub config: ConfigSchema,
+    /// Which of its keys say how connections by TLS are made.
+    pub tls: TlsAsked,
     /// Path patterns that anonymous callers may reach; of an app only.
     pub anonymous: Vec<String>,
     /// Whether an instance may serve one request after the other though the component is of WASI
@@ -217,6 +220,10 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         Some(table) => ConfigSchema::read("config", table, top.faults()),
         None => Some(ConfigSchema::none()),
     };
+    let tls = match top.table("network") {
+        Some(table) => tls::read(table, config.as_ref(), top.faults()),
+        None => TlsAsked::default(),
+    };
     let (anonymous, reuse) = match top.table("http") {
         Some(table) => read_http(table, kind, top.faults()),
         None => (Vec::new(), false),
@@ -244,6 +251,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         sql,
         serves,
         config: config?,
+        tls,
         anonymous,
         reuse,
         limits,

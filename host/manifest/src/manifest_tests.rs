@@ -217,3 +217,26 @@ fn stores_have_names_that_can_be_told_apart() {
             .any(|fault| fault.contains("only an app has storage"))
     );
 }
+
+#[test]
+fn keys_of_tls_are_keys_of_the_configuration() {
+    let config = "[config.properties.ca]\ntype = \"string\"\n\
+                  [config.properties.client]\ntype = \"string\"\nwriteOnly = true";
+    let tls = |lines: &str| format!("{config}\n[network.tls]\n{lines}");
+    let whole = format!(
+        "{APP}\n{}",
+        tls("roots = \"ca\"\ncertificate = \"ca\"\nkey = \"client\"")
+    );
+    let manifest = Manifest::parse(&whole).expect("a manifest");
+    assert_eq!(manifest.tls.roots.as_deref(), Some("ca"));
+    assert_eq!(manifest.tls.key.as_deref(), Some("client"));
+    for (lines, told) in [
+        ("roots = \"nope\"", "not among the keys"),
+        ("certificate = \"client\"", "needs a `key`"),
+        ("key = \"client\"", "needs a `certificate`"),
+        ("certificate = \"ca\"\nkey = \"ca\"", "must be a secret"),
+        ("rots = \"ca\"", "did you mean"),
+    ] {
+        refused(&tls(lines), told);
+    }
+}

@@ -16,6 +16,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_tls::{WasiTlsCtxView, WasiTlsView};
 
 /// Who calls, and for which request; what one guest tells the next.
 #[derive(Debug, Clone)]
@@ -132,6 +133,15 @@ impl WasiHttpView for GuestState {
             ctx: &mut self.http,
             table: &mut self.table,
             hooks: &mut self.network,
+        }
+    }
+}
+
+impl WasiTlsView for GuestState {
+    fn tls(&mut self) -> WasiTlsCtxView<'_> {
+        WasiTlsCtxView {
+            ctx: self.network.tls(),
+            table: &mut self.table,
         }
     }
 }

@@ -137,7 +137,12 @@ impl Outlet {
                 ServerName::try_from(name.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?
             }
         };
-        let connector = TlsConnector::from(self.gateway.0.network.0.tls.clone());
+        let tls = self
+            .gateway
+            .0
+            .tls()
+            .map_err(|_| Error::ConfigurationError)?;
+        let connector = TlsConnector::from(tls.http.clone());
         match tokio::time::timeout(within, connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Connected {
                 is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder};
 
 use crate::gateway::Gateway;
 use crate::host::Host;
@@ -18,9 +19,11 @@ use crate::policy::{EgressPolicy, Refusal};
 use crate::rule::Way;
 use crate::settings::NetworkSettings;
 use crate::sockets::Sockets;
+use crate::wasi_tls::OwnTls;
 
 /// The ways out of one component's store.
 pub struct NetworkCtx {
+    tls: WasiTlsCtx,
     pub(crate) outlet: Arc<Outlet>,
 }
 
@@ -43,7 +46,9 @@ impl NetworkCtx {
     pub fn new(gateway: &Gateway) -> Self {
         let settings = &gateway.0.network.0.settings;
         let under_way = settings.concurrent.min(Semaphore::MAX_PERMITS);
+        let tls = WasiTlsCtxBuilder::new().provider(Box::new(OwnTls(gateway.clone())));
         Self {
+            tls: tls.build(),
             outlet: Arc::new(Outlet {
                 sockets: Sockets::default(),
                 deadline: parking_lot::Mutex::new(None),
@@ -65,6 +70,11 @@ impl NetworkCtx {
         self.outlet
             .left
             .store(self.outlet.settings().per_call, Ordering::Relaxed);
+    }
+
+    /// TLS over streams of the component's own.
+    pub fn tls(&mut self) -> &mut WasiTlsCtx {
+        &mut self.tls
     }
 
     /// Gives the component sockets that reach what the policy names, or none where it names

@@ -1,7 +1,7 @@
 //! What one installation or driver instance has of the network, whichever of its instances asks:
 //! its policy, the connections that are kept, and the record of what it was refused.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use canopy_backend_logs::{Entry, Level, Log, Source};
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::node::Network;
 use crate::policy::{EgressPolicy, Refusal};
 use crate::pool::Pool;
+use crate::tls::{InvalidTls, Tls};
 
 /// Refusals are counted by periods of this length.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) policy: Arc<EgressPolicy>,
     pub(crate) pool: Arc<Pool>,
+    tls: OnceLock<Result<Tls, InvalidTls>>,
     log: Option<Log>,
     refusals: Mutex<Refusals>,
 }
@@ -38,6 +40,7 @@ impl Gateway {
         let pool = Pool::new(&network.0.settings, network.0.idle.clone());
         Self(Arc::new(Shared {
             pool: Arc::new(pool),
+            tls: OnceLock::new(),
             network,
             policy,
             log,
@@ -47,9 +50,24 @@ impl Gateway {
 }
 
 impl Shared {
+    /// How the owner speaks TLS.
+    pub(crate) fn tls(&self) -> Result<&Tls, &InvalidTls> {
+        let node = &self.network.0;
+        let make = || Tls::new(self.policy.tls(), &node.roots, node.settings.http2);
+        let tls = self.tls.get_or_init(make).as_ref();
+        if let Err(error) = tls {
+            self.tell(&format!("{error}"), None);
+        }
+        tls
+    }
+
     /// Writes down that `refusal` was the answer, unless the log has had enough of them lately.
     pub(crate) fn record(&self, refusal: &Refusal, request: Option<RequestId>) {
         tracing::debug!("refused: {refusal}");
+        self.tell(&format!("refused: {refusal}"), request);
+    }
+
+    fn tell(&self, message: &str, request: Option<RequestId>) {
         let Some(log) = &self.log else {
             return;
         };
@@ -67,7 +85,7 @@ impl Shared {
             append(&format!("{left_out} more refusals were not written down"));
         }
         if verdict.is_written {
-            append(&format!("refused: {refusal}"));
+            append(message);
         }
     }
 }

@@ -20,6 +20,8 @@ mod pool;
 mod rule;
 mod settings;
 mod sockets;
+mod tls;
+mod wasi_tls;
 
 pub use address::is_public;
 pub use bindings::{add_p2_to_linker, add_p3_to_linker};
@@ -30,3 +32,4 @@ pub use node::{Network, NetworkError, Resolution, Resolver, SystemResolver};
 pub use policy::{Allowance, Denial, EgressPolicy, OperatorEgress, Refusal, Wanted};
 pub use rule::{EgressRule, InvalidEgressRule, Way};
 pub use settings::NetworkSettings;
+pub use tls::{InvalidTls, TlsIdentity};

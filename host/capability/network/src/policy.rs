@@ -27,6 +27,7 @@ use ipnet::IpNet;
 use crate::address::{forms, is_never_a_destination, is_public};
 use crate::host::Host;
 use crate::rule::{EgressRule, InvalidEgressRule, Way};
+use crate::tls::TlsIdentity;
 
 /// A destination as the rule would be that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +246,7 @@ pub struct EgressPolicy {
     /// What the operator opened to every installation, and what to this one.
     opened: Arc<[IpNet]>,
     own: Vec<IpNet>,
+    tls: TlsIdentity,
 }
 
 impl Default for EgressPolicy {
@@ -263,6 +265,7 @@ impl EgressPolicy {
             operator: Arc::default(),
             opened,
             own: Vec::new(),
+            tls: TlsIdentity::default(),
         }
     }
 
@@ -282,6 +285,17 @@ impl EgressPolicy {
     pub fn opening(mut self, networks: Vec<IpNet>) -> Self {
         self.own = networks;
         self
+    }
+
+    /// The same with roots and a certificate of its own.
+    pub fn speaking(mut self, tls: TlsIdentity) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What of TLS is its own.
+    pub(crate) fn tls(&self) -> &TlsIdentity {
+        &self.tls
     }
 
     /// The tenant's grants.

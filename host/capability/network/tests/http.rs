@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_capability_network::{
-    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolution, Resolver,
+    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolution, Resolver, TlsIdentity,
 };
 use canopy_ids::RequestId;
 use http::{Request, Response};
@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 #[path = "http/pool.rs"]
 mod pool;
+#[path = "http/tls.rs"]
+mod tls;
 
 /// Resolves every name to the same addresses, and remembers the names.
 #[derive(Clone)]

@@ -5,9 +5,11 @@
 //! second opens addresses that no tenant may open, so that the operator alone can add one. A rule
 //! must name something that the package asks for: one that does not would never have an effect.
 
+use std::collections::BTreeMap;
+
 use canopy_ids::Label;
 use canopy_manifest::Manifest;
-use canopy_runtime::{EgressPolicy, EgressRule};
+use canopy_runtime::{EgressPolicy, EgressRule, TlsIdentity};
 use ipnet::IpNet;
 
 use crate::catalog::Release;
@@ -130,10 +132,25 @@ fn check_network(network: IpNet) -> Result<(), AppError> {
     Err(AppError::field("egress", message))
 }
 
-/// The policy of `grants`, as they are stored, for a package of this manifest.
+/// What a package's connections by TLS have of its configuration, which is that of
+/// [`effective`](canopy_manifest::ConfigSchema::effective). An empty text is none.
+pub(crate) fn tls(manifest: &Manifest, config: &BTreeMap<String, String>) -> TlsIdentity {
+    let value = |key: &Option<String>| {
+        let value = config.get(key.as_ref()?)?;
+        (!value.trim().is_empty()).then(|| value.clone())
+    };
+    TlsIdentity {
+        roots: value(&manifest.tls.roots),
+        certificate: value(&manifest.tls.certificate),
+        key: value(&manifest.tls.key),
+    }
+}
+
+/// The policy of `grants`, as they are stored, for a package of this manifest and configuration.
 pub(crate) fn policy(
     grants: &[String],
     manifest: &Manifest,
+    config: &BTreeMap<String, String>,
     settings: &AppSettings,
 ) -> Result<EgressPolicy, AppError> {
     let stored = |error: AppError| AppError::Internal(format!("stored egress grant: {error}"));
@@ -149,7 +166,8 @@ pub(crate) fn policy(
     Ok(EgressPolicy::new(rules, opened)
         .asked(asked)
         .under(settings.operator_egress.clone())
-        .opening(networks))
+        .opening(networks)
+        .speaking(tls(manifest, config)))
 }
 
 #[cfg(test)]

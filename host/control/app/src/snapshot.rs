@@ -253,13 +253,15 @@ fn component(
     plan: &PlanLimits,
     (config, secrets, grants): (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
 ) -> Result<ComponentSpec, AppError> {
+    let manifest = &release.manifest;
+    let config = manifest.config.effective(config, secrets);
     Ok(ComponentSpec {
         package: release.package.clone(),
         version: release.version.clone(),
         digest: release.digest,
         reuse: release.manifest.reuse,
-        config: Arc::new(release.manifest.config.effective(config, secrets)),
-        egress: Arc::new(egress::policy(grants, &release.manifest, settings)?),
+        egress: Arc::new(egress::policy(grants, manifest, &config, settings)?),
+        config: Arc::new(config),
         limits: limits::of_component(&release.manifest.limits, plan, settings),
     })
 }

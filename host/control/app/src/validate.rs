@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use canopy_api_types::Config;
 
 use crate::catalog::Release;
-use crate::{AppError, AppSettings};
+use crate::{AppError, AppSettings, egress};
 
 const MAX_NAME: usize = 200;
 const MAX_WORD: usize = 64;
@@ -101,7 +101,11 @@ pub(crate) fn config(
             package: release.package.clone(),
             version: release.version.clone(),
             faults,
-        })
+        })?;
+    let effective = release.manifest.config.effective(config, secrets);
+    egress::tls(&release.manifest, &effective)
+        .check()
+        .map_err(|error| AppError::field("config", error.to_string()))
 }
 
 /// One secret that is to be set.
