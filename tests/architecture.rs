@@ -68,7 +68,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "canopy-capability-messages",
         &["canopy-ids", "canopy-backend"],
     ),
-    ("canopy-capability-network", &["canopy-ids"]),
+        "canopy-capability-network",
+        &["canopy-ids", "canopy-backend-logs"],
+    ),
     ("canopy-capability-sql", &["canopy-backend"]),
     // Backends know no WebAssembly.
     ("canopy-backend", &["canopy-ids"]),

@@ -212,6 +212,7 @@ pub fn is_baseline(interface: &InterfaceName) -> bool {
                 | "random"
                 | "filesystem"
                 | "sockets"
+                | "tls"
                 | "http"
                 | "logging"
                 | "config"

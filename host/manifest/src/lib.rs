@@ -41,6 +41,7 @@ mod schedule;
 mod sql;
 mod store;
 mod subscription;
+mod tls;
 
 pub use compare::{ComponentInterfaces, Difference, is_baseline};
 pub use config::{ConfigFault, ConfigSchema};
@@ -51,6 +52,7 @@ pub use schedule::{InvalidTimetable, ScheduleAsked, Timetable};
 pub use sql::{MAX_MIGRATIONS_BYTES, SqlAsked};
 pub use store::StoreAsked;
 pub use subscription::SubscriptionAsked;
+pub use tls::TlsAsked;
 
 /// The manifest's file name.
 pub const FILE_NAME: &str = "canopy.toml";

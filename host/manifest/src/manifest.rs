@@ -12,6 +12,7 @@ use crate::schedule::{self, ScheduleAsked};
 use crate::sql::{self, SqlAsked};
 use crate::store::{self, StoreAsked};
 use crate::subscription::{self, SubscriptionAsked};
+use crate::tls::{self, TlsAsked};
 
 /// Bytes of the longest manifest that is read. An inlined icon is the only thing that makes one
 /// grow past a few kilobytes.
@@ -114,6 +115,8 @@ pub struct Manifest {
     pub serves: Vec<InterfaceName>,
     /// Its configuration.
     pub config: ConfigSchema,
+    /// Which of its keys say how connections by TLS are made.
+    pub tls: TlsAsked,
     /// Path patterns that anonymous callers may reach; of an app only.
     pub anonymous: Vec<String>,
     /// Whether an instance may serve one request after the other though the component is of WASI
@@ -225,6 +228,10 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         Some(table) => ConfigSchema::read("config", table, top.faults()),
         None => Some(ConfigSchema::none()),
     };
+    let tls = match top.table("network") {
+        Some(table) => tls::read(table, config.as_ref(), top.faults()),
+        None => TlsAsked::default(),
+    };
     let (anonymous, reuse) = match top.table("http") {
         Some(table) => read_http(table, kind, top.faults()),
         None => (Vec::new(), false),
@@ -268,6 +275,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         sql,
         serves,
         config: config?,
+        tls,
         anonymous,
         reuse,
         schedules,
@@ -285,18 +293,12 @@ fn read_need(path: &str, table: Table, faults: &mut Vec<Fault>) -> Option<Need> 
     let reason = reader.required_text("reason", MAX_REASON);
     let hosts = reader.texts("hosts", MAX_ENTRIES);
     for (index, host) in hosts.iter().enumerate() {
-        let well_formed = host.len() <= 300
-            && host.rsplit_once(':').is_some_and(|(host, port)| {
-                let port_is_number = port.parse::<u16>().is_ok_and(|port| port != 0);
-                !host.is_empty()
-                    && !host.contains(['/', '@', ' '])
-                    && (port == "*" || port_is_number)
-            });
-        if !well_formed && host != "*" {
+        if !is_egress_rule(host) {
             reader.fault(
                 &format!("hosts[{index}]"),
-                "must be `host:port`, as in `api.example.com:443`, or `*` for hosts that the \
-                 configuration decides",
+                "must be `host:port`, as in `api.example.com:443`, with a scheme and methods before \
+                 it if it is for these alone, as in `GET,HEAD https://api.example.com`, or `*` for \
+                 hosts that the configuration decides",
             );
         }
     }
@@ -307,6 +309,34 @@ fn read_need(path: &str, table: Table, faults: &mut Vec<Fault>) -> Option<Need> 
         reason,
         hosts,
     })
+}
+
+/// Whether `text` has the form of an egress rule: `[METHODS ][SCHEME://]HOST[:PORT]`, or `*`. What
+/// hosts and methods there are is known to the platform.
+fn is_egress_rule(text: &str) -> bool {
+    let (methods, rest) = match text.split_once(' ') {
+        Some((methods, rest)) => (Some(methods), rest),
+        None => (None, text),
+    };
+    let (scheme, place) = match rest.split_once("://") {
+        Some((scheme, place)) => (Some(scheme), place),
+        None => (None, rest),
+    };
+    let is_method = |method: &str| {
+        !method.is_empty() && method.bytes().all(|c| c.is_ascii_uppercase() || c == b'-')
+    };
+    let has_port = place.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && (port == "*" || port.parse::<u16>().is_ok_and(|port| port != 0))
+    });
+    let is_web = matches!(scheme, Some("http" | "https"));
+    text == "*"
+        || (text.len() <= 300
+            && methods.is_none_or(|methods| methods.split(',').all(is_method))
+            && matches!(scheme, None | Some("http" | "https" | "tcp" | "udp"))
+            && (methods.is_none() || scheme.is_none() || is_web)
+            && !place.is_empty()
+            && !place.contains(['/', '@', ' '])
+            && (has_port || is_web))
 }
 
 fn read_serves(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> Vec<InterfaceName> {

@@ -43,7 +43,7 @@ fn a_whole_manifest_is_read() {
         interface = "wasi:http/outgoing-handler"
         label = "weather"
         reason = "Asks for the weather."
-        hosts = ["api.example.com:443", "*.example.com:*"]
+        hosts = ["GET,HEAD https://api.example.com", "*.example.com:*"]
         [http]
         anonymous = ["/", "/api/*"]
         reuse = true
@@ -107,7 +107,7 @@ fn wrong_values_say_what_is_right() {
     );
     refused("icon = \"icon.svg\"", "data:image/");
     refused("categories = [\"../x\"]", "not a valid name");
-    let need = "[[needs]]\ninterface = \"wasi:http\"\nreason = \"r\"\nhosts = [\"http://x\"]";
+    let need = "[[needs]]\ninterface = \"wasi:http\"\nreason = \"r\"\nhosts = [\"ftp://x\"]";
     refused(need, "must be `host:port`");
     let twice = "[[needs]]\ninterface = \"a:b\"\nreason = \"r\"\n".repeat(2);
     refused(&twice, "named twice");
@@ -216,4 +216,27 @@ fn stores_have_names_that_can_be_told_apart() {
             .iter()
             .any(|fault| fault.contains("only an app has storage"))
     );
+}
+
+#[test]
+fn keys_of_tls_are_keys_of_the_configuration() {
+    let config = "[config.properties.ca]\ntype = \"string\"\n\
+                  [config.properties.client]\ntype = \"string\"\nwriteOnly = true";
+    let tls = |lines: &str| format!("{config}\n[network.tls]\n{lines}");
+    let whole = format!(
+        "{APP}\n{}",
+        tls("roots = \"ca\"\ncertificate = \"ca\"\nkey = \"client\"")
+    );
+    let manifest = Manifest::parse(&whole).expect("a manifest");
+    assert_eq!(manifest.tls.roots.as_deref(), Some("ca"));
+    assert_eq!(manifest.tls.key.as_deref(), Some("client"));
+    for (lines, told) in [
+        ("roots = \"nope\"", "not among the keys"),
+        ("certificate = \"client\"", "needs a `key`"),
+        ("key = \"client\"", "needs a `certificate`"),
+        ("certificate = \"ca\"\nkey = \"ca\"", "must be a secret"),
+        ("rots = \"ca\"", "did you mean"),
+    ] {
+        refused(&tls(lines), told);
+    }
 }

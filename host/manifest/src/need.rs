@@ -78,8 +78,9 @@ pub struct Need {
     pub label: Option<String>,
     /// What it is needed for, for whoever installs the package to read.
     pub reason: String,
-    /// The hosts and ports asked for, each as `host:port`; `*` stands for one that the
-    /// configuration decides.
+    /// The hosts and ports asked for, each as `host:port`, perhaps for some schemes and methods
+    /// alone; `*` stands for what the configuration decides. What is not asked for, here or by
+    /// another need, cannot be reached, whatever is granted.
     pub hosts: Vec<String>,
 }
 

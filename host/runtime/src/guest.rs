@@ -17,6 +17,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_tls::{WasiTlsCtxView, WasiTlsView};
 
 /// Who calls, and for which request; what one guest tells the next.
 #[derive(Debug, Clone)]
@@ -61,7 +62,9 @@ impl GuestState {
         self.cpu.renew();
         self.identity.begin(call.caller.facts.clone());
         self.log.begin(call.caller.request_id);
-        self.network.begin(call.deadline, call.caller.depth);
+        let caller = &call.caller;
+        self.network
+            .begin(caller.request_id, call.deadline, caller.depth);
         self.call = Some(call);
     }
 
@@ -138,6 +141,15 @@ impl WasiHttpView for GuestState {
             ctx: &mut self.http,
             table: &mut self.table,
             hooks: &mut self.network,
+        }
+    }
+}
+
+impl WasiTlsView for GuestState {
+    fn tls(&mut self) -> WasiTlsCtxView<'_> {
+        WasiTlsCtxView {
+            ctx: self.network.tls(),
+            table: &mut self.table,
         }
     }
 }

@@ -47,7 +47,10 @@ pub use canopy_capability_blobs::{
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_messages::{MessageSettings, Subscription, Subscriptions};
-pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
+pub use canopy_capability_network::{
+    Allowance, Denial, EgressPolicy, EgressRule, InvalidEgressRule, OperatorEgress, TlsIdentity,
+    is_public,
+};
 pub use error::{PrepareError, ServeError};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};

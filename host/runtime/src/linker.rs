@@ -3,6 +3,7 @@
 use canopy_engine::Engine;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::LinkOptions;
+use wasmtime_wasi_tls::p2::LinkOptions as TlsOptions;
 
 use crate::guest::GuestState;
 
@@ -22,11 +23,15 @@ impl Platform {
         options.network_error_code(true);
         wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        let mut options = TlsOptions::default();
+        options.tls(true);
+        wasmtime_wasi_tls::p2::add_to_linker(&mut linker, &options)?;
         canopy_capability_network::add_p2_to_linker(&mut linker, GuestState::network)?;
 
         if engine.settings().p3_enabled {
             wasmtime_wasi::p3::add_to_linker(&mut linker)?;
             wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+            wasmtime_wasi_tls::p3::add_to_linker(&mut linker)?;
             canopy_capability_network::add_p3_to_linker(&mut linker, GuestState::network)?;
         }
 

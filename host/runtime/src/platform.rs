@@ -62,10 +62,13 @@ const WASI_0_3: &[&str] = &[
     "wasi:sockets/ip-name-lookup@0.3.0",
     "wasi:http/types@0.3.0",
     "wasi:http/client@0.3.0",
+    "wasi:tls/types@0.3.0-draft",
+    "wasi:tls/client@0.3.0-draft",
 ];
 
 /// The capabilities of the platform.
 const CAPABILITIES: &[&str] = &[
+    "wasi:tls/types@0.2.0-draft",
     "canopy:tenant/identity@0.1.0",
     "canopy:networking/messages@0.1.0",
     "wasmcloud:messaging/types@0.2.0",
@@ -137,6 +140,8 @@ mod tests {
             "wasi:http/types@0.2.13",
             "wasi:http/client@0.3.2",
             "wasi:keyvalue/store@0.2.0-draft2",
+            "wasi:tls/types@0.2.0-draft",
+            "wasi:tls/client@0.3.0-draft",
             "canopy:tenant/identity@0.1.0",
         ] {
             assert!(served(name), "{name}");

@@ -10,7 +10,7 @@ use canopy_capability_identity::{IdentityCtx, Tenant};
 use canopy_capability_keyvalue::KeyValueCtx;
 use canopy_capability_log::LogCtx;
 use canopy_capability_messages::MessagesCtx;
-use canopy_capability_network::{Network, NetworkCtx};
+use canopy_capability_network::{Gateway, Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
 use canopy_engine::{CpuBudget, Engine, MemoryAccount, StoreLimits};
@@ -62,6 +62,7 @@ pub(crate) struct Stores {
     config: ConfigCtx,
     storage: StorageCtx,
     log: Log,
+    gateway: Gateway,
     memory: Arc<MemoryAccount>,
     meets_drivers: bool,
 }
@@ -123,8 +124,11 @@ impl Stores {
             region: tenant.region.clone(),
             attributes: tenant.attributes.clone(),
         };
+        let log = parts.logs.log(owner.log, context);
+        let policy = component.egress.clone();
         Self {
-            log: parts.logs.log(owner.log, context),
+            gateway: Gateway::with_log(parts.network.clone(), policy, Some(log.clone())),
+            log,
             parts,
             tenant: Arc::new(tenant),
             config: ConfigCtx::new(component.config.clone()),
@@ -151,14 +155,11 @@ impl Stores {
     /// A store for one instance. Nothing in it comes from another.
     pub(crate) fn store(&self) -> Store<GuestState> {
         let StoreParts {
-            engine,
-            network,
-            settings,
-            ..
+            engine, settings, ..
         } = &self.parts;
         let limits = &self.component.limits;
         let log = LogCtx::new(self.log.clone());
-        let network = NetworkCtx::new(network.clone(), self.component.egress.clone());
+        let network = NetworkCtx::new(&self.gateway);
 
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log.stdout())

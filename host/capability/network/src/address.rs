@@ -15,6 +15,21 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// `address` in canonical form, and the IPv4 address that a router could translate it to.
+pub(crate) fn forms(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let address = address.to_canonical();
+    let within = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                Some(v4_of(high, low).into())
+            }
+            _ => None,
+        },
+    };
+    std::iter::once(address).chain(within)
+}
+
 /// Whether nothing can be a connection's destination at `address`, whatever an operator grants.
 pub(crate) fn is_never_a_destination(address: IpAddr) -> bool {
     match address.to_canonical() {

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+use http_body_util::{BodyExt, Empty};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::pool::Lease;
 
 /// A request's body on its way out.
 pub(crate) struct RequestBody {
@@ -24,6 +27,12 @@ impl RequestBody {
             left: limit,
             limit,
         }
+    }
+
+    /// No body.
+    pub(crate) fn empty() -> Self {
+        let inner = Empty::new().map_err(|never| match never {});
+        Self::new(inner.boxed_unsync(), 0)
     }
 }
 
@@ -60,7 +69,8 @@ impl Body for RequestBody {
     }
 }
 
-/// A response's body on its way in. Holds the request's place among those under way.
+/// A response's body on its way in. Holds the request's place among those under way, and the
+/// connection until it has been read to its end.
 pub(crate) struct ResponseBody {
     inner: hyper::body::Incoming,
     left: u64,
@@ -68,6 +78,7 @@ pub(crate) struct ResponseBody {
     between: Duration,
     deadline: Instant,
     sleep: Pin<Box<Sleep>>,
+    held: Option<(Lease, oneshot::Sender<()>)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -78,16 +89,29 @@ impl ResponseBody {
         between: Duration,
         deadline: Instant,
         permit: OwnedSemaphorePermit,
+        held: (Lease, oneshot::Sender<()>),
     ) -> Self {
         let sleep = Box::pin(sleep_until(next(between, deadline)));
-        Self {
+        let mut body = Self {
             inner,
             left: limit,
             limit,
             between,
             deadline,
             sleep,
+            held: Some(held),
             _permit: permit,
+        };
+        if body.inner.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// The body has been read: the connection is free for another request.
+    fn finish(&mut self) {
+        if let Some((mut lease, _)) = self.held.take() {
+            lease.finish();
         }
     }
 }
@@ -115,16 +139,32 @@ impl Body for ResponseBody {
                             self.left = left;
                             let until = next(self.between, self.deadline);
                             self.sleep.as_mut().reset(until);
+                            if self.inner.is_end_stream() {
+                                self.finish();
+                            }
                             Some(Ok(frame))
                         }
-                        None => Some(Err(Error::HttpResponseBodySize(Some(self.limit)))),
+                        None => {
+                            self.held = None;
+                            Some(Err(Error::HttpResponseBodySize(Some(self.limit))))
+                        }
                     }
                 }
-                Some(Err(error)) => Some(Err(broken(&error))),
-                None => None,
+                Some(Err(error)) => {
+                    self.held = None;
+                    Some(Err(broken(&error)))
+                }
+                None => {
+                    self.finish();
+                    None
+                }
             });
         }
         ready!(self.sleep.as_mut().poll(context));
+        if let Some((lease, _)) = &mut self.held {
+            lease.spoil();
+        }
+        self.held = None;
         Poll::Ready(Some(Err(if Instant::now() >= self.deadline {
             Error::HttpResponseTimeout
         } else {
@@ -151,5 +191,15 @@ pub(crate) fn broken(error: &hyper::Error) -> Error {
         Error::ConnectionTerminated
     } else {
         Error::HttpProtocolError
+    }
+}
+
+/// The guest's own body may be what broke the exchange off; then its error is the one to tell.
+pub(crate) fn caused(error: hyper::Error) -> Error {
+    let own = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
+    match own {
+        Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),
+        Some(_) => Error::ConnectionTerminated,
+        None => broken(&error),
     }
 }

@@ -5,26 +5,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use canopy_ids::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder};
 
+use crate::gateway::Gateway;
 use crate::host::Host;
-use crate::node::Network;
 use crate::policy::{EgressPolicy, Refusal};
+use crate::rule::Way;
+use crate::settings::NetworkSettings;
 use crate::sockets::Sockets;
+use crate::wasi_tls::OwnTls;
 
 /// The ways out of one component's store.
 pub struct NetworkCtx {
+    tls: WasiTlsCtx,
     pub(crate) outlet: Arc<Outlet>,
 }
 
 /// The shared part, for tasks that have no access to the store.
 pub(crate) struct Outlet {
-    pub(crate) network: Network,
-    pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) gateway: Gateway,
     pub(crate) sockets: Sockets,
     deadline: parking_lot::Mutex<Option<Instant>>,
     under_way: Arc<Semaphore>,
@@ -32,40 +37,50 @@ pub(crate) struct Outlet {
     left: AtomicUsize,
     /// Through how many applications of this platform the call has come.
     depth: AtomicU32,
+    /// For whose request it runs.
+    request: parking_lot::Mutex<Option<RequestId>>,
 }
 
 impl NetworkCtx {
-    /// A component that may reach what `policy` names.
-    pub fn new(network: Network, policy: Arc<EgressPolicy>) -> Self {
-        let settings = &network.0.settings;
+    /// One instance's part of the ways out of `gateway`.
+    pub fn new(gateway: &Gateway) -> Self {
+        let settings = &gateway.0.network.0.settings;
         let under_way = settings.concurrent.min(Semaphore::MAX_PERMITS);
+        let tls = WasiTlsCtxBuilder::new().provider(Box::new(OwnTls(gateway.clone())));
         Self {
+            tls: tls.build(),
             outlet: Arc::new(Outlet {
                 sockets: Sockets::default(),
                 deadline: parking_lot::Mutex::new(None),
                 under_way: Arc::new(Semaphore::new(under_way)),
                 left: AtomicUsize::new(settings.per_call),
                 depth: AtomicU32::new(0),
-                network,
-                policy,
+                request: parking_lot::Mutex::new(None),
+                gateway: gateway.clone(),
             }),
         }
     }
 
-    /// A call begins that must be over at `deadline` and came through `depth` applications of this
-    /// platform; its own requests tell the next one that it is one deeper.
-    pub fn begin(&mut self, deadline: Instant, depth: u32) {
+    /// A call begins, for `request`, that must be over at `deadline` and came through `depth`
+    /// applications of this platform; its own requests tell the next one that it is one deeper.
+    pub fn begin(&mut self, request: RequestId, deadline: Instant, depth: u32) {
+        *self.outlet.request.lock() = Some(request);
         self.outlet.depth.store(depth, Ordering::Relaxed);
         *self.outlet.deadline.lock() = Some(deadline);
         self.outlet
             .left
-            .store(self.outlet.network.0.settings.per_call, Ordering::Relaxed);
+            .store(self.outlet.settings().per_call, Ordering::Relaxed);
+    }
+
+    /// TLS over streams of the component's own.
+    pub fn tls(&mut self) -> &mut WasiTlsCtx {
+        &mut self.tls
     }
 
     /// Gives the component sockets that reach what the policy names, or none where it names
     /// nothing.
     pub fn configure(&self, wasi: &mut WasiCtxBuilder) {
-        let any = !self.outlet.policy.is_empty();
+        let any = !self.outlet.policy().is_empty();
         let outlet = self.outlet.clone();
         wasi.allow_tcp(any)
             .allow_udp(any)
@@ -86,9 +101,23 @@ pub(crate) enum ResolveError {
 }
 
 impl Outlet {
+    pub(crate) fn settings(&self) -> &NetworkSettings {
+        &self.gateway.0.network.0.settings
+    }
+
+    pub(crate) fn policy(&self) -> &EgressPolicy {
+        &self.gateway.0.policy
+    }
+
+    /// Writes down that `refusal` was the answer.
+    pub(crate) fn record(&self, refusal: &Refusal) {
+        let request = *self.request.lock();
+        self.gateway.0.record(refusal, request);
+    }
+
     /// When a request that begins now must be over.
     pub(crate) fn deadline(&self) -> Instant {
-        let latest = Instant::now() + self.network.0.settings.total_timeout;
+        let latest = Instant::now() + self.settings().total_timeout;
         self.deadline
             .lock()
             .map_or(latest, |deadline| deadline.min(latest))
@@ -113,16 +142,18 @@ impl Outlet {
             .is_ok()
     }
 
-    /// The addresses of `host` that may be connected to; at least one.
+    /// The addresses of `host` that may be connected to, at that port where one is given; at least
+    /// one.
     pub(crate) async fn resolve(
         &self,
         host: &Host,
+        at: Option<(u16, Way<'_>)>,
         within: Duration,
     ) -> Result<Vec<IpAddr>, ResolveError> {
         let found = match host {
             Host::Address(address) => vec![*address],
             Host::Name(name) => {
-                match timeout(within, self.network.0.resolver.resolve(name)).await {
+                match timeout(within, self.gateway.0.network.0.resolver.resolve(name)).await {
                     Ok(Ok(found)) => found,
                     Ok(Err(error)) => return Err(ResolveError::NotFound(error)),
                     Err(_) => return Err(ResolveError::Timeout),
@@ -133,7 +164,11 @@ impl Outlet {
         let mut addresses = Vec::new();
         for address in found {
             let address = address.to_canonical();
-            match self.policy.check_address(address) {
+            let verdict = match at {
+                Some((port, way)) => self.policy().check_destination(address, port, way),
+                None => self.policy().check_address(address),
+            };
+            match verdict {
                 Ok(()) if !addresses.contains(&address) => addresses.push(address),
                 Ok(()) => {}
                 Err(refused) => refusal = Some(refused),
@@ -147,11 +182,16 @@ impl Outlet {
     }
 
     fn allows_socket(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
-        let allowed = self.sockets.allow(&self.policy, address, purpose);
-        if !allowed {
-            tracing::debug!(%address, ?purpose, "socket refused");
+        match self.sockets.check(self.policy(), address, purpose) {
+            Ok(()) => true,
+            Err(refusal) => {
+                // What strangers send to a socket is not the guest's doing.
+                if !matches!(purpose, SocketAddrUse::UdpReceive) {
+                    self.record(&refusal);
+                }
+                false
+            }
         }
-        allowed
     }
 }
 

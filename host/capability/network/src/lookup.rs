@@ -11,6 +11,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use crate::bindings::{Lookup, p2, p3};
 use crate::ctx::{NetworkView, Outlet, ResolveError};
 use crate::host::Host;
+use crate::policy::Refusal;
 
 /// Why a name has no addresses for this component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +29,21 @@ impl Outlet {
         if let Host::Address(address) = host {
             return Ok(vec![address]);
         }
-        if !self.policy.names(&host) {
-            tracing::debug!(%host, "look-up refused");
+        if !self.policy().names(&host) {
+            self.record(&Refusal::NotLookedUp { host });
             return Err(Refused::NotGranted);
         }
         let _permit = self.admit().ok_or(Refused::TooMany)?;
-        let within = self.network.0.settings.connect_timeout;
-        match self.resolve(&host, within).await {
+        let within = self.settings().connect_timeout;
+        match self.resolve(&host, None, within).await {
             Ok(addresses) => {
                 self.sockets.remember(&host, &addresses);
                 Ok(addresses)
             }
-            Err(ResolveError::Refused(_)) => Err(Refused::NotGranted),
+            Err(ResolveError::Refused(refusal)) => {
+                self.record(&refusal);
+                Err(Refused::NotGranted)
+            }
             Err(ResolveError::NotFound(_)) => Err(Refused::NotFound),
             Err(ResolveError::Timeout) => Err(Refused::Timeout),
         }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 
+use crate::pool::IdleCount;
 use crate::settings::NetworkSettings;
 
 /// Why the network cannot be set up.
@@ -21,9 +22,6 @@ pub enum NetworkError {
         /// Why.
         error: rustls::Error,
     },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
 }
 
 /// The addresses of a name.
@@ -56,7 +54,10 @@ pub struct Network(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) settings: NetworkSettings,
     pub(crate) resolver: Box<dyn Resolver>,
-    pub(crate) tls: Arc<ClientConfig>,
+    /// Which authorities every owner trusts.
+    pub(crate) roots: RootCertStore,
+    /// Connections that lie idle.
+    pub(crate) idle: Arc<IdleCount>,
 }
 
 impl Network {
@@ -81,16 +82,11 @@ impl Network {
                     error,
                 })?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(Inner {
             settings,
             resolver: Box::new(resolver),
-            tls: Arc::new(tls),
+            roots,
+            idle: Arc::default(),
         })))
     }
 }

@@ -32,6 +32,21 @@ pub struct NetworkSettings {
     /// Bytes that one write to an outgoing body may bring. Default 256 KiB; a longer write is
     /// split.
     pub body_chunk_bytes: usize,
+    /// Whether requests by TLS may use HTTP/2. Default yes.
+    pub http2: bool,
+    /// Time without use after which a connection is closed. Default 30 s.
+    pub idle_time: Duration,
+    /// Age beyond which no further request begins on a connection, so that its name is looked up
+    /// again. Default 5 min.
+    pub connection_age: Duration,
+    /// Connections of one installation or driver instance that lie idle; beyond it the oldest is
+    /// closed. Default 16; 0 keeps none.
+    pub idle_per_owner: usize,
+    /// Connections of a node that lie idle; beyond it none is kept. Default 256.
+    pub idle_per_node: usize,
+    /// Records of refusals that the log of one installation or driver instance gets in a minute.
+    /// Default 60; further ones are counted, and the next minute's first record says how many.
+    pub refusal_records: usize,
     /// Certificates (DER) that are trusted beside the roots of the public web, as of a company's
     /// own authority. Default none.
     pub trusted_certificates: Vec<Vec<u8>>,
@@ -50,6 +65,12 @@ impl Default for NetworkSettings {
             response_header_bytes: 64 << 10,
             response_headers: 128,
             body_chunk_bytes: 256 << 10,
+            http2: true,
+            idle_time: Duration::from_secs(30),
+            connection_age: Duration::from_secs(300),
+            idle_per_owner: 16,
+            idle_per_node: 256,
+            refusal_records: 60,
             trusted_certificates: Vec::new(),
         }
     }

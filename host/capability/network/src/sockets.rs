@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use crate::host::Host;
-use crate::policy::EgressPolicy;
+use crate::policy::{EgressPolicy, Refusal};
+use crate::rule::Way;
 
 /// Addresses that one store remembers; older ones have to be looked up again.
 const MAX_ADDRESSES: usize = 1_024;
@@ -38,30 +39,57 @@ impl Sockets {
     }
 
     /// Whether `address` may be used for `purpose`.
-    pub(crate) fn allow(
+    pub(crate) fn check(
         &self,
         policy: &EgressPolicy,
         address: SocketAddr,
         purpose: SocketAddrUse,
-    ) -> bool {
-        let ip = address.ip().to_canonical();
+    ) -> Result<(), Refusal> {
+        let (ip, port) = (address.ip().to_canonical(), address.port());
         match purpose {
-            SocketAddrUse::TcpConnect | SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => {
-                let granted = |host: &Host| policy.check_host(host, address.port()).is_ok();
-                policy.check_address(ip).is_ok()
-                    && (granted(&Host::Address(ip))
-                        || self
-                            .resolved
-                            .lock()
-                            .get(&ip)
-                            .is_some_and(|hosts| hosts.iter().any(granted)))
+            SocketAddrUse::TcpConnect => self.destination(policy, ip, port, Way::Tcp),
+            SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => {
+                self.destination(policy, ip, port, Way::Udp)
             }
             // What the system binds by itself before a connection.
             SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => {
-                ip.is_unspecified() && address.port() == 0
+                if ip.is_unspecified() && port == 0 {
+                    Ok(())
+                } else {
+                    let what = "bind a socket to an address of its choice";
+                    Err(Refusal::NotForGuests { what })
+                }
             }
-            SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => false,
+            SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => {
+                let what = "listen for connections";
+                Err(Refusal::NotForGuests { what })
+            }
         }
+    }
+
+    fn destination(
+        &self,
+        policy: &EgressPolicy,
+        ip: IpAddr,
+        port: u16,
+        way: Way<'_>,
+    ) -> Result<(), Refusal> {
+        policy.check_destination(ip, port, way)?;
+        let refusal = match policy.check_host(&Host::Address(ip), port, way) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        let resolved = self.resolved.lock();
+        let names = resolved.get(&ip).map_or(&[][..], Vec::as_slice);
+        let mut refusals = Vec::new();
+        for host in names {
+            match policy.check_host(host, port, way) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+        // The refusal of a name says more than that of the address it led to.
+        Err(refusals.pop().unwrap_or(refusal))
     }
 }
 
@@ -81,12 +109,10 @@ mod tests {
 
     fn connects(sockets: &Sockets, policy: &EgressPolicy, address: &str) -> bool {
         let address = address.parse().expect(address);
-        let tcp = sockets.allow(policy, address, SocketAddrUse::TcpConnect);
-        assert_eq!(tcp, sockets.allow(policy, address, SocketAddrUse::UdpSend));
-        assert_eq!(
-            tcp,
-            sockets.allow(policy, address, SocketAddrUse::UdpReceive)
-        );
+        let allow = |purpose| sockets.check(policy, address, purpose).is_ok();
+        let tcp = allow(SocketAddrUse::TcpConnect);
+        assert_eq!(tcp, allow(SocketAddrUse::UdpSend));
+        assert_eq!(tcp, allow(SocketAddrUse::UdpReceive));
         tcp
     }
 
@@ -129,11 +155,31 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_one_kind_of_socket_is_for_no_other() {
+        let policy = policy(&["udp://8.8.8.8:53", "https://9.9.9.9"], &[]);
+        let sockets = Sockets::default();
+        let check = |text: &str, purpose| {
+            let address = text.parse().expect(text);
+            sockets.check(&policy, address, purpose)
+        };
+        assert!(check("8.8.8.8:53", SocketAddrUse::UdpSend).is_ok());
+        assert!(check("8.8.8.8:53", SocketAddrUse::TcpConnect).is_err());
+        let refusal = check("9.9.9.9:443", SocketAddrUse::TcpConnect).expect_err("https alone");
+        assert!(
+            refusal
+                .to_string()
+                .contains("`https://9.9.9.9:443` is for other ways")
+        );
+    }
+
+    #[test]
     fn nobody_listens() {
         let policy = policy(&["0.0.0.0:*", "127.0.0.1:*"], &["0.0.0.0/0"]);
         let sockets = Sockets::default();
-        let allow =
-            |text: &str, purpose| sockets.allow(&policy, text.parse().expect(text), purpose);
+        let allow = |text: &str, purpose| {
+            let address = text.parse().expect(text);
+            sockets.check(&policy, address, purpose).is_ok()
+        };
         for purpose in [SocketAddrUse::TcpListen, SocketAddrUse::TcpAccept] {
             assert!(!allow("0.0.0.0:0", purpose));
             assert!(!allow("127.0.0.1:80", purpose));

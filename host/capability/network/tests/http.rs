@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_capability_network::{
-    EgressPolicy, Network, NetworkCtx, NetworkSettings, Resolution, Resolver,
+    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolution, Resolver, TlsIdentity,
 };
+use canopy_ids::RequestId;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use rustls::ServerConfig;
@@ -18,6 +19,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+#[path = "http/pool.rs"]
+mod pool;
+#[path = "http/tls.rs"]
+mod tls;
 
 /// Resolves every name to the same addresses, and remembers the names.
 #[derive(Clone)]
@@ -58,10 +64,10 @@ fn policy(rules: &[&str], opened: &[&str]) -> Arc<EgressPolicy> {
 /// A guest that may reach `api.example.com` and this machine.
 fn guest(settings: NetworkSettings) -> NetworkCtx {
     let network = Network::with_resolver(settings, fixed(&["127.0.0.1"])).expect("network");
-    NetworkCtx::new(
+    NetworkCtx::new(&Gateway::new(
         network,
         policy(&["api.example.com:*", "127.0.0.1:*"], &["127.0.0.0/8"]),
-    )
+    ))
 }
 
 fn quick() -> NetworkSettings {
@@ -174,7 +180,7 @@ async fn a_request_goes_out_in_origin_form_to_the_checked_host() {
 async fn a_request_says_how_deep_it_is_whatever_the_guest_says() {
     let (port, seen) = answers(HELLO).await;
     let mut guest = guest(quick());
-    guest.begin(Instant::now() + Duration::from_secs(5), 7);
+    guest.begin(RequestId::new(), Instant::now() + Duration::from_secs(5), 7);
     let request = Request::get(format!("http://api.example.com:{port}/"))
         .header("x-canopy-depth", "0")
         .body(body(""))
@@ -209,7 +215,7 @@ async fn a_name_is_resolved_once_and_only_where_it_is_granted() {
     let resolver = fixed(&["127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver.clone()).expect("network");
     let rules = policy(&["api.example.com:*"], &["127.0.0.0/8"]);
-    let mut guest = NetworkCtx::new(network, rules);
+    let mut guest = NetworkCtx::new(&Gateway::new(network, rules));
     whole(&mut guest, get(&format!("http://api.example.com:{port}/")))
         .await
         .expect("answer");
@@ -233,7 +239,8 @@ async fn a_granted_name_that_resolves_inward_is_refused() {
         "::1",
     ] {
         let network = Network::with_resolver(quick(), fixed(&[address])).expect("network");
-        let mut guest = NetworkCtx::new(network, policy(&["api.example.com:*"], &[]));
+        let mut guest =
+            NetworkCtx::new(&Gateway::new(network, policy(&["api.example.com:*"], &[])));
         let refused = whole(&mut guest, get(&format!("http://api.example.com:{port}/"))).await;
         assert!(
             matches!(refused, Err(Error::DestinationIpProhibited)),
@@ -248,7 +255,10 @@ async fn of_several_addresses_only_the_allowed_ones_are_tried() {
     let (port, seen) = answers(HELLO).await;
     let resolver = fixed(&["::1", "169.254.169.254", "127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver).expect("network");
-    let mut guest = NetworkCtx::new(network, policy(&["api.example.com:*"], &["127.0.0.1/32"]));
+    let mut guest = NetworkCtx::new(&Gateway::new(
+        network,
+        policy(&["api.example.com:*"], &["127.0.0.1/32"]),
+    ));
     whole(&mut guest, get(&format!("http://api.example.com:{port}/")))
         .await
         .expect("answer");
@@ -373,7 +383,11 @@ async fn the_deadline_of_the_call_goes_first() {
     })
     .await;
     let mut guest = guest(NetworkSettings::default());
-    guest.begin(Instant::now() + Duration::from_millis(300), 0);
+    guest.begin(
+        RequestId::new(),
+        Instant::now() + Duration::from_millis(300),
+        0,
+    );
     let error = ends(whole(
         &mut guest,
         get(&format!("http://127.0.0.1:{silent}/")),
@@ -451,17 +465,23 @@ const AUTHORITY: &[u8] = include_bytes!("certificates/authority.der");
 const CERTIFICATE: &[u8] = include_bytes!("certificates/server.der");
 const KEY: &[u8] = include_bytes!("certificates/server.key.der");
 
-/// A server that is `api.example.com` by a certificate of the tests' own authority.
-async fn tls_server() -> u16 {
+/// TLS of `api.example.com` by a certificate of the tests' own authority.
+fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivatePkcs8KeyDer::from(KEY.to_vec());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![CertificateDer::from(CERTIFICATE.to_vec())], key.into())
         .expect("certificate");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A server of HTTP/1.1 that is `api.example.com`.
+async fn tls_server() -> u16 {
+    let acceptor = acceptor(&[b"http/1.1"]);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("listener");
@@ -581,7 +601,7 @@ async fn requests_at_once_and_per_call_are_counted() {
         matches!(sixth, Err(Error::ConnectionLimitReached)),
         "{sixth:?}"
     );
-    guest.begin(Instant::now() + Duration::from_secs(5), 0);
+    guest.begin(RequestId::new(), Instant::now() + Duration::from_secs(5), 0);
     send(&mut guest, get(&uri), None)
         .await
         .expect("another call may");

@@ -20,8 +20,9 @@ pub enum Egress {
     Allow {
         #[command(flatten)]
         target: Target,
-        /// Such as api.example.com:443, *.example.com:443 or 10.0.0.5:5432
-        #[arg(required = true, value_name = "HOST:PORT")]
+        /// Such as api.example.com:443, 'GET,HEAD https://*.example.com' or tcp://db.example.com:5432;
+        /// for the operator also networks that are not public, such as 10.2.0.0/16
+        #[arg(required = true, value_name = "RULE")]
         hosts: Vec<String>,
     },
     /// Take grants back
@@ -29,7 +30,7 @@ pub enum Egress {
         #[command(flatten)]
         target: Target,
         /// As `canopy egress list` shows them
-        #[arg(required = true, value_name = "HOST:PORT")]
+        #[arg(required = true, value_name = "RULE")]
         hosts: Vec<String>,
     },
 }

@@ -90,8 +90,8 @@ pub(super) struct Settings {
     /// A secret, taken from a variable of the environment; may be repeated
     #[arg(long = "secret-env", value_name = "KEY=VARIABLE", value_parser = super::pair)]
     secrets: Vec<(String, String)>,
-    /// What it may reach over the network; may be repeated
-    #[arg(long = "egress", value_name = "HOST:PORT")]
+    /// What it may reach over the network, such as api.example.com:443; may be repeated
+    #[arg(long = "egress", value_name = "RULE")]
     pub(super) egress: Vec<String>,
 }
 

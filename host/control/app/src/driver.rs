@@ -12,7 +12,9 @@ use canopy_store::{
 
 use crate::catalog::Release;
 use crate::setting::{Settable, Setting};
-use crate::{Action, App, AppError, Context, Resource, Unserved, linking, snapshot, validate};
+use crate::{
+    Action, App, AppError, Context, Resource, Unserved, egress, linking, snapshot, validate,
+};
 
 impl App {
     /// Creates or replaces a driver instance. The flag says whether it is new.
@@ -51,7 +53,9 @@ impl App {
                 .map(|(key, value)| (key, Some(value.into_inner())))
                 .collect(),
         };
-        let write = self.check_driver(&tenant, old.as_ref(), write).await?;
+        let write = self
+            .check_driver(context, &tenant, old.as_ref(), write)
+            .await?;
         let Written { row, created } = self
             .store
             .put_driver(tenant.id, name, write, condition)
@@ -132,7 +136,9 @@ impl App {
             secrets: SecretChanges::new(),
         };
         Settable::from(&mut write).set(setting);
-        let write = self.check_driver(&tenant, Some(&old), write).await?;
+        let write = self
+            .check_driver(context, &tenant, Some(&old), write)
+            .await?;
         let row = self
             .store
             .put_driver(tenant.id, name, write, condition)
@@ -157,13 +163,16 @@ impl App {
 
     async fn check_driver(
         &self,
+        context: &Context,
         tenant: &TenantRow,
         old: Option<&DriverRow>,
         mut write: DriverWrite,
     ) -> Result<DriverWrite, AppError> {
         let release = self.catalog.release(&write.package, &write.version).await?;
         release.must_be(Kind::Driver, "install it, instead of adding it as a driver")?;
-        write.egress = validate::egress(&write.egress, &self.settings)?;
+        let granted = old.map_or(&[][..], |old| &old.egress);
+        let grants = (granted, &write.egress[..]);
+        write.egress = egress::check(context, &tenant.name, &release, grants, &self.settings)?;
         let mut secrets = match old {
             Some(old) => self.store.driver_secrets(old.id).await?,
             None => BTreeMap::new(),

@@ -17,7 +17,7 @@ use crate::linking::Offer;
 use crate::migration::Migrating;
 use crate::setting::{Settable, Setting};
 use crate::{
-    Action, App, AppError, Context, IdempotencyKey, Resource, linking, snapshot, validate,
+    Action, App, AppError, Context, IdempotencyKey, Resource, egress, linking, snapshot, validate,
 };
 
 impl App {
@@ -70,7 +70,7 @@ impl App {
                 .collect(),
         };
         let checked = self
-            .check_installation(&tenant, &name, old.as_ref(), write)
+            .check_installation(context, &tenant, &name, old.as_ref(), write)
             .await?;
         let migrating = Migrating {
             tenant: &tenant,
@@ -160,7 +160,7 @@ impl App {
         condition: Precondition,
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             Settable::from(write).set(setting);
             Ok(())
         })
@@ -196,7 +196,7 @@ impl App {
         let mut write = InstallationWrite::from(&old);
         write.version = previous;
         let write = self
-            .check_installation(&tenant, &name, Some(&old), write)
+            .check_installation(context, &tenant, &name, Some(&old), write)
             .await?;
         self.migrate(&Migrating {
             tenant: &tenant,
@@ -244,7 +244,7 @@ impl App {
             }
             None => None,
         };
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             match driver {
                 Some(driver) => write.bindings.insert(package, driver),
                 None => write.bindings.remove(&package),
@@ -266,7 +266,7 @@ impl App {
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Tenant(&tenant))?;
         let domain = self.custom_domain(domain)?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             if !write.domains.contains(&domain) {
                 write.domains.push(domain);
             }
@@ -288,7 +288,7 @@ impl App {
         let not_found =
             || AppError::not_found("domain", domain.chars().take(253).collect::<String>());
         let domain = HostName::from_name(domain).map_err(|_| not_found())?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             let before = write.domains.len();
             write.domains.retain(|other| other != domain.as_str());
             if write.domains.len() < before {
@@ -339,6 +339,7 @@ impl App {
 
     async fn change_installation(
         &self,
+        context: &Context,
         tenant: Label,
         name: Label,
         condition: Precondition,
@@ -350,7 +351,7 @@ impl App {
         let mut write = InstallationWrite::from(&old);
         change(&mut write)?;
         let write = self
-            .check_installation(&tenant, &name, Some(&old), write)
+            .check_installation(context, &tenant, &name, Some(&old), write)
             .await?;
         self.migrate(&Migrating {
             tenant: &tenant,
@@ -375,6 +376,7 @@ impl App {
     /// its first request is found here.
     async fn check_installation(
         &self,
+        context: &Context,
         tenant: &TenantRow,
         name: &Label,
         old: Option<&InstallationRow>,
@@ -390,7 +392,9 @@ impl App {
         {
             write.previous_version = Some(old.version.clone());
         }
-        write.egress = validate::egress(&write.egress, &self.settings)?;
+        let granted = old.map_or(&[][..], |old| &old.egress);
+        let grants = (granted, &write.egress[..]);
+        write.egress = egress::check(context, &tenant.name, &release, grants, &self.settings)?;
         let mut secrets = match old {
             Some(old) => self.store.installation_secrets(old.id).await?,
             None => BTreeMap::new(),

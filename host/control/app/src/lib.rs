@@ -14,6 +14,7 @@ mod catalog;
 mod context;
 mod data;
 mod driver;
+mod egress;
 mod erasure;
 mod error;
 mod export;

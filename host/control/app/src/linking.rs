@@ -15,7 +15,7 @@ pub(crate) fn is_reserved(package: &WitPackage) -> bool {
     match &*package.namespace {
         "wasi" => matches!(
             &*package.name,
-            "io" | "cli" | "clocks" | "random" | "filesystem" | "sockets" | "http"
+            "io" | "cli" | "clocks" | "random" | "filesystem" | "sockets" | "http" | "tls"
         ),
         "canopy" => &*package.name == "tenant",
         _ => false,

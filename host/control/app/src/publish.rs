@@ -21,7 +21,9 @@ use semver::Version;
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use crate::{Action, App, AppError, AppSettings, Context, Resource, Unserved, limits, linking};
+use crate::{
+    Action, App, AppError, AppSettings, Context, Resource, Unserved, egress, limits, linking,
+};
 
 /// What is to be published.
 #[derive(Debug)]
@@ -95,6 +97,7 @@ impl App {
                 address: format!("{package} {version}"),
             });
         }
+        egress::asked(&manifest)?;
         check_limits(&manifest, &self.settings)?;
         check_migrations(&manifest, &migrations)?;
         check_schedules(&manifest, &self.settings)?;

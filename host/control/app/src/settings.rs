@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_backend::StorageQuota;
-use canopy_runtime::{Limits, TenantLimits};
+use canopy_runtime::{Limits, OperatorEgress, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
@@ -21,6 +21,8 @@ pub struct AppSettings {
     pub port: Option<u16>,
     /// Networks beside the public Internet that the operator has opened.
     pub opened_networks: Arc<[IpNet]>,
+    /// What the operator allows and denies to all installations and drivers.
+    pub operator_egress: Arc<OperatorEgress>,
     /// Whether WASI 0.3 components can run here.
     pub p3_enabled: bool,
     /// What a package gets that asks for nothing.
@@ -62,6 +64,7 @@ impl AppSettings {
             scheme: "http".into(),
             port: Some(8080),
             opened_networks: Arc::default(),
+            operator_egress: Arc::default(),
             p3_enabled: true,
             default_limits: Limits::default(),
             max_limits: Limits {

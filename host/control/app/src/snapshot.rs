@@ -7,15 +7,15 @@ use canopy_api_types::PlanLimits;
 use canopy_backend::StorageQuota;
 use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
 use canopy_runtime::{
-    Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Scope,
-    StoreNames, Subscription, TenantSpec,
+    Caller, CallerKind, ComponentSpec, DriverSpec, InstallationSpec, Scope, StoreNames,
+    Subscription, TenantSpec,
 };
 use canopy_store::{DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World};
 use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
 use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, Release};
-use crate::{AppError, AppSettings, limits};
+use crate::{AppError, AppSettings, egress, limits};
 
 /// A tenant and what its plan says.
 struct Known {
@@ -281,23 +281,17 @@ fn component(
     settings: &AppSettings,
     release: &Release,
     plan: &PlanLimits,
-    (config, secrets, egress): (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
+    (config, secrets, grants): (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
 ) -> Result<ComponentSpec, AppError> {
-    let rules = egress.iter().map(|rule| {
-        rule.parse()
-            .map_err(|error| AppError::Internal(format!("stored egress rule: {error}")))
-    });
-    let rules = rules.collect::<Result<_, AppError>>()?;
+    let manifest = &release.manifest;
+    let config = manifest.config.effective(config, secrets);
     Ok(ComponentSpec {
         package: release.package.clone(),
         version: release.version.clone(),
         digest: release.digest,
         reuse: release.manifest.reuse,
-        config: Arc::new(release.manifest.config.effective(config, secrets)),
-        egress: Arc::new(EgressPolicy::new(
-            rules,
-            Arc::clone(&settings.opened_networks),
-        )),
+        egress: Arc::new(egress::policy(grants, manifest, &config, settings)?),
+        config: Arc::new(config),
         limits: limits::of_component(&release.manifest.limits, plan, settings),
     })
 }

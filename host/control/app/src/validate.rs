@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use canopy_api_types::Config;
-use canopy_runtime::EgressRule;
-use ipnet::IpNet;
 
 use crate::catalog::Release;
-use crate::{AppError, AppSettings};
+use crate::{AppError, AppSettings, egress};
 
 const MAX_NAME: usize = 200;
 const MAX_WORD: usize = 64;
@@ -82,32 +80,6 @@ pub(crate) fn attributes(
     Ok(())
 }
 
-/// Egress rules in their canonical form, each once, in the order in which they were sent.
-pub(crate) fn egress(rules: &[String], settings: &AppSettings) -> Result<Vec<String>, AppError> {
-    count("egress", rules.len(), settings.egress_rules)?;
-    let mut canonical = Vec::with_capacity(rules.len());
-    for rule in rules {
-        let rule = egress_rule(rule, &settings.opened_networks)?.to_string();
-        if !canonical.contains(&rule) {
-            canonical.push(rule);
-        }
-    }
-    Ok(canonical)
-}
-
-fn egress_rule(text: &str, opened: &[IpNet]) -> Result<EgressRule, AppError> {
-    let rule: EgressRule = text
-        .parse()
-        .map_err(|error| AppError::field("egress", format!("has a fault: {error}")))?;
-    rule.check(opened).map_err(|refusal| {
-        AppError::field(
-            "egress",
-            format!("has `{rule}`, which cannot be granted: {refusal}"),
-        )
-    })?;
-    Ok(rule)
-}
-
 /// A whole configuration with the secrets that would be set.
 pub(crate) fn config(
     release: &Release,
@@ -129,7 +101,11 @@ pub(crate) fn config(
             package: release.package.clone(),
             version: release.version.clone(),
             faults,
-        })
+        })?;
+    let effective = release.manifest.config.effective(config, secrets);
+    egress::tls(&release.manifest, &effective)
+        .check()
+        .map_err(|error| AppError::field("config", error.to_string()))
 }
 
 /// One secret that is to be set.
@@ -165,22 +141,5 @@ mod tests {
             assert!(display_name("display_name", text).is_err(), "{text:?}");
         }
         assert!(display_name("display_name", "Größe & Söhne 株式会社").is_ok());
-    }
-
-    #[test]
-    fn egress_rules_are_kept_once_and_refused_where_out_of_reach() {
-        let base = canopy_tenant::HostName::from_name("localhost").expect("a name");
-        let mut settings = AppSettings::new(base);
-        let rules = ["API.example.com:443".into(), "api.example.com:443".into()];
-        assert_eq!(
-            egress(&rules, &settings).expect("valid"),
-            ["api.example.com:443"]
-        );
-        assert!(egress(&["127.0.0.1:25".into()], &settings).is_err());
-        settings.opened_networks = ["127.0.0.0/8".parse().expect("a network")].into();
-        assert!(egress(&["127.0.0.1:25".into()], &settings).is_ok());
-        assert!(egress(&["*:*".into()], &settings).is_err());
-        settings.egress_rules = 0;
-        assert!(egress(&["api.example.com:443".into()], &settings).is_err());
     }
 }

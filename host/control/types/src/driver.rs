@@ -29,7 +29,8 @@ pub struct DriverPut {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The hosts and ports that it may reach, each as `host:port`.
+    /// What it may reach: rules such as `api.example.com:443` or `GET https://api.example.com`,
+    /// and networks that are not public, which only the operator can add.
     #[serde(default)]
     pub egress: Vec<String>,
 }
@@ -79,7 +80,7 @@ pub struct Driver {
     pub config: Config,
     /// The names of the secrets that are set.
     pub secrets: Vec<String>,
-    /// The hosts and ports that it may reach.
+    /// What it may reach: rules, and networks that the operator opened.
     pub egress: Vec<String>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]

@@ -32,7 +32,8 @@ pub struct InstallationPut {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, String>)]
     pub secrets: BTreeMap<String, SecretText>,
-    /// The hosts and ports that it may reach, each as `host:port`.
+    /// What it may reach: rules such as `api.example.com:443` or `GET https://api.example.com`,
+    /// and networks that are not public, which only the operator can add.
     #[serde(default)]
     pub egress: Vec<String>,
     /// Which of the tenant's drivers serves which imported WIT package.
@@ -89,7 +90,7 @@ pub struct Installation {
     pub config: Config,
     /// The names of the secrets that are set.
     pub secrets: Vec<String>,
-    /// The hosts and ports that it may reach.
+    /// What it may reach: rules, and networks that the operator opened.
     pub egress: Vec<String>,
     /// Which of the tenant's drivers serves which imported WIT package.
     #[schema(value_type = BTreeMap<String, String>)]
@@ -158,7 +159,9 @@ pub struct SecretNames {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EgressPut {
-    /// Hosts and ports, each as `host:port`; none at all closes the network.
+    /// Rules such as `api.example.com:443`, `GET,HEAD https://*.example.com` or
+    /// `tcp://10.0.0.5:5432`, and networks that are not public, such as `10.2.0.0/16`, which only
+    /// the operator can add; none at all closes the network.
     pub egress: Vec<String>,
 }
 

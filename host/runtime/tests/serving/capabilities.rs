@@ -191,6 +191,33 @@ async fn sockets_follow_the_same_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_in_the_log_with_the_rule_that_refused() {
+    let node = Node::new();
+    let (port, count) = server(HELLO).await;
+    let rule = format!("POST http://127.0.0.1:{port}");
+    let fetch = node.app("fetch").egress(&[&rule], &["127.0.0.0/8"]);
+    let path = format!("/?url=http://127.0.0.1:{port}/");
+    let (status, body) = node.get(&fetch, &path).await.expect("answer");
+    assert!(status == 502 && body.contains("denied"), "{body}");
+    let log = node.log(fetch.id()).await;
+    let expected = format!(
+        "refused: no grant of the tenant names `GET http://127.0.0.1:{port}`; \
+         `{rule}` is for other ways"
+    );
+    assert!(log.contains(&expected), "{log:?}");
+
+    let tcp = node.app("tcp").egress(&["10.0.0.5:5432"], &[]);
+    let path = "/?addr=10.0.0.5:5432";
+    let (status, _) = node.post(&tcp, path, "x").await.expect("answer");
+    assert_eq!(status, 502);
+    let log = node.log(tcp.id()).await;
+    let expected = "refused: 10.0.0.5 is not a public address, and the operator has not opened \
+                    its network";
+    assert!(log.iter().any(|line| line == expected), "{log:?}");
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_guest_prints_is_in_its_log_line_by_line() {
     let node = Node::new();
     let app = node.app("log-flood");

@@ -9,6 +9,7 @@ mod limits;
 mod linking;
 mod p3;
 mod support;
+mod tls;
 
 /// Not a test: the compiling process of the other tests, which start this program again with a
 /// request as its last argument. Does nothing otherwise.

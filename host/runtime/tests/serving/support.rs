@@ -16,7 +16,7 @@ use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
     Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
     ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits,
-    TenantSpec,
+    TenantSpec, TlsIdentity,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -227,6 +227,17 @@ impl App {
                 .map(|text| text.parse().expect(text))
                 .collect(),
         ));
+        self
+    }
+
+    /// Trusts these authorities (PEM) beside those of the public web.
+    pub(crate) fn trusting(mut self, roots: &str) -> Self {
+        let tls = TlsIdentity {
+            roots: Some(roots.into()),
+            ..TlsIdentity::default()
+        };
+        let policy = EgressPolicy::clone(&self.spec.component.egress);
+        self.spec.component.egress = Arc::new(policy.speaking(tls));
         self
     }
 

@@ -84,7 +84,11 @@ keys! {
     text "log.filter" => log.filter:
         "What is logged: a level, or levels by target, as in `info,canopy::request=off`.";
     list "egress.private_networks" => private_networks:
-        "Networks that are not public and that applications and drivers may nevertheless be granted, as in `10.2.0.0/16`. A grant is still needed.";
+        "Networks that are not public and that every tenant may nevertheless grant to its applications and drivers, as in `10.2.0.0/16`. A grant is still needed. To open a network to a single one, grant it that network: `canopy egress allow`.";
+    list "egress.allow" => operator_egress.allow:
+        "What applications and drivers may reach at all, each as a rule such as `*:443`, `https://*.example.com` or `*`; a grant is still needed.";
+    list "egress.deny" => operator_egress.deny:
+        "What none of them may reach, whatever else is said: rules as in `egress.allow`, or networks such as `198.51.100.0/24`, by whatever name one comes to them.";
     list "egress.trusted_certificates" => trusted_certificates:
         "Files of certificates (PEM) that are trusted beside the roots of the public web, as of a company's own authority.";
     time "egress.connect_timeout" => runtime.network.connect_timeout:
@@ -107,6 +111,18 @@ keys! {
         "Header fields of the response to one.";
     size "egress.body_chunk" => runtime.network.body_chunk_bytes:
         "What one write to an outgoing body may bring; a longer one is split.";
+    flag "egress.http2" => runtime.network.http2:
+        "Whether outgoing requests by TLS may use HTTP/2, where the server offers it.";
+    time "egress.idle_time" => runtime.network.idle_time:
+        "Time without use after which an outgoing connection of HTTP is closed.";
+    time "egress.connection_age" => runtime.network.connection_age:
+        "Age beyond which no further request begins on one, so that its name is looked up again.";
+    count "egress.idle_per_owner" => runtime.network.idle_per_owner:
+        "Outgoing connections that one installation or driver keeps for its next request; 0 keeps none.";
+    count "egress.idle_per_node" => runtime.network.idle_per_node:
+        "Outgoing connections that the node keeps in all.";
+    count "egress.refusal_records" => runtime.network.refusal_records:
+        "Records of refused connections that the log of one installation or driver gets in a minute.";
 
 
     text "tls.listen" => tls.listen as option:

@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_admission::AdmissionSettings;
@@ -22,7 +23,7 @@ use canopy_backend_logs::LogSettings;
 use canopy_backend_sql::SqlSettings;
 use canopy_edge::{EdgeSettings, TlsSettings};
 use canopy_engine::EngineSettings;
-use canopy_runtime::RuntimeSettings;
+use canopy_runtime::{OperatorEgress, RuntimeSettings};
 use ipnet::IpNet;
 
 use crate::api_listener::ApiSettings;
@@ -39,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) base_domain: BaseDomain,
     pub(crate) operator_token_file: Option<FilePath>,
     pub(crate) private_networks: Vec<IpNet>,
+    pub(crate) operator_egress: OperatorEgress,
     pub(crate) trusted_certificates: Vec<FilePath>,
     pub(crate) upload_bytes: u64,
     pub(crate) backup_dir: Option<FilePath>,
@@ -187,6 +189,7 @@ impl Default for Settings {
             base_domain: BaseDomain(LOCALHOST.clone()),
             operator_token_file: None,
             private_networks: Vec::new(),
+            operator_egress: OperatorEgress::default(),
             trusted_certificates: Vec::new(),
             upload_bytes: 64 << 20,
             backup_dir: None,
@@ -343,6 +346,7 @@ impl Settings {
         let app = &mut self.app;
         app.base = self.base_domain.0.clone();
         app.opened_networks = self.private_networks.as_slice().into();
+        app.operator_egress = Arc::new(self.operator_egress.clone());
         app.p3_enabled = self.engine.p3_enabled;
         app.upkeep.backup_dir = self.backup_dir.as_ref().map(|dir| dir.0.clone());
         app.upkeep.backup_roots = self.backup_roots.iter().map(|dir| dir.0.clone()).collect();

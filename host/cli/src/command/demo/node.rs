@@ -43,11 +43,7 @@ fn settings_text(dir: &Path, apps: u16, api: u16) -> String {
          listen = \"127.0.0.1:{apps}\"\n\
          api_listen = \"127.0.0.1:{api}\"\n\
          base_domain = \"localhost\"\n\
-         operator_token_file = {}\n\
-         \n\
-         # The demo's mail server and Redis are on this machine. Grants are still needed.\n\
-         [egress]\n\
-         private_networks = [\"127.0.0.0/8\"]\n",
+         operator_token_file = {}\n",
         path("data"),
         path("operator.token"),
     )

@@ -204,7 +204,8 @@ async fn driver(
     let body = DriverPut {
         config: object(config),
         secrets: secrets.into_iter().collect(),
-        egress: vec![format!("127.0.0.1:{port}")],
+        // The server is on this machine, which only the operator can open, to this driver alone.
+        egress: vec!["127.0.0.0/8".into(), format!("127.0.0.1:{port}")],
         ..DriverPut::new(package(name)?)
     };
     let _: Driver = client.put(&path, &body, Condition::Always).await?;

@@ -301,6 +301,43 @@ fn is_tenant_missing(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
+async fn only_the_operator_opens_a_network() {
+    let node = Node::furnished().await;
+    let admin = token(&node, "one", json!("admin")).await;
+    let path = "tenants/one/installations/notes";
+    let body = json!({ "package": "acme/notes", "secrets": { "key": "k" } });
+    assert_eq!(node.put(path, body).await.status, 201);
+    let path = &format!("{path}/egress");
+    let grant = async |token: &str, egress: Value| {
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("/api/v1/{path}"))
+            .header(AUTHORIZATION, format!("Bearer {token}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(json!({ "egress": egress }).to_string()));
+        node.raw(request.expect("a request")).await
+    };
+    let (rule, network) = ("tcp://10.2.0.5:5432", "10.2.0.0/16");
+    // Of itself a tenant grants public addresses alone.
+    let refused = grant(&admin, json!([rule])).await;
+    assert_eq!(refused.problem(422), "invalid-field");
+    let refused = grant(&admin, json!([network])).await;
+    assert_eq!(refused.problem(403), "forbidden");
+
+    let opened = grant(&node.token, json!([network])).await;
+    assert_eq!(opened.json()["egress"], json!([network]), "{opened:?}");
+    // What the operator opened the tenant may use, leave, and give up; and not get back.
+    let granted = grant(&admin, json!([network, rule])).await;
+    assert_eq!(granted.json()["egress"], json!([network, rule]));
+    let refused = grant(&admin, json!([network, "10.0.0.0/8", rule])).await;
+    assert_eq!(refused.problem(403), "forbidden");
+    let given_up = grant(&admin, json!([])).await;
+    assert_eq!(given_up.json()["egress"], json!([]));
+    let refused = grant(&admin, json!([network])).await;
+    assert_eq!(refused.problem(403), "forbidden");
+}
+
+#[tokio::test]
 async fn access_ends_with_the_token_and_with_the_tenant() {
     let node = Node::furnished().await;
     let viewer = token(&node, "one", json!("viewer")).await;

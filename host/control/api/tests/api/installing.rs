@@ -151,6 +151,16 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
             "invalid-field",
         ),
         (
+            put("", notes(json!({ "egress": ["api.example.org:443"] }))).await,
+            422,
+            "invalid-field",
+        ),
+        (
+            put("", notes(json!({ "egress": ["93.184.216.0/24"] }))).await,
+            422,
+            "invalid-field",
+        ),
+        (
             put(
                 "",
                 notes(json!({ "bindings": { "acme:payments": "nobody" } })),

@@ -355,6 +355,10 @@ pub(crate) const DRIVER: &str =
 
 pub(crate) const NOTES: &str = r#"
     kind = "app"
+    [[needs]]
+    interface = "wasi:http/types"
+    reason = "Asks others."
+    hosts = ["*.example.com:443", "127.0.0.1:*", "10.2.0.5:*"]
     [config]
     required = ["key"]
     [config.properties.language]

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::export::{InstanceFile, TenantFile};
 use super::{Job, blocking, cancelled, result};
 use crate::upkeep::UpkeepError;
-use crate::{App, AppError, validate};
+use crate::{App, AppError, egress, validate};
 
 pub(super) async fn run(
     job: &Job<'_>,
@@ -280,7 +280,7 @@ fn instance(
         );
         return Err(damaged(path, what));
     }
-    file.egress = validate::egress(&file.egress, &app.settings)?;
+    file.egress = egress::imported(&file.egress, &app.settings)?;
     let size = serde_json::to_string(&file.config).map_or(usize::MAX, |text| text.len());
     if size > app.settings.config_bytes {
         let limit = app.settings.config_bytes;

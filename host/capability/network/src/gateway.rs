@@ -1,0 +1,153 @@
+//! What one installation or driver instance has of the network, whichever of its instances asks:
+//! its policy, the connections that are kept, and the record of what it was refused.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use canopy_backend_logs::{Entry, Level, Log, Source};
+use canopy_ids::RequestId;
+use parking_lot::Mutex;
+
+use crate::node::Network;
+use crate::policy::{EgressPolicy, Refusal};
+use crate::pool::Pool;
+use crate::tls::{InvalidTls, Tls};
+
+/// Refusals are counted by periods of this length.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The ways out of one installation or driver instance. Clones are the same.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) network: Network,
+    pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) pool: Arc<Pool>,
+    tls: OnceLock<Result<Tls, InvalidTls>>,
+    log: Option<Log>,
+    refusals: Mutex<Refusals>,
+}
+
+impl Gateway {
+    /// Ways out to what `policy` names, without a record of what it refuses.
+    pub fn new(network: Network, policy: Arc<EgressPolicy>) -> Self {
+        Self::with_log(network, policy, None)
+    }
+
+    /// Ways out to what `policy` names; `log` is told what it refuses.
+    pub fn with_log(network: Network, policy: Arc<EgressPolicy>, log: Option<Log>) -> Self {
+        let pool = Pool::new(&network.0.settings, network.0.idle.clone());
+        Self(Arc::new(Shared {
+            pool: Arc::new(pool),
+            tls: OnceLock::new(),
+            network,
+            policy,
+            log,
+            refusals: Mutex::default(),
+        }))
+    }
+}
+
+impl Shared {
+    /// How the owner speaks TLS.
+    pub(crate) fn tls(&self) -> Result<&Tls, &InvalidTls> {
+        let node = &self.network.0;
+        let make = || Tls::new(self.policy.tls(), &node.roots, node.settings.http2);
+        let tls = self.tls.get_or_init(make).as_ref();
+        if let Err(error) = tls {
+            self.tell(&format!("{error}"), None);
+        }
+        tls
+    }
+
+    /// Writes down that `refusal` was the answer, unless the log has had enough of them lately.
+    pub(crate) fn record(&self, refusal: &Refusal, request: Option<RequestId>) {
+        tracing::debug!("refused: {refusal}");
+        self.tell(&format!("refused: {refusal}"), request);
+    }
+
+    fn tell(&self, message: &str, request: Option<RequestId>) {
+        let Some(log) = &self.log else {
+            return;
+        };
+        let limit = self.network.0.settings.refusal_records;
+        let verdict = self.refusals.lock().count(Instant::now(), limit);
+        let append = |message: &str| {
+            let entry = Entry::new(Level::Warn, Source::Platform, message).context("egress");
+            log.append(match request {
+                Some(request) => entry.request(request),
+                None => entry,
+            });
+        };
+        if verdict.left_out > 0 {
+            let left_out = verdict.left_out;
+            append(&format!("{left_out} more refusals were not written down"));
+        }
+        if verdict.is_written {
+            append(message);
+        }
+    }
+}
+
+/// Refusals of the present period.
+#[derive(Default)]
+struct Refusals {
+    began: Option<Instant>,
+    written: usize,
+    left_out: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    /// Whether this one is written down.
+    is_written: bool,
+    /// How many of the last period were not.
+    left_out: u64,
+}
+
+impl Refusals {
+    fn count(&mut self, now: Instant, limit: usize) -> Verdict {
+        let mut left_out = 0;
+        if self
+            .began
+            .is_none_or(|began| now.duration_since(began) >= PERIOD)
+        {
+            left_out = std::mem::take(&mut self.left_out);
+            self.began = Some(now);
+            self.written = 0;
+        }
+        let is_written = self.written < limit;
+        match is_written {
+            true => self.written += 1,
+            false => self.left_out += 1,
+        }
+        Verdict {
+            is_written,
+            left_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_fills_no_log() {
+        let mut refusals = Refusals::default();
+        let start = Instant::now();
+        let verdict = |is_written, left_out| Verdict {
+            is_written,
+            left_out,
+        };
+        assert_eq!(refusals.count(start, 2), verdict(true, 0));
+        assert_eq!(refusals.count(start, 2), verdict(true, 0));
+        for _ in 0..100 {
+            assert_eq!(refusals.count(start, 2), verdict(false, 0));
+        }
+        assert_eq!(refusals.count(start + PERIOD, 2), verdict(true, 100));
+        assert_eq!(refusals.count(start + PERIOD, 2), verdict(true, 0));
+        assert_eq!(refusals.count(start + PERIOD, 0), verdict(false, 0));
+    }
+}
