@@ -40,7 +40,7 @@ mod reader;
 mod sql;
 mod store;
 
-pub use compare::{ComponentInterfaces, Difference, is_baseline};
+pub use compare::{ComponentInterfaces, Difference, is_baseline, is_lifecycle};
 pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};

@@ -47,4 +47,6 @@ pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule}
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
-pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantLimits, TenantSpec};
+pub use spec::{
+    Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits, TenantSpec,
+};

@@ -60,9 +60,18 @@ pub(crate) struct Stores {
     component: ComponentSpec,
     config: ConfigCtx,
     storage: StorageCtx,
+    borrows: Borrows,
     log: Log,
     memory: Arc<MemoryAccount>,
     meets_drivers: bool,
+}
+
+/// Which kinds of storage a driver has of the installation that calls it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Borrows {
+    pub(crate) keyvalue: bool,
+    pub(crate) blobs: bool,
+    pub(crate) sql: bool,
 }
 
 /// What one component stores, of each kind.
@@ -81,6 +90,12 @@ impl StorageCtx {
             blobs: BlobsCtx::none(),
             sql: SqlCtx::none(),
         }
+    }
+}
+
+impl std::fmt::Debug for StorageCtx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StorageCtx").finish_non_exhaustive()
     }
 }
 
@@ -127,9 +142,21 @@ impl Stores {
             config: ConfigCtx::new(component.config.clone()),
             component,
             storage,
+            borrows: Borrows::default(),
             memory,
             meets_drivers,
         }
+    }
+
+    /// A driver that has storage of the installation that calls it, while it does.
+    pub(crate) fn borrowing(mut self, borrows: Borrows) -> Self {
+        self.borrows = borrows;
+        self
+    }
+
+    /// What the component stores.
+    pub(crate) fn storage(&self) -> &StorageCtx {
+        &self.storage
     }
 
     /// The component's log, for records of the platform.
@@ -185,6 +212,7 @@ impl Stores {
             keyvalue: self.storage.keyvalue.clone(),
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
+            borrows: self.borrows,
             network,
             proxies: Proxies::new(settings.driver_resources),
         };

@@ -22,7 +22,11 @@ use crate::{Counts, StoreError};
 /// `CNPY`, and what brings the database from one format to the next.
 const FORMAT: Format = Format {
     application_id: 0x434e_5059,
-    migrations: &[include_str!("schema.sql"), include_str!("jobs.sql")],
+    migrations: &[
+        include_str!("schema.sql"),
+        include_str!("jobs.sql"),
+        include_str!("bindings.sql"),
+    ],
 };
 
 /// What the keys of the database and of the secrets in it are derived for.

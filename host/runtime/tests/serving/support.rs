@@ -14,6 +14,7 @@ use canopy_backend_sql::{SqlSettings, SqlStorage};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
+    Provider,
     Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
     ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits,
     TenantSpec,
@@ -233,7 +234,10 @@ impl App {
     pub(crate) fn bind(mut self, package: &str, driver: &Arc<DriverSpec>) -> Self {
         self.spec
             .bindings
-            .insert(package.parse().expect(package), driver.clone());
+            .insert(
+            package.parse().expect(package),
+            Provider::Driver(driver.clone()),
+        );
         self
     }
 
@@ -274,5 +278,6 @@ pub(crate) fn driver(component: ComponentSpec, name: &str) -> Arc<DriverSpec> {
         generation: GENERATION.fetch_add(1, Ordering::Relaxed),
         tenant: tenant("acme"),
         component,
+        bindings: BTreeMap::new(),
     })
 }
