@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "canopy-capability-messages",
         &["canopy-ids", "canopy-backend"],
     ),
+    (
         "canopy-capability-network",
         &["canopy-ids", "canopy-backend-logs"],
     ),

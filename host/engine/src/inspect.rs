@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use canopy_ids::InterfaceName;
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
+use canopy_ids::{Import, InterfaceName, Label};
+use wasmparser::{ComponentExternName, ComponentExternalKind, Encoding, Parser, Payload};
 use wasmtime::Precompiled;
 
 /// Imports or exports that a component may have; more is not a program that anyone wrote.
@@ -43,6 +43,8 @@ pub enum HttpWorld {
 pub struct Item {
     /// Its name.
     pub name: ItemName,
+    /// The label of an import whose `(implements …)` says which interface it is.
+    pub label: Option<Label>,
     /// What kind of thing it is.
     pub kind: ItemKind,
 }
@@ -161,14 +163,14 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     let import = import.map_err(refused)?;
-                    let item = Item::new(import.name.name, import.ty.kind());
+                    let item = Item::new(&import.name, import.ty.kind());
                     push(&mut inspection.imports, item, "imports")?;
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
                     let export = export.map_err(refused)?;
-                    let item = Item::new(export.name.name, export.kind);
+                    let item = Item::new(&export.name, export.kind);
                     push(&mut inspection.exports, item, "exports")?;
                 }
             }
@@ -285,9 +287,14 @@ fn http_world(exports: &[Item]) -> Option<HttpWorld> {
 }
 
 impl Inspection {
-    /// The interfaces it imports.
-    pub fn imported_interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
-        self.imports.iter().filter_map(Item::interface)
+    /// The interfaces it imports, with their labels.
+    pub fn imported_interfaces(&self) -> impl Iterator<Item = Import> {
+        let named = |item: &Item| {
+            let interface = item.interface()?.clone();
+            let label = item.label.clone();
+            Some(Import { interface, label })
+        };
+        self.imports.iter().filter_map(named)
     }
 
     /// The interfaces it exports.
@@ -297,7 +304,7 @@ impl Inspection {
 }
 
 impl Item {
-    fn new(name: &str, kind: ComponentExternalKind) -> Self {
+    fn new(name: &ComponentExternName<'_>, kind: ComponentExternalKind) -> Self {
         let kind = match kind {
             ComponentExternalKind::Module => ItemKind::Module,
             ComponentExternalKind::Func => ItemKind::Function,
@@ -306,11 +313,26 @@ impl Item {
             ComponentExternalKind::Instance => ItemKind::Instance,
             ComponentExternalKind::Component => ItemKind::Component,
         };
-        let name = match name.parse() {
+        let labelled = name.implements.and_then(|interface| {
+            let label: Label = name.name.parse().ok()?;
+            Some((interface.parse().ok()?, label))
+        });
+        if let Some((interface, label)) = labelled {
+            return Self {
+                name: ItemName::Interface(interface),
+                label: Some(label),
+                kind,
+            };
+        }
+        let name = match name.name.parse() {
             Ok(interface) => ItemName::Interface(interface),
-            Err(_) => ItemName::Other(name.into()),
+            Err(_) => ItemName::Other(name.name.into()),
         };
-        Self { name, kind }
+        Self {
+            name,
+            label: None,
+            kind,
+        }
     }
 
     /// Its name, where it is an instance of a named interface.

@@ -302,6 +302,8 @@ impl EngineSettings {
             .concurrency_support(self.p3_enabled)
             .wasm_component_model(true)
             .wasm_component_model_async(self.p3_enabled)
+            // Imports of one interface under several labels.
+            .wasm_component_model_implements(true)
             .wasm_memory64(false)
             .wasm_gc(false)
             .wasm_stack_switching(false)

@@ -18,7 +18,7 @@ pub struct InvalidInterface {
 }
 
 impl InvalidInterface {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text.chars().take(200).collect(),
             expected,
@@ -26,8 +26,7 @@ impl InvalidInterface {
     }
 }
 
-/// A WIT package without its version, such as `wasi:keyvalue`. It is the unit of binding, because
-/// the interfaces of a package share their resources.
+/// A WIT package without its version, such as `wasi:keyvalue`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WitPackage {
     /// Before the colon.
@@ -77,7 +76,8 @@ fn compatibility_track(version: &Version) -> (u64, u64, u64) {
     }
 }
 
-fn is_kebab(text: &str) -> bool {
+/// Whether `text` is a name as WIT has them.
+pub(crate) fn is_kebab(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 64
         && text.split('-').all(|word| {

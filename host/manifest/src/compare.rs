@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-use canopy_ids::InterfaceName;
+use canopy_ids::{Import, InterfaceName};
 
 use crate::error::nearest;
 use crate::manifest::{Kind, Manifest};
-use crate::need::Needed;
+use crate::need::Need;
 
 /// What a component imports and exports, found by looking into it.
 #[derive(Debug, Clone, Default)]
 pub struct ComponentInterfaces {
-    /// Every interface that it imports.
-    pub imports: Vec<InterfaceName>,
+    /// Every interface that it imports, with its label.
+    pub imports: Vec<Import>,
     /// Every interface that it exports.
     pub exports: Vec<InterfaceName>,
 }
@@ -23,16 +23,16 @@ pub enum Difference {
     /// The component imports what the manifest does not declare.
     Undeclared {
         /// The import.
-        import: InterfaceName,
+        import: Import,
         /// A declared need that was perhaps meant.
-        nearest: Option<Needed>,
+        nearest: Option<String>,
     },
     /// The manifest declares what the component does not import.
     NotImported {
         /// The need.
-        need: Needed,
+        need: String,
         /// An import that was perhaps meant.
-        nearest: Option<InterfaceName>,
+        nearest: Option<String>,
     },
     /// The manifest declares stores, and the component imports no interface that opens one.
     StoresUnused {
@@ -130,35 +130,32 @@ impl Manifest {
     pub fn compare(&self, found: &ComponentInterfaces) -> Vec<Difference> {
         let mut differences = Vec::new();
         for import in &found.imports {
-            let declared = self.needs.iter().any(|need| need.interface.covers(import));
-            if !declared && !is_baseline(import) {
-                let names: Vec<_> = self
-                    .needs
-                    .iter()
-                    .map(|need| need.interface.to_string())
-                    .collect();
-                let near = nearest(&import.to_string(), names.iter().map(String::as_str))
-                    .and_then(|name| name.parse().ok());
+            let declared = self.needs.iter().any(|need| need.covers(import));
+            if !declared && (import.label.is_some() || !is_baseline(&import.interface)) {
+                let names: Vec<_> = self.needs.iter().map(Need::to_string).collect();
+                let near = nearest(&import.to_string(), names.iter().map(String::as_str));
                 differences.push(Difference::Undeclared {
                     import: import.clone(),
-                    nearest: near,
+                    nearest: near.map(str::to_owned),
                 });
             }
         }
         for need in &self.needs {
-            if !found
-                .imports
-                .iter()
-                .any(|import| need.interface.covers(import))
-            {
+            if !found.imports.iter().any(|import| need.covers(import)) {
+                let need = need.to_string();
+                let names: Vec<_> = found.imports.iter().map(Import::to_string).collect();
+                let near = nearest(&need, names.iter().map(String::as_str));
                 differences.push(Difference::NotImported {
-                    need: need.interface.clone(),
-                    nearest: nearest_interface(&need.interface.to_string(), &found.imports),
+                    nearest: near.map(str::to_owned),
+                    need,
                 });
             }
         }
         if let Some(store) = self.stores.first()
-            && !found.imports.iter().any(opens_stores)
+            && !found
+                .imports
+                .iter()
+                .any(|import| opens_stores(&import.interface))
         {
             differences.push(Difference::StoresUnused {
                 store: store.name.clone(),
@@ -186,7 +183,7 @@ impl Manifest {
             }
         }
         for export in &found.exports {
-            if !self.serves.contains(export) && !is_command(export) {
+            if !self.serves.contains(export) && !is_command(export) && !is_lifecycle(export) {
                 differences.push(Difference::NotServed {
                     export: export.clone(),
                 });
@@ -243,6 +240,12 @@ fn is_http_handler(export: &InterfaceName) -> bool {
             "handler" => (version.major, version.minor) == (0, 3),
             _ => false,
         }
+}
+
+/// `canopy:driver/lifecycle`, which is for the platform and not for applications.
+pub fn is_lifecycle(export: &InterfaceName) -> bool {
+    let package = &export.package;
+    (&*package.namespace, &*package.name, &*export.interface) == ("canopy", "driver", "lifecycle")
 }
 
 /// `wasi:cli/run`, which toolchains export from anything with a `main`.

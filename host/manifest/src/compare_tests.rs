@@ -11,8 +11,38 @@ const APP: &str = r#"
 
 const HANDLER: &str = "wasi:http/incoming-handler@0.2.6";
 
-fn names(texts: &[&str]) -> Vec<InterfaceName> {
+fn names<T>(texts: &[&str]) -> Vec<T>
+where
+    T: std::str::FromStr<Err: std::fmt::Debug>,
+{
     texts.iter().map(|text| text.parse().expect(text)).collect()
+}
+
+#[test]
+fn what_is_imported_under_a_label_is_declared_under_it() {
+    let need = |label: &str| {
+        format!("[[needs]]\ninterface = \"wasi:keyvalue/store\"\n{label}\nreason = \"r\"\n")
+    };
+    let both = format!(
+        "{APP}\n{}{}",
+        need("label = \"cache\""),
+        need("label = \"main\"")
+    );
+    let imports = [
+        "wasi:keyvalue/store@0.2.0-draft=cache",
+        "wasi:keyvalue/store@0.2.0-draft=main",
+    ];
+    assert!(differences(&both, &imports, &[HANDLER]).is_empty());
+    let plain = format!("{APP}\n{}", need(""));
+    assert_eq!(
+        differences(&plain, &imports[..1], &[HANDLER]),
+        [
+            "the component imports `wasi:keyvalue/store@0.2.0-draft=cache`, which the manifest \
+             does not declare; the nearest declared need is `wasi:keyvalue/store`",
+            "the manifest needs `wasi:keyvalue/store`, which the component does not import; the \
+             nearest import is `wasi:keyvalue/store@0.2.0-draft=cache`",
+        ]
+    );
 }
 
 fn differences(manifest: &str, imports: &[&str], exports: &[&str]) -> Vec<String> {

@@ -197,7 +197,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
         if needs[..index].iter().any(same) {
             top.fault(
                 &format!("needs[{index}]"),
-                format!("`{}` is named twice", need.interface),
+                format!("`{need}` is named twice"),
             );
         }
     }
@@ -287,9 +287,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
 fn read_need(path: &str, table: Table, faults: &mut Vec<Fault>) -> Option<Need> {
     let mut reader = Reader::new(path, table, faults);
     let interface = reader.required_parsed("interface");
-    let label = reader
-        .parsed::<canopy_ids::Label>("label")
-        .map(|label| label.to_string());
+    let label = reader.parsed("label");
     let reason = reader.required_text("reason", MAX_REASON);
     let hosts = reader.texts("hosts", MAX_ENTRIES);
     for (index, host) in hosts.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use canopy_ids::{InterfaceName, WitPackage};
+use canopy_ids::{Import, InterfaceName, Label, WitPackage};
 
 /// What a need names: a whole WIT package or one interface of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +37,7 @@ impl Needed {
         }
     }
 
-    /// The WIT package, which is the unit of binding.
+    /// The WIT package.
     pub fn package(&self) -> &WitPackage {
         match self {
             Self::Package(package) => package,
@@ -74,14 +74,33 @@ impl fmt::Display for Needed {
 pub struct Need {
     /// What is needed.
     pub interface: Needed,
-    /// Tells several uses of one interface apart.
-    pub label: Option<String>,
+    /// The label under which the component imports it, where it imports one interface several
+    /// times.
+    pub label: Option<Label>,
     /// What it is needed for, for whoever installs the package to read.
     pub reason: String,
     /// The hosts and ports asked for, each as `host:port`, perhaps for some schemes and methods
     /// alone; `*` stands for what the configuration decides. What is not asked for, here or by
     /// another need, cannot be reached, whatever is granted.
     pub hosts: Vec<String>,
+}
+
+impl Need {
+    /// Whether a component that imports `import` needs what this declares. What is imported under a
+    /// label is declared under that label.
+    pub fn covers(&self, import: &Import) -> bool {
+        self.label == import.label && self.interface.covers(&import.interface)
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.interface.fmt(f)?;
+        match &self.label {
+            Some(label) => write!(f, "={label}"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -159,6 +159,25 @@ pub enum PrepareError {
         /// Why.
         error: Box<PrepareError>,
     },
+    /// Two interfaces share a resource and are served by different sides.
+    #[error(
+        "{package}: `{one}` is served by {by_one} and `{other}` by {by_other}, but they share the \
+         resource `{resource}`, which cannot be of both; bind the two to the same"
+    )]
+    SharedResource {
+        /// The package.
+        package: String,
+        /// An import.
+        one: String,
+        /// Who serves it.
+        by_one: String,
+        /// The other import.
+        other: String,
+        /// Who serves that.
+        by_other: String,
+        /// The resource's name.
+        resource: String,
+    },
     /// wasmtime refused to link the component.
     #[error("the component of {package} could not be linked: {message}")]
     Link {

@@ -19,6 +19,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_tls::{WasiTlsCtxView, WasiTlsView};
 
+use crate::stores::{Borrows, StorageCtx};
+
 /// Who calls, and for which request; what one guest tells the next.
 #[derive(Debug, Clone)]
 pub struct CallerFacts {
@@ -28,6 +30,9 @@ pub struct CallerFacts {
     pub depth: u32,
     /// What `canopy:tenant/identity` answers.
     pub facts: CallFacts,
+    /// The storage of the installation that everything began with, for drivers that are bound to
+    /// the platform's own.
+    pub(crate) storage: StorageCtx,
 }
 
 /// What a call carries from guest to guest.
@@ -51,6 +56,8 @@ pub struct GuestState {
     pub(crate) blobs: BlobsCtx,
     pub(crate) sql: SqlCtx,
     pub(crate) messages: MessagesCtx,
+    // Which of the storage is the caller's, and comes and goes with each call.
+    pub(crate) borrows: Borrows,
     pub(crate) network: NetworkCtx,
     // What drivers gave to this component.
     pub(crate) proxies: Proxies<Arc<CallerFacts>>,
@@ -65,6 +72,7 @@ impl GuestState {
         let caller = &call.caller;
         self.network
             .begin(caller.request_id, call.deadline, caller.depth);
+        self.borrow(&call.caller.storage);
         self.call = Some(call);
     }
 
@@ -72,7 +80,26 @@ impl GuestState {
     pub(crate) fn end(&mut self) {
         self.identity.end();
         self.log.end();
+        self.borrow(&StorageCtx::none());
         self.call = None;
+    }
+
+    /// Takes of `storage` what this component has of its callers.
+    fn borrow(&mut self, storage: &StorageCtx) {
+        let Borrows {
+            keyvalue,
+            blobs,
+            sql,
+        } = self.borrows;
+        if keyvalue {
+            self.keyvalue = storage.keyvalue.clone();
+        }
+        if blobs {
+            self.blobs = storage.blobs.clone();
+        }
+        if sql {
+            self.sql = storage.sql.clone();
+        }
     }
 
     pub(crate) fn identity(&mut self) -> IdentityView<'_> {

@@ -44,11 +44,7 @@ impl Slot {
                     .bindings
                     .iter()
                     .zip(&spec.bindings)
-                    .all(|(ours, theirs)| {
-                        ours.0 == theirs.0
-                            && ours.1.id == theirs.1.id
-                            && ours.1.generation == theirs.1.generation
-                    }))
+                    .all(|(ours, theirs)| ours.0 == theirs.0 && ours.1.is(theirs.1)))
     }
 }
 

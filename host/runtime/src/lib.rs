@@ -55,4 +55,7 @@ pub use error::{PrepareError, ServeError};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
-pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantLimits, TenantSpec};
+pub use spec::{
+    Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits,
+    TenantSpec,
+};

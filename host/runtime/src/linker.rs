@@ -1,16 +1,17 @@
 //! What a component's imports are linked to.
 
 use canopy_engine::Engine;
+use canopy_ids::InterfaceName;
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::LinkOptions;
 use wasmtime_wasi_tls::p2::LinkOptions as TlsOptions;
 
 use crate::guest::GuestState;
+use crate::platform::{Storage, storage_of};
 
 /// Linkers with what every component has. Made once per node.
 pub(crate) struct Platform {
     base: Linker<GuestState>,
-    p3_enabled: bool,
 }
 
 impl Platform {
@@ -36,53 +37,61 @@ impl Platform {
         }
 
         canopy_capability_identity::add_to_linker(&mut linker, GuestState::identity)?;
-        linker.allow_shadowing(false);
-        Ok(Self {
-            base: linker,
-            p3_enabled: engine.settings().p3_enabled,
-        })
-    }
-
-    /// A linker with everything that the platform serves, but for packages that are bound to a
-    /// driver.
-    pub(crate) fn linker(
-        &self,
-        is_bound: impl Fn(&str) -> bool,
-    ) -> wasmtime::Result<Linker<GuestState>> {
-        let mut linker = self.base.clone();
-        if !is_bound("wasi:config") {
-            canopy_capability_config::add_to_linker(&mut linker, GuestState::config)?;
-        }
-        if !is_bound("wasi:logging") {
-            canopy_capability_log::add_to_linker(&mut linker, GuestState::log)?;
-        }
-        if !is_bound("wasi:blobstore") {
-            canopy_capability_blobs::add_draft_to_linker(&mut linker, GuestState::blobs)?;
-        }
-        if !is_bound("wasi:keyvalue") {
-            canopy_capability_keyvalue::add_wasi_to_linker(&mut linker, GuestState::keyvalue)?;
-        }
-        if !is_bound("fermyon:spin") {
-            canopy_capability_sql::add_spin2_to_linker(&mut linker, GuestState::sql)?;
-            canopy_capability_keyvalue::add_spin2_to_linker(&mut linker, GuestState::keyvalue)?;
-        }
-        if self.p3_enabled && !is_bound("spin:key-value") {
+        canopy_capability_config::add_to_linker(&mut linker, GuestState::config)?;
+        canopy_capability_log::add_to_linker(&mut linker, GuestState::log)?;
+        canopy_capability_blobs::add_draft_to_linker(&mut linker, GuestState::blobs)?;
+        canopy_capability_keyvalue::add_wasi_to_linker(&mut linker, GuestState::keyvalue)?;
+        canopy_capability_messages::add_canopy_to_linker(&mut linker, GuestState::messages)?;
+        canopy_capability_messages::add_wasmcloud_to_linker(&mut linker, GuestState::messages)?;
+        canopy_capability_sql::add_spin2_to_linker(&mut linker, GuestState::sql)?;
+        canopy_capability_keyvalue::add_spin2_to_linker(&mut linker, GuestState::keyvalue)?;
+        if engine.settings().p3_enabled {
             canopy_capability_keyvalue::add_spin3_to_linker(&mut linker, GuestState::keyvalue)?;
-        }
-        if self.p3_enabled && !is_bound("spin:sqlite") {
             canopy_capability_sql::add_spin3_to_linker(&mut linker, GuestState::sql)?;
-        }
-        if !is_bound("canopy:networking") {
-            canopy_capability_messages::add_canopy_to_linker(&mut linker, GuestState::messages)?;
-        }
-        if !is_bound("wasmcloud:messaging") {
-            canopy_capability_messages::add_wasmcloud_to_linker(&mut linker, GuestState::messages)?;
-        }
-        if self.p3_enabled && !is_bound("canopy:storage") {
             canopy_capability_sql::add_storage_to_linker(&mut linker, GuestState::sql)?;
             canopy_capability_keyvalue::add_canopy_to_linker(&mut linker, GuestState::keyvalue)?;
             canopy_capability_blobs::add_storage_to_linker(&mut linker, GuestState::blobs)?;
         }
-        Ok(linker)
+        linker.allow_shadowing(false);
+        Ok(Self { base: linker })
+    }
+
+    /// A linker with everything that the platform serves. What is defined in it later takes the
+    /// place of the platform's: an interface that a driver serves has the import's own name.
+    pub(crate) fn linker(&self) -> Linker<GuestState> {
+        let mut linker = self.base.clone();
+        linker.allow_shadowing(true);
+        linker
+    }
+
+    /// Has the platform serve `interface` to the import named `label`.
+    pub(crate) fn add_labelled(
+        linker: &mut Linker<GuestState>,
+        label: &str,
+        interface: &InterfaceName,
+    ) -> wasmtime::Result<()> {
+        let name = interface.to_string();
+        let instance = &mut linker.instance(label)?;
+        let added = match storage_of(interface) {
+            Some(Storage::KeyValue) => canopy_capability_keyvalue::add_one_to_linker(
+                instance,
+                &name,
+                GuestState::keyvalue,
+            )?,
+            Some(Storage::Blobs) => {
+                canopy_capability_blobs::add_one_to_linker(instance, &name, GuestState::blobs)?
+            }
+            Some(Storage::Sql) => {
+                canopy_capability_sql::add_one_to_linker(instance, &name, GuestState::sql)?
+            }
+            None => false,
+        };
+        if added {
+            Ok(())
+        } else {
+            Err(wasmtime::Error::msg(format!(
+                "the platform does not serve `{interface}` under a label (`{label}`)"
+            )))
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use canopy_ids::InterfaceName;
+use canopy_ids::{Import, InterfaceName};
 
 /// WASI 0.2, served in the version that wasmtime has; compatible ones link to it.
 const WASI_0_2: &[&str] = &[
@@ -114,6 +114,39 @@ pub fn serves(import: &InterfaceName) -> bool {
     interfaces()
         .iter()
         .any(|served| import.accepts(served) || served.accepts(import))
+}
+
+/// What an interface stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Keys and values.
+    KeyValue,
+    /// Objects.
+    Blobs,
+    /// SQL databases.
+    Sql,
+}
+
+/// What `interface` stores, where it stands for an installation's own storage. A driver that
+/// imports it has none unless a binding says so: it would be that of whoever calls.
+pub fn storage_of(interface: &InterfaceName) -> Option<Storage> {
+    let package = &interface.package;
+    match (&*package.namespace, &*package.name, &*interface.interface) {
+        ("wasi", "keyvalue", _) | ("spin", "key-value", _) => Some(Storage::KeyValue),
+        ("canopy", "storage", "key-value") | ("fermyon", "spin", "key-value") => {
+            Some(Storage::KeyValue)
+        }
+        ("wasi", "blobstore", _) | ("canopy", "storage", "blobs") => Some(Storage::Blobs),
+        ("canopy", "storage", "sql") | ("fermyon", "spin", "sqlite") | ("spin", "sqlite", _) => {
+            Some(Storage::Sql)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the platform serves `import` itself. Under a label it serves what stores.
+pub fn serves_import(import: &Import) -> bool {
+    serves(&import.interface) && (import.label.is_none() || storage_of(&import.interface).is_some())
 }
 
 #[cfg(test)]

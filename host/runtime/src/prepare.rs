@@ -9,20 +9,26 @@ use canopy_capability_identity::Installation;
 use canopy_capability_keyvalue::{Buckets, KeyValueCtx};
 use canopy_capability_sql::{Databases, SqlCtx};
 use canopy_driver::{Binding, DriverHandle, LinkError, has_only_types};
-use canopy_ids::{InterfaceName, WitPackage};
-use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, InstancePre};
+use canopy_ids::{BindingKey, Import, InterfaceName};
+use futures::future::BoxFuture;
+use wasmtime::Engine;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
+use wasmtime::component::{Component, InstancePre, ResourceType};
 use wasmtime_wasi_http::{p2, p3};
 
-use crate::driver::{self, Handle};
+use crate::driver::{self, Drivers, Handle};
 use crate::error::PrepareError;
 use crate::guest::GuestState;
 use crate::installed::Installed;
 use crate::instance::{Idle, Program};
-use crate::platform;
+use crate::linker::Platform;
+use crate::platform::{self, Storage};
 use crate::runtime::Inner;
-use crate::spec::{ComponentSpec, DriverSpec, InstallationSpec};
-use crate::stores::{Owner, StorageCtx, Stores};
+use crate::spec::{Bindings, ComponentSpec, DriverSpec, InstallationSpec};
+use crate::stores::{Borrows, Owner, StorageCtx, Stores};
+
+/// Who serves what a component imports, running; `None`: the platform.
+type Handles = BTreeMap<BindingKey, Option<Handle>>;
 
 impl Inner {
     /// Makes an installation ready to answer.
@@ -30,16 +36,8 @@ impl Inner {
         self: &Arc<Self>,
         spec: &InstallationSpec,
     ) -> Result<Installed, PrepareError> {
-        let mut drivers = BTreeMap::new();
-        for (package, driver) in &spec.bindings {
-            let start = || self.start_driver(driver);
-            let handle = self
-                .drivers
-                .get(driver.id, driver.generation, start)
-                .await?;
-            drivers.insert(package.clone(), handle);
-        }
-        self.assemble(spec, &drivers).await
+        let handles = self.handles(&spec.bindings, &self.drivers).await?;
+        self.assemble(spec, &handles).await
     }
 
     /// Does the same with driver instances of its own, which never run, and forgets it all.
@@ -47,17 +45,54 @@ impl Inner {
         self: &Arc<Self>,
         spec: &InstallationSpec,
     ) -> Result<(), PrepareError> {
-        let mut drivers = BTreeMap::new();
-        for (package, driver) in &spec.bindings {
-            drivers.insert(package.clone(), self.start_driver(driver).await?);
+        let handles = self.handles(&spec.bindings, &Drivers::default()).await?;
+        self.assemble(spec, &handles).await.map(drop)
+    }
+
+    /// A driver instance of its own with all that it builds on, which nobody else shares.
+    pub(crate) async fn lone_driver(
+        self: &Arc<Self>,
+        spec: &DriverSpec,
+    ) -> Result<Handle, PrepareError> {
+        self.driver(spec, &Drivers::default()).await
+    }
+
+    async fn handles(
+        self: &Arc<Self>,
+        bindings: &Bindings,
+        among: &Drivers,
+    ) -> Result<Handles, PrepareError> {
+        let mut handles = Handles::new();
+        for (key, provider) in bindings {
+            let handle = match provider.driver() {
+                Some(driver) => Some(self.driver(driver, among).await?),
+                None => None,
+            };
+            handles.insert(key.clone(), handle);
         }
-        self.assemble(spec, &drivers).await.map(drop)
+        Ok(handles)
+    }
+
+    /// The driver instance of `spec` among those that run, started if it is not there, after those
+    /// that it builds on.
+    fn driver<'a>(
+        self: &'a Arc<Self>,
+        spec: &'a DriverSpec,
+        among: &'a Drivers,
+    ) -> BoxFuture<'a, Result<Handle, PrepareError>> {
+        Box::pin(async move {
+            let start = || async {
+                let handles = self.handles(&spec.bindings, among).await?;
+                self.start_driver(spec, &handles).await
+            };
+            among.get(spec.id, spec.generation, start).await
+        })
     }
 
     async fn assemble(
         &self,
         spec: &InstallationSpec,
-        drivers: &BTreeMap<WitPackage, Handle>,
+        drivers: &Handles,
     ) -> Result<Installed, PrepareError> {
         let component = self.load(&spec.component).await?;
         let pre = self.link(&component, &spec.component, drivers)?;
@@ -109,15 +144,20 @@ impl Inner {
     }
 
     /// A driver instance. It begins to run with its first call.
-    async fn start_driver(self: &Arc<Self>, spec: &DriverSpec) -> Result<Handle, PrepareError> {
+    async fn start_driver(
+        &self,
+        spec: &DriverSpec,
+        drivers: &Handles,
+    ) -> Result<Handle, PrepareError> {
         let wrong = |error: PrepareError| PrepareError::InDriver {
             driver: spec.name.to_string(),
             error: Box::new(error),
         };
         let component = self.load(&spec.component).await.map_err(wrong)?;
         let pre = self
-            .link(&component, &spec.component, &BTreeMap::new())
+            .link(&component, &spec.component, drivers)
             .map_err(wrong)?;
+        let borrows = self.borrows(&component, drivers);
         let owner = Owner {
             log: spec.id.into(),
             app: None,
@@ -130,7 +170,8 @@ impl Inner {
             StorageCtx::none(),
             owner,
             true,
-        );
+        )
+        .borrowing(borrows);
         let program = driver::Program { pre, stores };
         let settings = self.parts.settings.drivers.clone();
         Ok(DriverHandle::spawn(
@@ -153,46 +194,84 @@ impl Inner {
             })
     }
 
-    /// Links every import: to a driver where its package is bound, else to the platform.
+    /// Links every import: to whom it is bound, else to the platform.
     fn link(
         &self,
         component: &Component,
         spec: &ComponentSpec,
-        drivers: &BTreeMap<WitPackage, Handle>,
+        drivers: &Handles,
     ) -> Result<InstancePre<GuestState>, PrepareError> {
+        let package = spec.package.to_string();
         let failed = |error: wasmtime::Error| PrepareError::Link {
-            package: spec.package.to_string(),
+            package: package.clone(),
             message: format!("{error:#}"),
         };
         let engine = self.parts.engine.raw();
         let kind = component.component_type();
         let mut bindings = Vec::new();
+        let mut labelled = Vec::new();
         let mut unserved = Vec::new();
-        for (import, item) in kind.imports(engine) {
-            let interface = import.parse::<InterfaceName>().ok();
-            let driver = interface
-                .as_ref()
-                .and_then(|name| drivers.get(&name.package));
-            match (driver, interface, &item.ty) {
-                (Some(driver), _, _) => bindings.push(Binding { import, driver }),
-                (None, Some(name), _) if platform::serves(&name) => {}
+        let mut shared = Shared::default();
+        for (name, item) in kind.imports(engine) {
+            let import = import(name, item.implements);
+            let driver = import.as_ref().and_then(|import| {
+                let (_, handle) = BindingKey::choose(drivers, import)?;
+                handle.as_ref()
+            });
+            if let ComponentItem::ComponentInstance(instance) = &item.ty {
+                shared.add(&package, name, instance, driver, engine)?;
+            }
+            match (driver, import, &item.ty) {
+                (Some(driver), _, _) => bindings.push(Binding {
+                    import: name,
+                    driver,
+                }),
+                (None, Some(import), _) if platform::serves_import(&import) => {
+                    if import.label.is_some() {
+                        labelled.push((name, import.interface));
+                    }
+                }
                 (None, _, ComponentItem::ComponentInstance(instance))
                     if has_only_types(instance, engine) => {}
                 (None, _, ComponentItem::Type(_)) => {}
-                (None, _, _) => unserved.push(import.to_owned()),
+                (None, Some(import), _) => unserved.push(import.to_string()),
+                (None, None, _) => unserved.push(name.to_owned()),
             }
         }
         if !unserved.is_empty() {
             return Err(PrepareError::Unserved {
-                package: spec.package.to_string(),
+                package,
                 imports: unserved,
             });
         }
-        let is_bound = |package: &str| drivers.keys().any(|bound| bound.to_string() == package);
-        let mut linker = self.platform.linker(is_bound).map_err(failed)?;
+        let mut linker = self.platform.linker();
+        for (label, interface) in &labelled {
+            Platform::add_labelled(&mut linker, label, interface).map_err(failed)?;
+        }
         canopy_driver::link_interfaces(&mut linker, component, &bindings)
             .map_err(|error: LinkError| PrepareError::Driver(error))?;
         linker.instantiate_pre(component).map_err(failed)
+    }
+
+    /// What a driver has of its callers' storage: what is bound to the platform by name.
+    fn borrows(&self, component: &Component, drivers: &Handles) -> Borrows {
+        let mut borrows = Borrows::default();
+        let kind = component.component_type();
+        for (name, item) in kind.imports(self.parts.engine.raw()) {
+            let Some(import) = import(name, item.implements) else {
+                continue;
+            };
+            if !matches!(BindingKey::choose(drivers, &import), Some((_, None))) {
+                continue;
+            }
+            match platform::storage_of(&import.interface) {
+                Some(Storage::KeyValue) => borrows.keyvalue = true,
+                Some(Storage::Blobs) => borrows.blobs = true,
+                Some(Storage::Sql) => borrows.sql = true,
+                None => {}
+            }
+        }
+        borrows
     }
 
     /// How the component is to be called.
@@ -239,5 +318,62 @@ impl Inner {
             true => PrepareError::P3Disabled { package },
             false => PrepareError::NoHandler { package },
         })
+    }
+}
+
+/// What an import is, where it is an interface: by its name, or by what it says to implement under
+/// the label that is its name.
+fn import(name: &str, implements: Option<&str>) -> Option<Import> {
+    match implements {
+        Some(interface) => Some(Import {
+            interface: interface.parse().ok()?,
+            label: Some(name.parse().ok()?),
+        }),
+        None => Some(name.parse::<InterfaceName>().ok()?.into()),
+    }
+}
+
+/// Which resource types were met, and by whom their interfaces are served. A resource of one side
+/// means nothing to another. Those of `wasi:io`, which everything that streams shares, are left to
+/// the linking of drivers.
+#[derive(Default)]
+struct Shared(Vec<(ResourceType, String, Option<Handle>)>);
+
+impl Shared {
+    fn add(
+        &mut self,
+        package: &str,
+        import: &str,
+        instance: &ComponentInstance,
+        driver: Option<&Handle>,
+        engine: &Engine,
+    ) -> Result<(), PrepareError> {
+        let by = |driver: Option<&Handle>| match driver {
+            Some(driver) => format!("driver `{}`", driver.name()),
+            None => "the platform".to_owned(),
+        };
+        for (resource, item) in instance.exports(engine) {
+            let ComponentItem::Resource(ty) = item.ty else {
+                continue;
+            };
+            match self.0.iter().find(|(known, ..)| *known == ty) {
+                Some((_, one, known))
+                    if known.as_ref().map(Handle::id) != driver.map(Handle::id)
+                        && !one.starts_with("wasi:io/") =>
+                {
+                    return Err(PrepareError::SharedResource {
+                        package: package.to_owned(),
+                        one: one.clone(),
+                        by_one: by(known.as_ref()),
+                        other: import.to_owned(),
+                        by_other: by(driver),
+                        resource: resource.to_owned(),
+                    });
+                }
+                Some(_) => {}
+                None => self.0.push((ty, import.to_owned(), driver.cloned())),
+            }
+        }
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ use crate::linker::Platform;
 use crate::messages::Messages;
 use crate::serve;
 use crate::settings::RuntimeSettings;
-use crate::spec::InstallationSpec;
+use crate::spec::{DriverSpec, InstallationSpec};
 use crate::stores::{StoreParts, TenantMemory};
 
 /// Where the bytes of a component are.
@@ -164,6 +164,16 @@ impl Runtime {
     /// that the application expects.
     pub async fn check(&self, spec: &InstallationSpec) -> Result<(), PrepareError> {
         self.0.check(spec).await
+    }
+
+    /// Whether a driver instance could be started, with all that it builds on; nothing of it runs.
+    pub async fn check_driver(&self, spec: &DriverSpec) -> Result<(), PrepareError> {
+        self.0.lone_driver(spec).await.map(drop)
+    }
+
+    /// How many drivers deep a call may go.
+    pub fn driver_depth(&self) -> usize {
+        self.0.parts.settings.drivers.depth
     }
 
     /// Forgets installations and driver instances that are gone. Requests under way go on.

@@ -163,6 +163,7 @@ impl Task {
             request_id: call.request_id,
             depth: call.depth,
             facts,
+            storage: installed.stores.storage().clone(),
         });
         let (body_done, done) = oneshot::channel();
         let (reply, pending) = match &installed.program {

@@ -1,14 +1,14 @@
 //! What is to be run: immutable descriptions that the control plane publishes and the request path
 //! only reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_capability_keyvalue::StoreNames;
 use canopy_capability_network::EgressPolicy;
 use canopy_ids::{
-    Digest, DriverInstanceId, InstallationId, Label, PackageName, TenantId, WitPackage,
+    BindingKey, Digest, DriverInstanceId, InstallationId, Label, PackageName, TenantId,
 };
 use semver::Version;
 
@@ -69,9 +69,43 @@ pub struct InstallationSpec {
     pub stores: Arc<StoreNames>,
     /// The SQL databases that it may open beside the default one.
     pub databases: Arc<[String]>,
-    /// Which driver instance serves which imported package. What is not here and is known to the
-    /// platform, the platform serves itself.
-    pub bindings: BTreeMap<WitPackage, Arc<DriverSpec>>,
+    /// Who serves what it imports.
+    pub bindings: Bindings,
+}
+
+/// Who serves what a component imports. Of several bindings that cover an import the narrowest
+/// decides ([`BindingKey::choose`]). What none covers and is known to the platform, the platform
+/// serves itself.
+pub type Bindings = BTreeMap<BindingKey, Provider>;
+
+/// Who serves what is bound.
+#[derive(Debug, Clone)]
+pub enum Provider {
+    /// The platform itself. A driver has the storage of the installation that calls it then.
+    Platform,
+    /// A driver instance.
+    Driver(Arc<DriverSpec>),
+}
+
+impl Provider {
+    /// The driver instance, where it is one.
+    pub fn driver(&self) -> Option<&Arc<DriverSpec>> {
+        match self {
+            Self::Platform => None,
+            Self::Driver(driver) => Some(driver),
+        }
+    }
+
+    /// Whether both are the same, down to what the driver instance runs.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Platform, Self::Platform) => true,
+            (Self::Driver(one), Self::Driver(other)) => {
+                one.id == other.id && one.generation == other.generation
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One driver version configured for one tenant.
@@ -81,12 +115,26 @@ pub struct DriverSpec {
     pub id: DriverInstanceId,
     /// Its name within the tenant.
     pub name: Label,
-    /// Changes whenever anything in this description changes; never repeats for one `id`.
+    /// Changes whenever anything in this description changes, the drivers that it is bound to
+    /// included; never repeats for one `id`.
     pub generation: u64,
     /// Whose it is.
     pub tenant: Arc<TenantSpec>,
     /// What runs.
     pub component: ComponentSpec,
+    /// Who serves what it imports. Storage of the platform it has only where this says so.
+    pub bindings: Bindings,
+}
+
+impl DriverSpec {
+    /// Adds the identifiers of this driver instance and of all that it builds on to `ids`.
+    pub fn chain(&self, ids: &mut HashSet<DriverInstanceId>) {
+        if ids.insert(self.id) {
+            for driver in self.bindings.values().filter_map(Provider::driver) {
+                driver.chain(ids);
+            }
+        }
+    }
 }
 
 /// What one component may use. Every limit has an error of its own.

@@ -61,10 +61,19 @@ pub(crate) struct Stores {
     component: ComponentSpec,
     config: ConfigCtx,
     storage: StorageCtx,
+    borrows: Borrows,
     log: Log,
     gateway: Gateway,
     memory: Arc<MemoryAccount>,
     meets_drivers: bool,
+}
+
+/// Which kinds of storage a driver has of the installation that calls it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Borrows {
+    pub(crate) keyvalue: bool,
+    pub(crate) blobs: bool,
+    pub(crate) sql: bool,
 }
 
 /// What one component stores, of each kind.
@@ -85,6 +94,12 @@ impl StorageCtx {
             sql: SqlCtx::none(),
             messages: MessagesCtx::none(),
         }
+    }
+}
+
+impl std::fmt::Debug for StorageCtx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StorageCtx").finish_non_exhaustive()
     }
 }
 
@@ -134,9 +149,21 @@ impl Stores {
             config: ConfigCtx::new(component.config.clone()),
             component,
             storage,
+            borrows: Borrows::default(),
             memory,
             meets_drivers,
         }
+    }
+
+    /// A driver that has storage of the installation that calls it, while it does.
+    pub(crate) fn borrowing(mut self, borrows: Borrows) -> Self {
+        self.borrows = borrows;
+        self
+    }
+
+    /// What the component stores.
+    pub(crate) fn storage(&self) -> &StorageCtx {
+        &self.storage
     }
 
     /// The component's log, for records of the platform.
@@ -190,6 +217,7 @@ impl Stores {
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
             messages: self.storage.messages.clone(),
+            borrows: self.borrows,
             network,
             proxies: Proxies::new(settings.driver_resources),
         };

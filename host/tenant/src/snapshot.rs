@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use canopy_ids::{DriverInstanceId, InstallationId, TenantId, TokenId};
-use canopy_runtime::{Caller, InstallationSpec};
+use canopy_runtime::{Caller, InstallationSpec, Provider};
 
 use crate::{AnonymousPaths, HostName, TokenHash};
 
@@ -105,9 +105,9 @@ impl SnapshotBuilder {
         let id = spec.id;
         let route = Arc::new(Route { spec, anonymous });
         self.snapshot.installations.insert(id, Arc::clone(&route));
-        self.snapshot
-            .drivers
-            .extend(route.spec.bindings.values().map(|driver| driver.id));
+        for driver in route.spec.bindings.values().filter_map(Provider::driver) {
+            driver.chain(&mut self.snapshot.drivers);
+        }
         let mut result = Ok(());
         let own = HostName::from_name(&own).ok();
         for host in own.into_iter().chain(domains) {

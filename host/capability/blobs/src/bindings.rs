@@ -1,6 +1,6 @@
 //! The only place that generates bindings for this capability.
 
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 use crate::ctx::BlobsView;
 
@@ -62,4 +62,29 @@ pub fn add_draft_to_linker<T: Send + 'static>(
     draft::types::add_to_linker::<T, Capability>(linker, view)?;
     draft::container::add_to_linker::<T, Capability>(linker, view)?;
     draft::blobstore::add_to_linker::<T, Capability>(linker, view)
+}
+
+/// Serves `interface` as the import that `instance` stands for, under whatever name. `false`: it is
+/// none of this capability's.
+pub fn add_one_to_linker<T: Send + 'static>(
+    instance: &mut LinkerInstance<'_, T>,
+    interface: &str,
+    view: fn(&mut T) -> BlobsView<'_>,
+) -> wasmtime::Result<bool> {
+    match interface {
+        "canopy:storage/blobs@0.1.0" => {
+            storage::add_to_linker_instance::<T, Capability>(instance, view)?;
+        }
+        "wasi:blobstore/types@0.2.0-draft" => {
+            draft::types::add_to_linker_instance::<T, Capability>(instance, view)?;
+        }
+        "wasi:blobstore/container@0.2.0-draft" => {
+            draft::container::add_to_linker_instance::<T, Capability>(instance, view)?;
+        }
+        "wasi:blobstore/blobstore@0.2.0-draft" => {
+            draft::blobstore::add_to_linker_instance::<T, Capability>(instance, view)?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

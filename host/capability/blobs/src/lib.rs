@@ -16,6 +16,6 @@ mod storage;
 mod stream;
 
 pub use address::{Address, AddressError, AddressMethod, Addresses, PREFIX};
-pub use bindings::{add_draft_to_linker, add_storage_to_linker};
+pub use bindings::{add_draft_to_linker, add_one_to_linker, add_storage_to_linker};
 pub use ctx::{BlobsCtx, BlobsView, Objects};
 pub use settings::BlobsSettings;

@@ -1,6 +1,6 @@
 //! The only place that generates bindings for this capability.
 
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 use crate::ctx::KeyValueView;
 
@@ -124,4 +124,32 @@ pub fn add_canopy_to_linker<T: Send + 'static>(
     view: fn(&mut T) -> KeyValueView<'_>,
 ) -> wasmtime::Result<()> {
     canopy::key_value::add_to_linker::<T, KeyValue>(linker, view)
+}
+
+/// Serves `interface` as the import that `instance` stands for, under whatever name. `false`: it is
+/// none of this capability's.
+pub fn add_one_to_linker<T: Send + 'static>(
+    instance: &mut LinkerInstance<'_, T>,
+    interface: &str,
+    view: fn(&mut T) -> KeyValueView<'_>,
+) -> wasmtime::Result<bool> {
+    macro_rules! add {
+        ($module:path) => {{
+            use $module as module;
+            module::add_to_linker_instance::<T, KeyValue>(instance, view)?
+        }};
+    }
+    match interface {
+        "wasi:keyvalue/store@0.2.0-draft" => add!(draft::store),
+        "wasi:keyvalue/atomics@0.2.0-draft" => add!(draft::atomics),
+        "wasi:keyvalue/batch@0.2.0-draft" => add!(draft::batch),
+        "wasi:keyvalue/store@0.2.0-draft2" => add!(draft2::store),
+        "wasi:keyvalue/atomics@0.2.0-draft2" => add!(draft2::atomics),
+        "wasi:keyvalue/batch@0.2.0-draft2" => add!(draft2::batch),
+        "fermyon:spin/key-value@2.0.0" => add!(spin2::key_value),
+        "spin:key-value/key-value@3.0.0" => add!(spin3::key_value),
+        "canopy:storage/key-value@0.1.0" => add!(canopy::key_value),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

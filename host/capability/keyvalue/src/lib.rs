@@ -13,7 +13,8 @@ mod ctx;
 mod names;
 
 pub use bindings::{
-    add_canopy_to_linker, add_spin2_to_linker, add_spin3_to_linker, add_wasi_to_linker,
+    add_canopy_to_linker, add_one_to_linker, add_spin2_to_linker, add_spin3_to_linker,
+    add_wasi_to_linker,
 };
 pub use bucket::{Buckets, MAX_BUCKET_NAME, PAGE};
 pub use ctx::{KeyValueCtx, KeyValueView};

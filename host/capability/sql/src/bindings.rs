@@ -1,6 +1,6 @@
 //! The only place that generates bindings for this capability.
 
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 use crate::ctx::SqlView;
 
@@ -85,4 +85,22 @@ pub fn add_spin2_to_linker<T: Send + 'static>(
     view: fn(&mut T) -> SqlView<'_>,
 ) -> wasmtime::Result<()> {
     spin2::add_to_linker::<T, Capability>(linker, view)
+}
+
+/// Serves `interface` as the import that `instance` stands for, under whatever name. `false`: it is
+/// none of this capability's. Of `spin:sqlite` any 3.x counts; what it has more is missed when the
+/// component is linked.
+pub fn add_one_to_linker<T: Send + 'static>(
+    instance: &mut LinkerInstance<'_, T>,
+    interface: &str,
+    view: fn(&mut T) -> SqlView<'_>,
+) -> wasmtime::Result<bool> {
+    let unversioned = interface.split('@').next().unwrap_or_default();
+    match unversioned {
+        "canopy:storage/sql" => storage::add_to_linker_instance::<T, Capability>(instance, view)?,
+        "spin:sqlite/sqlite" => spin::add_to_linker_instance::<T, Capability>(instance, view)?,
+        "fermyon:spin/sqlite" => spin2::add_to_linker_instance::<T, Capability>(instance, view)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

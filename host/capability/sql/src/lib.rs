@@ -13,5 +13,7 @@ mod spin2;
 mod storage;
 mod stream;
 
-pub use bindings::{add_spin2_to_linker, add_spin3_to_linker, add_storage_to_linker};
+pub use bindings::{
+    add_one_to_linker, add_spin2_to_linker, add_spin3_to_linker, add_storage_to_linker,
+};
 pub use ctx::{Databases, SqlCtx, SqlView};

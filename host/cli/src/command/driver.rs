@@ -1,8 +1,11 @@
 //! `canopy driver`: a tenant's drivers.
 
-use canopy_api_types::{Driver as Noun, DriverPut};
-use canopy_ids::Label;
+use canopy_api_types::{BindingPut, Driver as Noun, DriverPut, Package, VersionPut};
+use canopy_ids::{BindingKey, Label};
+use semver::Version;
 
+use super::bind::{Bindable, provider};
+use super::install::{BINDING, binding};
 use super::settings::Settings;
 use super::{PackageRef, TenantArg};
 use crate::client::Condition;
@@ -26,7 +29,44 @@ pub enum Driver {
         #[command(flatten)]
         tenant: TenantArg,
     },
-    /// Remove a driver that no installation is bound to
+    /// Choose who serves what a driver imports: another driver, or the platform
+    Bind {
+        /// The driver
+        name: Label,
+        #[command(flatten)]
+        what: Bindable,
+        /// The other driver, or `platform`: storage is that of the application that calls, then
+        driver: Label,
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Remove a binding of a driver
+    Unbind {
+        /// The driver
+        name: Label,
+        #[command(flatten)]
+        what: Bindable,
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Move a driver to another version of its package
+    Upgrade {
+        /// The driver
+        name: Label,
+        /// The version to run [default: the newest]
+        #[arg(value_name = "VERSION")]
+        to: Option<Version>,
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Return a driver to the version before
+    Rollback {
+        /// The driver
+        name: Label,
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Remove a driver that no installation and no other driver is bound to
     Remove {
         /// Its name
         name: Label,
@@ -51,6 +91,10 @@ pub struct Add {
     name: Option<Label>,
     #[command(flatten)]
     settings: Settings,
+    /// Which other driver serves a WIT package or an interface that it imports, or `platform`; may be
+    /// repeated
+    #[arg(long = "bind", value_name = BINDING, value_parser = binding)]
+    bindings: Vec<(BindingKey, Label)>,
     /// Replace the settings of a driver of that name, instead of refusing
     #[arg(long)]
     replace: bool,
@@ -75,6 +119,7 @@ impl Driver {
                     config,
                     secrets: add.settings.secrets()?,
                     egress: add.settings.egress,
+                    bindings: add.bindings.into_iter().collect(),
                     ..DriverPut::new(package)
                 };
                 let path = ["tenants", add.tenant.as_str(), "drivers", name.as_str()];
@@ -110,7 +155,7 @@ impl Driver {
                             driver.name.to_string(),
                             driver.package.to_string(),
                             driver.version.to_string(),
-                            join(&driver.used_by),
+                            join(&users(driver)),
                         ]
                     });
                     let none = "No drivers. Add one with `canopy driver add PUBLISHER/PACKAGE`.";
@@ -121,6 +166,80 @@ impl Driver {
                 let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];
                 let driver: Noun = client.get(&path).await?;
                 context.ui.result(&driver, describe);
+            }
+            Self::Bind {
+                name,
+                what,
+                driver,
+                tenant,
+            } => {
+                let key = what.key()?.to_string();
+                let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];
+                let binding: Vec<&str> = path.into_iter().chain(["bindings", &key]).collect();
+                let by = provider(&driver);
+                client.put_only(&binding, &BindingPut { driver }).await?;
+                let now: Noun = client.get(&path).await?;
+                context.ui.result(&now, |now| {
+                    format!("{key} of driver {} is served by {by}.", now.name)
+                });
+            }
+            Self::Unbind { name, what, tenant } => {
+                let key = what.key()?.to_string();
+                let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];
+                let binding: Vec<&str> = path.into_iter().chain(["bindings", &key]).collect();
+                client.delete(&binding).await?;
+                let now: Noun = client.get(&path).await?;
+                context.ui.result(&now, |now| {
+                    format!("{key} of driver {} is bound to nobody.", now.name)
+                });
+            }
+            Self::Upgrade { name, to, tenant } => {
+                let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];
+                let before: Noun = client.get(&path).await?;
+                let version = match to {
+                    Some(version) => version,
+                    None => {
+                        let package = &before.package;
+                        let path = [
+                            "packages",
+                            package.publisher.as_str(),
+                            package.name.as_str(),
+                        ];
+                        client.get::<Package>(&path).await?.latest_version
+                    }
+                };
+                let path = [
+                    "tenants",
+                    tenant.as_str(),
+                    "drivers",
+                    name.as_str(),
+                    "version",
+                ];
+                let after: Noun = client
+                    .put(&path, &VersionPut { version }, Condition::Always)
+                    .await?;
+                context.ui.result(&after, |after| {
+                    format!(
+                        "Driver {} runs {} {} (before: {}).",
+                        after.name, after.package, after.version, before.version
+                    )
+                });
+            }
+            Self::Rollback { name, tenant } => {
+                let path = [
+                    "tenants",
+                    tenant.as_str(),
+                    "drivers",
+                    name.as_str(),
+                    "rollback",
+                ];
+                let now: Noun = client.post(&path, &serde_json::json!({})).await?;
+                context.ui.result(&now, |now| {
+                    format!(
+                        "Driver {} runs {} {} again.",
+                        now.name, now.package, now.version
+                    )
+                });
             }
             Self::Remove { name, tenant, yes } => {
                 let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];
@@ -150,7 +269,18 @@ fn join(labels: &[Label]) -> String {
         .join(", ")
 }
 
+/// The installations and the other drivers that are bound to it.
+fn users(driver: &Noun) -> Vec<Label> {
+    let (apps, drivers) = (&driver.used_by, &driver.used_by_drivers);
+    apps.iter().chain(drivers).cloned().collect()
+}
+
 fn describe(driver: &Noun) -> String {
+    let bindings = driver.bindings.iter();
+    let bindings: Vec<_> = bindings
+        .map(|(key, by)| format!("{key} ({})", provider(by)))
+        .collect();
+    let previous = driver.previous_version.as_ref().map(ToString::to_string);
     let serves: Vec<_> = driver.serves.iter().map(ToString::to_string).collect();
     fields([
         ("name", driver.name.to_string()),
@@ -160,7 +290,10 @@ fn describe(driver: &Noun) -> String {
         ("digest", driver.digest.to_string()),
         ("id", driver.id.to_string()),
         ("serves", serves.join("\n")),
+        ("previous version", previous.unwrap_or_default()),
+        ("builds on", bindings.join("\n")),
         ("used by", join(&driver.used_by)),
+        ("used by drivers", join(&driver.used_by_drivers)),
         ("config", super::config::lines(&driver.config)),
         ("secrets", driver.secrets.join("\n")),
         ("egress", driver.egress.join("\n")),

@@ -1,7 +1,7 @@
 //! `canopy install`: an application for a tenant.
 
 use canopy_api_types::{Installation, InstallationPut};
-use canopy_ids::{Label, WitPackage};
+use canopy_ids::{BindingKey, Label};
 
 use super::settings::Settings;
 use super::{PackageRef, TenantArg};
@@ -21,9 +21,10 @@ pub struct Install {
     name: Option<Label>,
     #[command(flatten)]
     settings: Settings,
-    /// Which of the tenant's drivers serves an imported WIT package; may be repeated
-    #[arg(long = "bind", value_name = "WIT-PACKAGE=DRIVER", value_parser = binding)]
-    bindings: Vec<(WitPackage, Label)>,
+    /// Which of the tenant's drivers serves a WIT package or an interface that it imports, by itself
+    /// or under a label; may be repeated
+    #[arg(long = "bind", value_name = BINDING, value_parser = binding)]
+    bindings: Vec<(BindingKey, Label)>,
     /// Replace the settings of an installation of that name, instead of refusing
     #[arg(long)]
     replace: bool,
@@ -80,13 +81,18 @@ impl Install {
     }
 }
 
-fn binding(text: &str) -> Result<(WitPackage, Label), String> {
-    let (package, driver) = super::pair(text).map_err(|_| "write it as WIT-PACKAGE=DRIVER")?;
-    let package = package
+/// How a binding is written.
+pub(super) const BINDING: &str = "WIT-PACKAGE[/INTERFACE][=LABEL]=DRIVER";
+
+pub(super) fn binding(text: &str) -> Result<(BindingKey, Label), String> {
+    let (key, driver) = text
+        .rsplit_once('=')
+        .ok_or_else(|| format!("write it as {BINDING}"))?;
+    let key = key
         .parse()
         .map_err(|error: canopy_ids::InvalidInterface| error.to_string())?;
     let driver = driver
         .parse()
         .map_err(|error: canopy_ids::InvalidName| error.to_string())?;
-    Ok((package, driver))
+    Ok((key, driver))
 }

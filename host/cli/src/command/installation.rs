@@ -61,6 +61,10 @@ fn describe(installation: &Noun) -> String {
             .driver
             .as_ref()
             .map_or("the platform".into(), |driver| format!("driver {driver}"));
+        let by = match &source.label {
+            Some(label) => format!("{by}, label {label}"),
+            None => by,
+        };
         (&source.interface, by)
     });
     let previous = installation

@@ -130,12 +130,16 @@ pub(super) fn describe(version: &PackageVersion) -> String {
             (false, false) => drivers.join(", "),
             (false, true) => "no published driver yet".into(),
         };
+        let by = match &import.label {
+            Some(label) => format!("label {label}: {by}"),
+            None => by,
+        };
         (&import.interface, by)
     });
-    let needs = version
-        .needs
-        .iter()
-        .map(|need| format!("{}: {}", need.interface, need.reason));
+    let needs = version.needs.iter().map(|need| match &need.label {
+        Some(label) => format!("{} as {label}: {}", need.interface, need.reason),
+        None => format!("{}: {}", need.interface, need.reason),
+    });
     let properties = version
         .config_schema
         .get("properties")

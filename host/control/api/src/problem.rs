@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use canopy_api_types::{PROBLEM_JSON, PROBLEM_TYPE_PREFIX, Problem};
 use canopy_app::{AppError, ComponentError, StoreError};
 use canopy_engine::{ArtifactError, CompileError};
-use canopy_ids::RequestId;
+use canopy_ids::{Label, RequestId};
 use canopy_manifest::ConfigFault;
 use serde_json::{Map, Value, json};
 
@@ -312,7 +312,8 @@ fn explain_app(error: &AppError) -> Explained {
                 .iter()
                 .map(|unserved| {
                     json!({
-                        "interface": unserved.import,
+                        "interface": unserved.import.interface,
+                        "label": unserved.import.label,
                         "driver": unserved.driver,
                         "nearest": unserved.nearest,
                     })
@@ -352,6 +353,23 @@ fn explain_app(error: &AppError) -> Explained {
             )
             .with("imported", imported)
         }
+        AppError::Unbound { imports, .. } => {
+            let imports: Vec<_> = imports.iter().map(ToString::to_string).collect();
+            explained(REFUSED, "unbound-storage", "The driver needs a binding")
+                .with("imports", imports)
+        }
+        AppError::InChain { path, error } => explain_app(error).with("path", names(path)),
+        AppError::ChainCircle { path } => {
+            explained(REFUSED, "driver-circle", "Drivers are bound in a circle")
+                .with("path", names(path))
+        }
+        AppError::ChainTooDeep { path, limit } => explained(
+            REFUSED,
+            "chain-too-deep",
+            "The chain of drivers is too deep",
+        )
+        .with("path", names(path))
+        .with("limit", *limit),
         AppError::CannotLink(_) => explained(
             REFUSED,
             "cannot-link",
@@ -370,6 +388,10 @@ fn explain_app(error: &AppError) -> Explained {
         AppError::Upkeep(error) => upkeep::explain(error),
         AppError::Log(_) | AppError::Internal(_) => internal(),
     }
+}
+
+fn names(labels: &[Label]) -> Vec<String> {
+    labels.iter().map(ToString::to_string).collect()
 }
 
 fn explain_store(error: &StoreError) -> Explained {
@@ -394,11 +416,13 @@ fn explain_store(error: &StoreError) -> Explained {
         StoreError::KindDiffers { .. } => {
             explained(CONFLICT, "kind-differs", "The package is of the other kind")
         }
-        StoreError::DriverInUse { installations, .. } => {
-            let names: Vec<_> = installations.iter().map(ToString::to_string).collect();
-            explained(CONFLICT, "driver-in-use", "The driver serves installations")
-                .with("installations", names)
-        }
+        StoreError::DriverInUse {
+            installations,
+            drivers,
+            ..
+        } => explained(CONFLICT, "driver-in-use", "The driver serves others")
+            .with("installations", names(installations))
+            .with("drivers", names(drivers)),
         StoreError::PlanInUse { tenants, .. } => {
             let names: Vec<_> = tenants.iter().map(ToString::to_string).collect();
             explained(CONFLICT, "plan-in-use", "Tenants are on the plan").with("tenants", names)

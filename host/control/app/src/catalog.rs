@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use canopy_ids::{Digest, InterfaceName, PackageName, WitPackage};
+use canopy_ids::{Digest, Import, InterfaceName, PackageName};
 use canopy_manifest::{Kind, Manifest};
 use canopy_store::{Store, VersionRow};
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ pub(crate) struct Release {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     pub(crate) manifest: Manifest,
-    pub(crate) imports: Vec<InterfaceName>,
+    pub(crate) imports: Vec<Import>,
     pub(crate) exports: Vec<InterfaceName>,
     pub(crate) published_at: OffsetDateTime,
 }
@@ -46,16 +46,6 @@ impl Release {
             exports: row.exports,
             published_at: row.published_at,
         })
-    }
-
-    /// The imports that are of `package`.
-    pub(crate) fn imports_of<'a>(
-        &'a self,
-        package: &'a WitPackage,
-    ) -> impl Iterator<Item = &'a InterfaceName> {
-        self.imports
-            .iter()
-            .filter(move |import| import.package == *package)
     }
 
     /// Refuses a package of the other kind.

@@ -1,20 +1,19 @@
 //! Driver instances: one driver version configured for one tenant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use canopy_api_types::{Driver, DriverPut, Page};
-use canopy_ids::Label;
+use canopy_ids::{BindingKey, DriverInstanceId, Label};
 use canopy_manifest::Kind;
 use canopy_store::{
-    DriverRow, DriverWrite, InstallationRow, PageRequest, Precondition, SecretChanges, StoreError,
-    TenantRow, Written,
+    DriverRow, DriverWrite, InstallationWrite, PageRequest, Precondition, StoreError, TenantRow,
+    Written,
 };
 
-use crate::catalog::Release;
+use crate::chain::{self, Fleet, Link, PLATFORM};
 use crate::setting::{Settable, Setting};
-use crate::{
-    Action, App, AppError, Context, Resource, Unserved, egress, linking, snapshot, validate,
-};
+use crate::{Action, App, AppError, Context, Resource, egress, linking, snapshot, validate};
 
 impl App {
     /// Creates or replaces a driver instance. The flag says whether it is new.
@@ -27,6 +26,10 @@ impl App {
         condition: Precondition,
     ) -> Result<(Driver, bool), AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
+        if name.as_str() == PLATFORM {
+            let message = "is what stands for the platform itself in bindings; choose another name";
+            return Err(AppError::field("name", message));
+        }
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_driver(&tenant, &name).await?;
@@ -47,14 +50,16 @@ impl App {
         let write = DriverWrite {
             package: put.package,
             version,
+            previous_version: old.as_ref().and_then(|old| old.previous_version.clone()),
             config: put.config,
             egress: put.egress,
+            bindings: self.providers(&tenant, put.bindings).await?,
             secrets: secrets
                 .map(|(key, value)| (key, Some(value.into_inner())))
                 .collect(),
         };
         let write = self
-            .check_driver(context, &tenant, old.as_ref(), write)
+            .check_driver(context, &tenant, &name, old.as_ref(), write)
             .await?;
         let Written { row, created } = self
             .store
@@ -98,7 +103,7 @@ impl App {
         })
     }
 
-    /// Deletes a driver instance that serves nobody, with its log.
+    /// Deletes a driver instance that serves neither an installation nor another driver, with its log.
     pub async fn delete_driver(
         &self,
         context: &Context,
@@ -125,19 +130,77 @@ impl App {
         condition: Precondition,
     ) -> Result<Driver, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
+        self.change_driver(tenant, name, condition, |_, write| {
+            Settable::from(write).set(setting);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Chooses who serves what a driver instance imports, by the name of another or `platform`;
+    /// `None` removes the binding.
+    pub async fn bind_driver(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        key: BindingKey,
+        driver: Option<Label>,
+        condition: Precondition,
+    ) -> Result<Driver, AppError> {
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
+        let driver = match driver {
+            Some(driver) => {
+                let tenant = self.store.tenant(tenant.clone()).await?;
+                Some(self.provider(&tenant, driver).await?)
+            }
+            None => None,
+        };
+        self.change_driver(tenant, name, condition, |_, write| {
+            match driver {
+                Some(driver) => write.bindings.insert(key, driver),
+                None => write.bindings.remove(&key),
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    /// Returns a driver instance to the version that it ran before, which a second rollback undoes.
+    pub async fn roll_back_driver(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+        condition: Precondition,
+    ) -> Result<Driver, AppError> {
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
+        self.change_driver(tenant, name, condition, |old, write| {
+            write.version =
+                old.previous_version
+                    .clone()
+                    .ok_or_else(|| AppError::NoPreviousVersion {
+                        name: old.name.clone(),
+                    })?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn change_driver(
+        &self,
+        tenant: Label,
+        name: Label,
+        condition: Precondition,
+        change: impl FnOnce(&DriverRow, &mut DriverWrite) -> Result<(), AppError>,
+    ) -> Result<Driver, AppError> {
         let _linking = self.linking.lock().await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.driver(tenant.id, name.clone()).await?;
-        let mut write = DriverWrite {
-            package: old.package.clone(),
-            version: old.version.clone(),
-            config: old.config.clone(),
-            egress: old.egress.clone(),
-            secrets: SecretChanges::new(),
-        };
-        Settable::from(&mut write).set(setting);
+        let mut write = DriverWrite::from(&old);
+        change(&old, &mut write)?;
         let write = self
-            .check_driver(context, &tenant, Some(&old), write)
+            .check_driver(context, &tenant, &name, Some(&old), write)
             .await?;
         let row = self
             .store
@@ -161,15 +224,23 @@ impl App {
         }
     }
 
+    /// Checks a whole driver instance before it is written: itself, what it builds on, and
+    /// everybody who builds on it.
     async fn check_driver(
         &self,
         context: &Context,
         tenant: &TenantRow,
+        name: &Label,
         old: Option<&DriverRow>,
         mut write: DriverWrite,
     ) -> Result<DriverWrite, AppError> {
         let release = self.catalog.release(&write.package, &write.version).await?;
         release.must_be(Kind::Driver, "install it, instead of adding it as a driver")?;
+        if let Some(old) = old
+            && old.version != write.version
+        {
+            write.previous_version = Some(old.version.clone());
+        }
         let granted = old.map_or(&[][..], |old| &old.egress);
         let grants = (granted, &write.egress[..]);
         write.egress = egress::check(context, &tenant.name, &release, grants, &self.settings)?;
@@ -179,84 +250,62 @@ impl App {
         };
         self.check_secrets(&release, &write.secrets, &mut secrets)?;
         validate::config(&release, &write.config, &secrets, &self.settings)?;
-        if let Some(old) = old
-            && old.version != write.version
-        {
-            self.check_users(tenant, old, &release).await?;
+
+        let is_linked_already = old.is_some_and(|old| {
+            old.version == write.version && DriverWrite::from(old).bindings == write.bindings
+        });
+        if !is_linked_already {
+            let mut fleet = self.fleet(tenant).await?;
+            let id = old.map_or_else(DriverInstanceId::new, |old| old.id);
+            fleet.set(Link {
+                id,
+                name: name.clone(),
+                release: release.clone(),
+                bindings: write.bindings.clone(),
+            });
+            fleet.check(&release, &write.bindings)?;
+            self.check_joined(tenant, &fleet, id).await?;
         }
         Ok(write)
     }
 
-    /// Refuses a version that does not serve what the bound installations import.
-    async fn check_users(
+    /// Refuses a driver instance that does not link, or that some user, near or far, would not link
+    /// with.
+    async fn check_joined(
         &self,
         tenant: &TenantRow,
-        driver: &DriverRow,
-        release: &Release,
+        fleet: &Fleet,
+        id: DriverInstanceId,
     ) -> Result<(), AppError> {
-        let mut unserved = Vec::new();
-        for name in &driver.used_by {
-            let installation = self.store.installation(tenant.id, name.clone()).await?;
-            let app = self
-                .catalog
-                .release(&installation.package, &installation.version)
-                .await?;
-            for (package, bound) in &installation.bindings {
-                if bound.id != driver.id {
-                    continue;
-                }
-                let missing = app.imports_of(package).filter(|import| {
-                    !release
-                        .manifest
-                        .serves
-                        .iter()
-                        .any(|offered| import.accepts(offered))
-                });
-                unserved.extend(missing.map(|import| Unserved {
-                    import: import.clone(),
-                    driver: Some(driver.name.clone()),
-                    nearest: None,
-                    drivers: Vec::new(),
-                    published: Vec::new(),
-                }));
-            }
-            if unserved.is_empty() {
-                self.try_with(tenant, driver, release, &app, &installation)
-                    .await?;
+        fleet.check_driver(id)?;
+        let builders: Vec<_> = fleet.builders(id).iter().map(|link| link.id).collect();
+        for builder in &builders {
+            fleet.check_driver(*builder)?;
+        }
+        let everything = PageRequest {
+            limit: usize::MAX - 1,
+            cursor: None,
+        };
+        let mut users = Vec::new();
+        for row in self.store.installations(tenant.id, everything).await?.rows {
+            let bindings = InstallationWrite::from(&row).bindings;
+            if fleet.reaches(&bindings, id) {
+                let app = self.catalog.release(&row.package, &row.version).await?;
+                fleet.check(&app, &bindings)?;
+                users.push((row.name, app, bindings));
             }
         }
-        if unserved.is_empty() {
-            Ok(())
-        } else {
-            Err(AppError::Unserved(unserved))
+        let spec = Arc::new(snapshot::plain_tenant(&self.settings, tenant));
+        for driver in std::iter::once(&id).chain(&builders) {
+            let spec = fleet.driver(&self.settings, &spec, *driver)?;
+            linking::try_driver(&self.runtime, &spec).await?;
         }
-    }
-
-    /// Links `installation` with `release` in the place of what `driver` runs now.
-    async fn try_with(
-        &self,
-        tenant: &TenantRow,
-        driver: &DriverRow,
-        release: &Release,
-        app: &Release,
-        installation: &InstallationRow,
-    ) -> Result<(), AppError> {
-        let mut bound = Vec::new();
-        for (package, other) in &installation.bindings {
-            if other.id == driver.id {
-                bound.push((package, &driver.name, None));
-            } else {
-                let row = self.store.driver(tenant.id, other.name.clone()).await?;
-                let release = self.catalog.release(&row.package, &row.version).await?;
-                bound.push((package, &other.name, Some(release)));
-            }
+        for (name, app, bindings) in &users {
+            let bindings = (fleet, bindings);
+            let spec = snapshot::candidate(&self.settings, tenant, name, app, bindings)?;
+            linking::try_out(&self.runtime, &spec).await?;
         }
-        let bound = bound
-            .iter()
-            .map(|(package, name, other)| (*package, *name, other.as_deref().unwrap_or(release)));
-        let name = &installation.name;
-        let spec = snapshot::candidate(&self.settings, tenant, name, app, bound)?;
-        linking::try_out(&self.runtime, &spec).await
+        Ok(())
     }
 
     async fn show_driver(&self, tenant: &TenantRow, row: DriverRow) -> Result<Driver, AppError> {
@@ -269,7 +318,10 @@ impl App {
             version: row.version,
             digest: release.digest,
             serves: release.manifest.serves.clone(),
+            previous_version: row.previous_version,
+            bindings: chain::shown(&row.bindings),
             used_by: row.used_by,
+            used_by_drivers: row.used_by_drivers,
             config: row.config,
             secrets: row.secrets,
             egress: row.egress,

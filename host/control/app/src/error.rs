@@ -4,7 +4,7 @@ use canopy_backend::StorageError;
 use canopy_backend::blob::BlobError;
 use canopy_backend::sql::{MigrateError, SqlError};
 use canopy_engine::{ArtifactError, InspectError, Unfit};
-use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
+use canopy_ids::{BindingKey, Digest, Import, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
 use canopy_store::{Access, ComponentError, StoreError};
 use semver::Version;
@@ -145,15 +145,54 @@ pub enum AppError {
         /// The package.
         package: WitPackage,
     },
-    /// A binding of a package that the component does not import.
-    #[error("{app} does not import `{package}`; {}", importable(.imported))]
+    /// A binding of what the component does not import.
+    #[error("{app} does not import `{key}`; {}", importable(.imported))]
     NotImported {
-        /// The application.
+        /// The application or driver.
         app: PackageName,
         /// What was to be bound.
-        package: WitPackage,
+        key: BindingKey,
         /// What could be.
-        imported: Vec<WitPackage>,
+        imported: Vec<Import>,
+    },
+    /// A driver imports storage, and no binding says whose.
+    #[error(
+        "{driver} imports {}, and nothing is bound to it; bind it to another driver, or to \
+         `platform` for the storage of the application that calls",
+        quoted(.imports)
+    )]
+    Unbound {
+        /// The driver.
+        driver: PackageName,
+        /// What it imports.
+        imports: Vec<Import>,
+    },
+    /// Something is wrong with a driver that a chain leads to.
+    #[error("driver {}: {error}", chain(.path))]
+    InChain {
+        /// The way to it.
+        path: Vec<Label>,
+        /// What is wrong.
+        #[source]
+        error: Box<AppError>,
+    },
+    /// Drivers would call each other in a circle.
+    #[error("drivers cannot be bound in a circle: {}", chain(.path))]
+    ChainCircle {
+        /// From one of them to itself.
+        path: Vec<Label>,
+    },
+    /// A chain of drivers is longer than calls may go.
+    #[error(
+        "the chain {} is {} drivers deep; `driver.depth` of this node allows {limit}",
+        chain(.path),
+        .path.len()
+    )]
+    ChainTooDeep {
+        /// The chain.
+        path: Vec<Label>,
+        /// How many drivers deep a call may go.
+        limit: usize,
     },
     /// The component does not link with what it imports: names are served, shapes differ.
     #[error("{0}")]
@@ -190,7 +229,7 @@ pub enum AppError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unserved {
     /// The import.
-    pub import: InterfaceName,
+    pub import: Import,
     /// The driver that was chosen for it.
     pub driver: Option<Label>,
     /// An interface that can be served and was perhaps meant.
@@ -222,7 +261,7 @@ impl std::fmt::Display for Unserved {
             write!(
                 f,
                 "; bind `{}` to one of the tenant's drivers: {drivers}",
-                import.package
+                import.key()
             )?;
         } else if !published.is_empty() {
             let published = quoted(published);
@@ -298,7 +337,12 @@ fn quoted<T: std::fmt::Display>(items: &[T]) -> String {
         .join(", ")
 }
 
-fn importable(imported: &[WitPackage]) -> String {
+fn chain(path: &[Label]) -> String {
+    let names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
+    names.join(" → ")
+}
+
+fn importable(imported: &[Import]) -> String {
     if imported.is_empty() {
         "it imports nothing that can be bound".into()
     } else {

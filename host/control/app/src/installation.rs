@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
-use canopy_ids::{InstallationId, Label, WitPackage};
+use canopy_ids::{BindingKey, InstallationId, Label};
 use canopy_manifest::Kind;
 use canopy_store::{
     InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
@@ -13,11 +13,11 @@ use canopy_store::{
 use canopy_tenant::HostName;
 
 use crate::catalog::Release;
-use crate::linking::Offer;
 use crate::migration::Migrating;
 use crate::setting::{Settable, Setting};
 use crate::{
-    Action, App, AppError, Context, IdempotencyKey, Resource, egress, linking, snapshot, validate,
+    Action, App, AppError, Context, IdempotencyKey, Resource, chain, egress, linking, snapshot,
+    validate,
 };
 
 impl App {
@@ -47,11 +47,7 @@ impl App {
             (None, Some(old)) => old.version.clone(),
             (None, None) => self.catalog.latest(&put.package).await?.version.clone(),
         };
-        let mut bindings = BTreeMap::new();
-        for (package, driver) in put.bindings {
-            let driver = self.store.driver(tenant.id, driver).await?;
-            bindings.insert(package, driver.id);
-        }
+        let bindings = self.providers(&tenant, put.bindings).await?;
         let write = InstallationWrite {
             package: put.package,
             version,
@@ -226,13 +222,14 @@ impl App {
         Ok(installation)
     }
 
-    /// Chooses the driver that serves a WIT package for an installation; `None`: the platform.
+    /// Chooses who serves what an installation imports, by the name of a driver or `platform`; `None`
+    /// removes the binding, so that a wider one decides, or the platform.
     pub async fn bind(
         &self,
         context: &Context,
         tenant: Label,
         name: Label,
-        package: WitPackage,
+        key: BindingKey,
         driver: Option<Label>,
         condition: Precondition,
     ) -> Result<Installation, AppError> {
@@ -240,14 +237,14 @@ impl App {
         let driver = match driver {
             Some(driver) => {
                 let tenant = self.store.tenant(tenant.clone()).await?;
-                Some(self.store.driver(tenant.id, driver).await?.id)
+                Some(self.provider(&tenant, driver).await?)
             }
             None => None,
         };
         self.change_installation(context, tenant, name, condition, |write| {
             match driver {
-                Some(driver) => write.bindings.insert(package, driver),
-                None => write.bindings.remove(&package),
+                Some(driver) => write.bindings.insert(key, driver),
+                None => write.bindings.remove(&key),
             };
             Ok(())
         })
@@ -402,49 +399,14 @@ impl App {
         self.check_secrets(&release, &write.secrets, &mut secrets)?;
         validate::config(&release, &write.config, &secrets, &self.settings)?;
 
-        let everyone = PageRequest {
-            limit: usize::MAX,
-            cursor: None,
-        };
-        let mut drivers = Vec::new();
-        for row in self.store.drivers(tenant.id, everyone).await?.rows {
-            let release = self.catalog.release(&row.package, &row.version).await?;
-            drivers.push((row, release));
-        }
-        let offers = drivers.iter().map(|(row, release)| Offer {
-            name: &row.name,
-            serves: &release.manifest.serves,
-        });
-        let offers: Vec<_> = offers.collect();
-        let mut bindings = BTreeMap::new();
-        for (package, id) in &write.bindings {
-            let bound = drivers
-                .iter()
-                .zip(&offers)
-                .find(|((row, _), _)| row.id == *id);
-            let (_, offer) = bound.ok_or_else(|| AppError::not_found("driver", id))?;
-            let offer = Offer {
-                name: offer.name,
-                serves: offer.serves,
-            };
-            bindings.insert(package.clone(), offer);
-        }
-        let published = self.store.serving(None).await?;
-        linking::check(&release, &bindings, &offers, &published)?;
+        let fleet = self.fleet(tenant).await?;
+        fleet.check(&release, &write.bindings)?;
         let is_linked_already = old.is_some_and(|old| {
-            let bound = old
-                .bindings
-                .iter()
-                .map(|(package, driver)| (package, driver.id));
-            old.version == write.version
-                && bound.eq(write.bindings.iter().map(|(package, id)| (package, *id)))
+            old.version == write.version && InstallationWrite::from(old).bindings == write.bindings
         });
         if !is_linked_already {
-            let bound = write.bindings.iter().filter_map(|(package, id)| {
-                let (row, release) = drivers.iter().find(|(row, _)| row.id == *id)?;
-                Some((package, &row.name, &**release))
-            });
-            let spec = snapshot::candidate(&self.settings, tenant, name, &release, bound)?;
+            let bindings = (&fleet, &write.bindings);
+            let spec = snapshot::candidate(&self.settings, tenant, name, &release, bindings)?;
             linking::try_out(&self.runtime, &spec).await?;
         }
         Ok(write)
@@ -477,13 +439,17 @@ impl App {
         row: InstallationRow,
     ) -> Result<Installation, AppError> {
         let release: Arc<Release> = self.catalog.release(&row.package, &row.version).await?;
-        let interfaces = release.imports.iter().map(|import| InterfaceSource {
-            interface: import.clone(),
-            driver: row
-                .bindings
-                .get(&import.package)
-                .map(|driver| driver.name.clone()),
+        let interfaces = release.imports.iter().map(|import| {
+            let chosen = BindingKey::choose(&row.bindings, import);
+            InterfaceSource {
+                interface: import.interface.clone(),
+                label: import.label.clone(),
+                driver: chosen
+                    .and_then(|(_, driver)| driver.as_ref())
+                    .map(|driver| driver.name.clone()),
+            }
         });
+        let interfaces = interfaces.collect();
         let host = format!("{}.{}.{}", row.name, tenant.name, self.settings.base);
         Ok(Installation {
             id: row.id,
@@ -498,12 +464,8 @@ impl App {
             config: row.config,
             secrets: row.secrets,
             egress: row.egress,
-            interfaces: interfaces.collect(),
-            bindings: row
-                .bindings
-                .into_iter()
-                .map(|(package, driver)| (package, driver.name))
-                .collect(),
+            interfaces,
+            bindings: chain::shown(&row.bindings),
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

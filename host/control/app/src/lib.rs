@@ -11,6 +11,7 @@
 mod app;
 mod backup;
 mod catalog;
+mod chain;
 mod context;
 mod data;
 mod driver;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use canopy_ids::{InterfaceName, Label, PackageName, WitPackage};
-use canopy_manifest::nearest;
-use canopy_runtime::{InstallationSpec, PrepareError, Runtime, platform};
+use canopy_ids::{BindingKey, Import, InterfaceName, Label, PackageName, WitPackage};
+use canopy_manifest::{Kind, nearest};
+use canopy_runtime::{DriverSpec, InstallationSpec, PrepareError, Runtime, platform};
 
 use crate::catalog::Release;
 use crate::{AppError, Unserved};
@@ -22,11 +22,14 @@ pub(crate) fn is_reserved(package: &WitPackage) -> bool {
     }
 }
 
-/// A driver instance that could serve an application.
+/// A driver instance that could serve a component.
 pub(crate) struct Offer<'a> {
     pub(crate) name: &'a Label,
     pub(crate) serves: &'a [InterfaceName],
 }
+
+/// Who is to serve what; `None`: the platform.
+pub(crate) type Offers<'a> = BTreeMap<BindingKey, Option<Offer<'a>>>;
 
 impl Offer<'_> {
     fn covers(&self, import: &InterfaceName) -> bool {
@@ -34,69 +37,97 @@ impl Offer<'_> {
     }
 }
 
-/// Checks that every import of `app` is served under `bindings`. `others` are the tenant's driver
-/// instances and `published` what drivers there are, to name those that would help.
+/// Whether the platform serves `import` to a component of `kind` that is bound to nobody. The
+/// storage that it would give to a driver is its callers'; that takes a binding.
+fn serves_unbound(kind: Kind, import: &Import) -> bool {
+    platform::serves_import(import)
+        && (kind == Kind::App || platform::storage_of(&import.interface).is_none())
+}
+
+/// Checks that every import of `release` is served under `bindings`. `others` are the tenant's
+/// driver instances and `published` what drivers there are, to name those that would help.
 pub(crate) fn check(
-    app: &Release,
-    bindings: &BTreeMap<WitPackage, Offer<'_>>,
+    release: &Release,
+    bindings: &Offers<'_>,
     others: &[Offer<'_>],
     published: &[(InterfaceName, PackageName)],
 ) -> Result<(), AppError> {
-    for package in bindings.keys() {
-        if is_reserved(package) {
+    for key in bindings.keys() {
+        if is_reserved(&key.package) {
             return Err(AppError::ReservedPackage {
-                package: package.clone(),
+                package: key.package.clone(),
             });
         }
-        if app.imports_of(package).next().is_none() {
-            let imported = app.imports.iter().map(|import| import.package.clone());
-            let imported: BTreeSet<_> = imported.filter(|package| !is_reserved(package)).collect();
+        if !release.imports.iter().any(|import| key.covers(import)) {
+            let imported = release.imports.iter();
+            let imported = imported.filter(|import| !is_reserved(&import.interface.package));
             return Err(AppError::NotImported {
-                app: app.package.clone(),
-                package: package.clone(),
-                imported: imported.into_iter().collect(),
+                app: release.package.clone(),
+                key: key.clone(),
+                imported: imported.cloned().collect(),
             });
         }
     }
-    let unserved: Vec<_> = app
-        .imports
-        .iter()
-        .filter_map(|import| match bindings.get(&import.package) {
-            Some(offer) if offer.covers(import) => None,
-            Some(offer) => Some(Unserved {
-                import: import.clone(),
-                driver: Some(offer.name.clone()),
-                nearest: nearest_interface(import, offer.serves.iter()),
-                drivers: Vec::new(),
-                published: Vec::new(),
+    let kind = release.manifest.kind;
+    let mut unserved = Vec::new();
+    let mut unbound = Vec::new();
+    for import in &release.imports {
+        let unserved_by = |driver: Option<&Offer<'_>>| Unserved {
+            import: import.clone(),
+            driver: driver.map(|offer| offer.name.clone()),
+            nearest: None,
+            drivers: Vec::new(),
+            published: Vec::new(),
+        };
+        let interface = &import.interface;
+        match BindingKey::choose(bindings, import).map(|(_, offer)| offer) {
+            Some(Some(offer)) if offer.covers(interface) => {}
+            Some(Some(offer)) => unserved.push(Unserved {
+                nearest: nearest_interface(interface, offer.serves.iter()),
+                ..unserved_by(Some(offer))
             }),
-            None if platform::serves(import) => None,
+            Some(None) if platform::serves_import(import) => {}
+            Some(None) => unserved.push(unserved_by(None)),
+            None if serves_unbound(kind, import) => {}
+            None if platform::serves_import(import) => unbound.push(import.clone()),
             None => {
-                let helpers = others.iter().filter(|offer| offer.covers(import));
-                Some(Unserved {
-                    import: import.clone(),
-                    driver: None,
-                    nearest: None,
+                let helpers = others.iter().filter(|offer| offer.covers(interface));
+                unserved.push(Unserved {
                     drivers: helpers.map(|offer| offer.name.clone()).collect(),
-                    published: drivers_for(import, published),
-                })
+                    published: drivers_for(interface, published),
+                    ..unserved_by(None)
+                });
             }
-        })
-        .collect();
-    if unserved.is_empty() {
-        Ok(())
-    } else {
-        Err(AppError::Unserved(unserved))
+        }
     }
+    if !unserved.is_empty() {
+        return Err(AppError::Unserved(unserved));
+    }
+    if !unbound.is_empty() {
+        return Err(AppError::Unbound {
+            driver: release.package.clone(),
+            imports: unbound,
+        });
+    }
+    Ok(())
 }
 
 /// Links an installation as it would be: that every function has the shape that its caller expects
 /// is found out here and not at the first request.
 pub(crate) async fn try_out(runtime: &Runtime, spec: &InstallationSpec) -> Result<(), AppError> {
-    runtime.check(spec).await.map_err(|error| match error {
+    runtime.check(spec).await.map_err(cannot_link)
+}
+
+/// The same of a driver instance and all that it builds on.
+pub(crate) async fn try_driver(runtime: &Runtime, spec: &DriverSpec) -> Result<(), AppError> {
+    runtime.check_driver(spec).await.map_err(cannot_link)
+}
+
+fn cannot_link(error: PrepareError) -> AppError {
+    match error {
         PrepareError::Artifact { error, .. } => AppError::Artifact(error),
         other => AppError::CannotLink(other.to_string()),
-    })
+    }
 }
 
 /// Which published drivers serve `import`.

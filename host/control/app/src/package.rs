@@ -118,9 +118,10 @@ fn package(row: PackageRow) -> Package {
 fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> PackageVersion {
     let manifest = &release.manifest;
     let imports = release.imports.iter().map(|import| ServedInterface {
-        interface: import.clone(),
-        platform: platform::serves(import),
-        drivers: linking::drivers_for(import, published),
+        interface: import.interface.clone(),
+        label: import.label.clone(),
+        platform: platform::serves_import(import),
+        drivers: linking::drivers_for(&import.interface, published),
     });
     let needs = manifest.needs.iter().map(|need| Need {
         interface: need.interface.to_string(),

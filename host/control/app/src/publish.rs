@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use canopy_api_types::{PackageVersion, PlanLimits};
 use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
-use canopy_ids::{Digest, InterfaceName, PackageName};
-use canopy_manifest::{ComponentInterfaces, Difference, Kind, Manifest, ScheduleAsked};
+use canopy_ids::{Digest, Import, InterfaceName, PackageName};
+use canopy_manifest::{ComponentInterfaces, Difference, Manifest, ScheduleAsked};
 use canopy_runtime::platform;
 use canopy_store::{NewVersion, Published, ScheduleDefinition, Upload, Uploaded};
 use semver::Version;
@@ -117,18 +117,20 @@ impl App {
         }
         let compiled = self.artifacts.load(&digest, component.path()).await?;
         let needless = imports_of_types(&compiled, &self.engine);
-        found.imports.retain(|import| !needless.contains(import));
+        found
+            .imports
+            .retain(|import| !needless.contains(&import.interface));
         let differences: Vec<_> = of_imports
             .into_iter()
             .filter(|difference| match difference {
-                Difference::Undeclared { import, .. } => !needless.contains(import),
+                Difference::Undeclared { import, .. } => !needless.contains(&import.interface),
                 _ => true,
             })
             .collect();
         if !differences.is_empty() {
             return Err(AppError::Differences(differences));
         }
-        self.check_imports(&manifest, &found.imports).await?;
+        self.check_imports(&found.imports).await?;
         let plan = PlanLimits::default();
         let limits = limits::of_component(&manifest.limits, &plan, &self.settings);
         self.engine
@@ -173,25 +175,20 @@ impl App {
         })
     }
 
-    /// Refuses imports that nobody can serve: neither the platform nor a published driver. Of what
-    /// a driver imports only the platform counts, since drivers are bound to nobody.
-    async fn check_imports(
-        &self,
-        manifest: &Manifest,
-        imports: &[InterfaceName],
-    ) -> Result<(), AppError> {
+    /// Refuses imports that nobody can serve: neither the platform nor a published driver.
+    async fn check_imports(&self, imports: &[Import]) -> Result<(), AppError> {
         let published = self.store.serving(None).await?;
-        let is_served = |import: &InterfaceName| {
-            let may_be_bound = manifest.kind == Kind::App && !linking::is_reserved(&import.package);
-            platform::serves(import)
-                || (may_be_bound && !linking::drivers_for(import, &published).is_empty())
+        let is_served = |import: &Import| {
+            let may_be_bound = !linking::is_reserved(&import.interface.package);
+            platform::serves_import(import)
+                || (may_be_bound && !linking::drivers_for(&import.interface, &published).is_empty())
         };
         let unserved = imports.iter().filter(|import| !is_served(import));
         let unserved: Vec<_> = unserved
             .map(|import| Unserved {
                 import: import.clone(),
                 driver: None,
-                nearest: linking::nearest_served(import, &published),
+                nearest: linking::nearest_served(&import.interface, &published),
                 drivers: Vec::new(),
                 published: Vec::new(),
             })
@@ -237,7 +234,7 @@ fn interfaces(inspection: &Inspection) -> Result<ComponentInterfaces, AppError> 
         return Err(AppError::BareImports(bare));
     }
     Ok(ComponentInterfaces {
-        imports: inspection.imported_interfaces().cloned().collect(),
+        imports: inspection.imported_interfaces().collect(),
         exports: inspection.exported_interfaces().cloned().collect(),
     })
 }
@@ -252,7 +249,8 @@ fn imports_of_types(component: &Component, engine: &Engine) -> HashSet<Interface
             ComponentItem::ComponentInstance(instance) => {
                 let mut exports = instance.exports(engine);
                 let alone = exports.all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)));
-                if alone { name.parse().ok() } else { None }
+                let interface = item.implements.unwrap_or(name);
+                if alone { interface.parse().ok() } else { None }
             }
             _ => None,
         });

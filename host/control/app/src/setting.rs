@@ -92,7 +92,9 @@ mod tests {
             package: "acme/pay".parse().expect("a name"),
             version: Version::new(1, 0, 0),
             config: object(json!({ "a": 1, "b": 2, "c": 3 })),
+            previous_version: None,
             egress: Vec::new(),
+            bindings: BTreeMap::new(),
             secrets: BTreeMap::new(),
         };
         let patch = object(json!({ "b": null, "c": 4, "d": 5, "zzz": null }));

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use canopy_api_types::PlanLimits;
 use canopy_backend::StorageQuota;
-use canopy_ids::{DriverInstanceId, InstallationId, Label, TenantId, WitPackage};
+use canopy_ids::{DriverInstanceId, InstallationId, Label, PackageName, TenantId};
 use canopy_runtime::{
-    Caller, CallerKind, ComponentSpec, DriverSpec, InstallationSpec, Scope, StoreNames,
-    Subscription, TenantSpec,
+    Bindings, Caller, CallerKind, ComponentSpec, DriverSpec, InstallationSpec, Provider, Scope,
+    StoreNames, Subscription, TenantSpec,
 };
-use canopy_store::{DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World};
+use canopy_store::{
+    BindingsWrite, DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World,
+};
 use canopy_tenant::{AnonymousPaths, HostName, Snapshot, TokenHash};
+use semver::Version;
 use serde_json::{Map, Value};
 
 use crate::catalog::{Catalog, Release};
+use crate::chain::Fleet;
 use crate::{AppError, AppSettings, egress, limits};
 
 /// A tenant and what its plan says.
@@ -23,6 +27,18 @@ struct Known {
     revision: u64,
     spec: Arc<TenantSpec>,
     plan: PlanLimits,
+}
+
+type Releases = HashMap<(PackageName, Version), Arc<Release>>;
+
+/// The driver instances of a world while they are described.
+struct Joining {
+    /// Those that are still to be.
+    rows: BTreeMap<DriverInstanceId, DriverRow>,
+    /// Those of the last snapshot.
+    old: HashMap<DriverInstanceId, Arc<DriverSpec>>,
+    /// Those that wait for what they build on.
+    under_way: Vec<DriverInstanceId>,
 }
 
 /// Builds snapshots. What has not changed since the last one is taken from it.
@@ -59,7 +75,7 @@ impl Builder {
             secrets,
             ..
         } = world;
-        let mut releases = HashMap::new();
+        let mut releases = Releases::new();
         for row in versions {
             let key = (row.package.clone(), row.version.clone());
             match catalog.admit(row) {
@@ -91,30 +107,15 @@ impl Builder {
             .collect();
 
         let nothing = BTreeMap::new();
-        let mut old = std::mem::take(&mut self.drivers);
-        for row in drivers {
-            let Some(tenant) = self.tenants.get(&row.tenant) else {
-                continue;
-            };
-            let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
-                continue;
-            };
-            let generation = row.revision.max(tenant.revision);
-            let spec = old
-                .remove(&row.id)
-                .filter(|spec| spec.generation == generation);
-            let spec = spec.map_or_else(
-                || {
-                    let secrets = secrets.get(&row.id.to_string()).unwrap_or(&nothing);
-                    self.driver(&row, generation, tenant, release, secrets)
-                },
-                Ok,
-            );
-            match spec {
-                Ok(spec) => {
-                    self.drivers.insert(row.id, spec);
-                }
-                Err(error) => tracing::error!(driver = %row.id, %error, "a driver is left out"),
+        let mut joining = Joining {
+            rows: drivers.into_iter().map(|row| (row.id, row)).collect(),
+            old: std::mem::take(&mut self.drivers),
+            under_way: Vec::new(),
+        };
+        let ids: Vec<_> = joining.rows.keys().copied().collect();
+        for id in ids {
+            if let Err(error) = self.join(&mut joining, id, &releases, &secrets) {
+                tracing::error!(driver = %id, %error, "a driver is left out");
             }
         }
 
@@ -128,11 +129,7 @@ impl Builder {
             let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
                 continue;
             };
-            let bound = row
-                .bindings
-                .values()
-                .filter_map(|driver| self.drivers.get(&driver.id));
-            let bound = bound.map(|driver| driver.generation).max().unwrap_or(0);
+            let bound = self.newest(&row.bindings);
             let generation = row.revision.max(tenant.revision).max(bound);
             let spec = old
                 .remove(&row.id)
@@ -204,26 +201,82 @@ impl Builder {
         subscriptions
     }
 
-    fn driver(
-        &self,
-        row: &DriverRow,
-        generation: u64,
-        tenant: &Known,
-        release: &Release,
-        secrets: &BTreeMap<String, String>,
-    ) -> Result<Arc<DriverSpec>, AppError> {
-        Ok(Arc::new(DriverSpec {
-            id: row.id,
-            name: row.name.clone(),
-            generation,
-            tenant: Arc::clone(&tenant.spec),
-            component: component(
-                &self.settings,
-                release,
-                &tenant.plan,
-                (&row.config, secrets, &row.egress),
-            )?,
-        }))
+    /// Describes a driver instance, after those that it builds on.
+    fn join(
+        &mut self,
+        joining: &mut Joining,
+        id: DriverInstanceId,
+        releases: &Releases,
+        secrets: &HashMap<String, BTreeMap<String, String>>,
+    ) -> Result<(), AppError> {
+        // Of one whose tenant is on the way out nothing is said.
+        let Some(row) = joining.rows.remove(&id) else {
+            return match joining.under_way.contains(&id) {
+                true => Err(AppError::Internal("drivers are bound in a circle".into())),
+                false => Ok(()),
+            };
+        };
+        joining.under_way.push(id);
+        let bound = row.bindings.values().flatten();
+        let below = bound
+            .map(|driver| self.join(joining, driver.id, releases, secrets))
+            .collect::<Result<(), _>>();
+        joining.under_way.pop();
+        below?;
+        let Some(tenant) = self.tenants.get(&row.tenant) else {
+            return Ok(());
+        };
+        let Some(release) = releases.get(&(row.package.clone(), row.version.clone())) else {
+            return Ok(());
+        };
+        let below = self.newest(&row.bindings);
+        let generation = row.revision.max(tenant.revision).max(below);
+        let old = joining.old.remove(&id);
+        let spec = match old.filter(|spec| spec.generation == generation) {
+            Some(spec) => spec,
+            None => {
+                let nothing = BTreeMap::new();
+                let secrets = secrets.get(&id.to_string()).unwrap_or(&nothing);
+                Arc::new(DriverSpec {
+                    id,
+                    name: row.name.clone(),
+                    generation,
+                    tenant: Arc::clone(&tenant.spec),
+                    component: component(
+                        &self.settings,
+                        release,
+                        &tenant.plan,
+                        (&row.config, secrets, &row.egress),
+                    )?,
+                    bindings: self.providers(&row.bindings)?,
+                })
+            }
+        };
+        self.drivers.insert(id, spec);
+        Ok(())
+    }
+
+    /// The newest generation of the driver instances in `bindings`.
+    fn newest(&self, bindings: &canopy_store::Bindings) -> u64 {
+        let bound = bindings.values().flatten();
+        let known = bound.filter_map(|driver| self.drivers.get(&driver.id));
+        known.map(|driver| driver.generation).max().unwrap_or(0)
+    }
+
+    fn providers(&self, bindings: &canopy_store::Bindings) -> Result<Bindings, AppError> {
+        let providers = bindings.iter().map(|(key, driver)| {
+            let provider = match driver {
+                None => Provider::Platform,
+                Some(driver) => {
+                    let spec = self.drivers.get(&driver.id).ok_or_else(|| {
+                        AppError::Internal(format!("its driver `{}` is left out", driver.name))
+                    })?;
+                    Provider::Driver(Arc::clone(spec))
+                }
+            };
+            Ok((key.clone(), provider))
+        });
+        providers.collect()
     }
 
     fn installation(
@@ -234,12 +287,6 @@ impl Builder {
         release: &Release,
         secrets: &BTreeMap<String, String>,
     ) -> Result<Arc<InstallationSpec>, AppError> {
-        let bindings = row.bindings.iter().map(|(package, driver)| {
-            let spec = self.drivers.get(&driver.id).ok_or_else(|| {
-                AppError::Internal(format!("its driver `{}` is left out", driver.name))
-            })?;
-            Ok((package.clone(), Arc::clone(spec)))
-        });
         Ok(Arc::new(InstallationSpec {
             id: row.id,
             name: row.name.clone(),
@@ -253,7 +300,7 @@ impl Builder {
             )?,
             stores: Arc::new(stores(release)),
             databases: databases(release),
-            bindings: bindings.collect::<Result<_, AppError>>()?,
+            bindings: self.providers(&row.bindings)?,
         }))
     }
 }
@@ -296,41 +343,36 @@ fn component(
     })
 }
 
-/// An installation of `app` as it would be, under identifiers of its own and without configuration,
-/// for trying whether it links.
-pub(crate) fn candidate<'a>(
+/// `tenant` as its components see it, on a plan that says nothing.
+pub(crate) fn plain_tenant(settings: &AppSettings, tenant: &TenantRow) -> TenantSpec {
+    tenant_spec(tenant.clone(), &PlanLimits::default(), settings)
+}
+
+/// What a version runs, without configuration.
+pub(crate) fn bare(settings: &AppSettings, release: &Release) -> Result<ComponentSpec, AppError> {
+    let nothing = (&Map::new(), &BTreeMap::new(), &[][..]);
+    component(settings, release, &PlanLimits::default(), nothing)
+}
+
+/// An installation of `app` as it would be, under an identifier of its own and without
+/// configuration, for trying whether it links.
+pub(crate) fn candidate(
     settings: &AppSettings,
     tenant: &TenantRow,
     name: &Label,
     app: &Release,
-    bound: impl Iterator<Item = (&'a WitPackage, &'a Label, &'a Release)>,
+    (fleet, bindings): (&Fleet, &BindingsWrite),
 ) -> Result<InstallationSpec, AppError> {
-    let plan = PlanLimits::default();
-    let tenant = Arc::new(tenant_spec(tenant.clone(), &plan, settings));
-    let bare = |release| {
-        let nothing = (&Map::new(), &BTreeMap::new(), &[][..]);
-        component(settings, release, &plan, nothing)
-    };
-    let bindings = bound.map(|(package, name, release)| {
-        let driver = DriverSpec {
-            id: DriverInstanceId::new(),
-            name: name.clone(),
-            generation: 0,
-            tenant: Arc::clone(&tenant),
-            component: bare(release)?,
-        };
-        Ok((package.clone(), Arc::new(driver)))
-    });
-    let bindings = bindings.collect::<Result<_, AppError>>()?;
+    let tenant = Arc::new(plain_tenant(settings, tenant));
     Ok(InstallationSpec {
         id: InstallationId::new(),
         name: name.clone(),
         generation: 0,
-        component: bare(app)?,
+        component: bare(settings, app)?,
         stores: Arc::new(stores(app)),
         databases: databases(app),
+        bindings: fleet.bindings(settings, &tenant, bindings)?,
         tenant,
-        bindings,
     })
 }
 

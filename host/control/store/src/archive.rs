@@ -119,6 +119,12 @@ impl Store {
                 installations,
             } = import;
             crate::tenant::insert(tx, id, &name, &write)?;
+            // All are there before one is bound to another.
+            for (driver, name, write) in &drivers {
+                let mut write = write.clone();
+                write.bindings.clear();
+                crate::driver::put(tx, sealer, (id, *driver), name, write, Default::default())?;
+            }
             for (driver, name, write) in drivers {
                 crate::driver::put(tx, sealer, (id, driver), &name, write, Default::default())?;
             }

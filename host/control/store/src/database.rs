@@ -26,6 +26,7 @@ const FORMAT: Format = Format {
         include_str!("schema.sql"),
         include_str!("jobs.sql"),
         include_str!("schedules.sql"),
+        include_str!("bindings.sql"),
     ],
 };
 

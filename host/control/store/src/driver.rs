@@ -8,6 +8,7 @@ use semver::Version;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use crate::binding::{self, Bindings, BindingsWrite, Owners};
 use crate::erasure::{self, Erasure};
 use crate::installation::{apply_secrets, secret_names};
 use crate::seal::Sealer;
@@ -27,14 +28,20 @@ pub struct DriverRow {
     pub package: PackageName,
     /// Its version.
     pub version: Version,
+    /// The version that ran before.
+    pub previous_version: Option<Version>,
     /// The whole configuration.
     pub config: Map<String, Value>,
     /// The names of the secrets that are set.
     pub secrets: Vec<String>,
     /// What it may reach.
     pub egress: Vec<String>,
+    /// Who serves what it imports.
+    pub bindings: Bindings,
     /// The installations that are bound to it.
     pub used_by: Vec<Label>,
+    /// The driver instances that are bound to it.
+    pub used_by_drivers: Vec<Label>,
     /// When it was created.
     pub created_at: OffsetDateTime,
     /// When it was changed last.
@@ -50,15 +57,35 @@ pub struct DriverWrite {
     pub package: PackageName,
     /// Its version.
     pub version: Version,
+    /// The version that a rollback returns to.
+    pub previous_version: Option<Version>,
     /// The whole configuration.
     pub config: Map<String, Value>,
     /// What it may reach.
     pub egress: Vec<String>,
+    /// Who serves what it imports.
+    pub bindings: BindingsWrite,
     /// Which secrets change.
     pub secrets: SecretChanges,
 }
 
+impl From<&DriverRow> for DriverWrite {
+    /// What would leave the row as it is.
+    fn from(row: &DriverRow) -> Self {
+        Self {
+            package: row.package.clone(),
+            version: row.version.clone(),
+            previous_version: row.previous_version.clone(),
+            config: row.config.clone(),
+            egress: row.egress.clone(),
+            bindings: binding::unchanged(&row.bindings),
+            secrets: SecretChanges::new(),
+        }
+    }
+}
+
 pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<DriverRow> {
+    let previous: Option<Text<Version>> = row.get("previous_version")?;
     Ok(DriverRow {
         id: row.parse("id")?,
         name: row.parse("name")?,
@@ -68,10 +95,13 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<DriverRow> {
             name: row.parse("package")?,
         },
         version: row.parse("version")?,
+        previous_version: previous.map(|version| version.0),
         config: row.json("config")?,
         secrets: Vec::new(),
         egress: row.json("egress")?,
+        bindings: Bindings::new(),
         used_by: Vec::new(),
+        used_by_drivers: Vec::new(),
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         revision: row.number("revision")?,
@@ -79,10 +109,15 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<DriverRow> {
 }
 
 fn complete(db: &Connection, mut row: DriverRow) -> Result<DriverRow, StoreError> {
-    row.secrets = secret_names(db, &row.id.to_string())?;
-    let sql = "SELECT DISTINCT i.name FROM binding AS b JOIN installation AS i \
-               ON i.id = b.installation WHERE b.driver = ?1 ORDER BY i.name";
-    row.used_by = all(db, sql, [Text(row.id)], |row| row.parse("name"))?;
+    let id = row.id.to_string();
+    row.secrets = secret_names(db, &id)?;
+    row.bindings = binding::of(db, Owners::Drivers, &id)?;
+    let sql = "SELECT DISTINCT i.name FROM installation_binding AS b JOIN installation AS i \
+               ON i.id = b.owner WHERE b.driver = ?1 ORDER BY i.name";
+    row.used_by = all(db, sql, [&id], |row| row.parse("name"))?;
+    let sql = "SELECT DISTINCT o.name FROM driver_binding AS b JOIN driver AS o \
+               ON o.id = b.owner WHERE b.driver = ?1 ORDER BY o.name";
+    row.used_by_drivers = all(db, sql, [&id], |row| row.parse("name"))?;
     Ok(row)
 }
 
@@ -140,7 +175,7 @@ impl Store {
         .await
     }
 
-    /// Deletes a driver instance that no installation is bound to.
+    /// Deletes a driver instance that no installation and no other driver instance is bound to.
     pub async fn delete_driver(
         &self,
         tenant: TenantId,
@@ -150,12 +185,14 @@ impl Store {
         self.write(move |tx, _| {
             let driver = find(tx, tenant, &name)?.ok_or_else(|| not_found(&name))?;
             condition.check(Some(driver.revision))?;
-            if !driver.used_by.is_empty() {
-                let mut installations = driver.used_by;
+            if !driver.used_by.is_empty() || !driver.used_by_drivers.is_empty() {
+                let (mut installations, mut drivers) = (driver.used_by, driver.used_by_drivers);
                 installations.truncate(10);
+                drivers.truncate(10);
                 return Err(StoreError::DriverInUse {
                     driver: driver.name,
                     installations,
+                    drivers,
                 });
             }
             let owner = Erasure::Driver(driver.id);
@@ -188,30 +225,21 @@ pub(crate) fn put(
 ) -> Result<Written<DriverRow>, StoreError> {
     let old = find(tx, tenant, name)?;
     condition.check(old.as_ref().map(|old| old.revision))?;
-    if let Some(old) = &old {
-        let DriverWrite {
-            package,
-            version,
-            config,
-            egress,
-            secrets,
-        } = &write;
-        let unchanged = secrets.is_empty()
-            && (package, version, config, egress)
-                == (&old.package, &old.version, &old.config, &old.egress);
-        if unchanged {
-            return Ok(Written {
-                row: old.clone(),
-                created: false,
-            });
-        }
+    if let Some(old) = &old
+        && DriverWrite::from(old) == write
+    {
+        return Ok(Written {
+            row: old.clone(),
+            created: false,
+        });
     }
     let id = old.as_ref().map_or(new, |old| old.id);
     tx.execute(
-        "INSERT INTO driver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10) \
+        "INSERT INTO driver VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11) \
          ON CONFLICT (id) DO UPDATE SET publisher = excluded.publisher, \
          package = excluded.package, version = excluded.version, \
          config = excluded.config, egress = excluded.egress, \
+         previous_version = excluded.previous_version, \
          updated_at = excluded.updated_at, revision = excluded.revision",
         params![
             Text(id),
@@ -223,10 +251,13 @@ pub(crate) fn put(
             Json(&write.config),
             Json(&write.egress),
             Time::now(),
-            Number(next_revision(tx)?)
+            Number(next_revision(tx)?),
+            write.previous_version.map(Text)
         ],
     )?;
-    apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
+    let owner = id.to_string();
+    binding::put(tx, Owners::Drivers, &owner, tenant, &write.bindings)?;
+    apply_secrets(tx, sealer, &owner, &write.secrets)?;
     let row = find(tx, tenant, name)?.ok_or_else(|| not_found(name))?;
     Ok(Written {
         row,

@@ -43,13 +43,15 @@ pub enum StoreError {
         /// What it is.
         kind: canopy_manifest::Kind,
     },
-    /// The driver instance serves installations.
-    #[error("driver `{driver}` still serves {}", names(.installations))]
+    /// The driver instance serves installations or other driver instances.
+    #[error("driver `{driver}` still serves {}", users(.installations, .drivers))]
     DriverInUse {
         /// The driver instance.
         driver: Label,
         /// Some of the installations that are bound to it.
         installations: Vec<Label>,
+        /// Some of the driver instances that are bound to it.
+        drivers: Vec<Label>,
     },
     /// Tenants are on the plan.
     #[error("plan `{plan}` is that of {}; put them on another first", names(.tenants))]
@@ -146,6 +148,18 @@ fn meant(nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("; did you mean `{nearest}`?"),
         None => "; `GET /api/v1/plans` lists those there are".into(),
+    }
+}
+
+fn users(installations: &[Label], drivers: &[Label]) -> String {
+    match (installations.is_empty(), drivers.is_empty()) {
+        (_, true) => names(installations),
+        (true, false) => format!("the drivers {}", names(drivers)),
+        (false, false) => format!(
+            "{} and the drivers {}",
+            names(installations),
+            names(drivers)
+        ),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use canopy_ids::{DriverInstanceId, InstallationId, Label, PackageName, TenantId, WitPackage};
+use canopy_ids::{InstallationId, Label, PackageName, TenantId};
 use rusqlite::{Connection, Row, params};
 use semver::Version;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use crate::binding::{self, Bindings, BindingsWrite, Owners};
 use crate::erasure::{self, Erasure};
 use crate::seal::{Place, Sealer};
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
@@ -37,8 +38,8 @@ pub struct InstallationRow {
     pub secrets: Vec<String>,
     /// What it may reach.
     pub egress: Vec<String>,
-    /// Which driver instance serves which package.
-    pub bindings: BTreeMap<WitPackage, DriverRef>,
+    /// Who serves what.
+    pub bindings: Bindings,
     /// Custom domains.
     pub domains: Vec<String>,
     /// When it was created.
@@ -47,15 +48,6 @@ pub struct InstallationRow {
     pub updated_at: OffsetDateTime,
     /// Of the last change.
     pub revision: u64,
-}
-
-/// A driver instance by identifier and name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DriverRef {
-    /// Its identifier.
-    pub id: DriverInstanceId,
-    /// Its name within the tenant.
-    pub name: Label,
 }
 
 /// What can be written of an installation.
@@ -71,8 +63,8 @@ pub struct InstallationWrite {
     pub config: Map<String, Value>,
     /// What it may reach.
     pub egress: Vec<String>,
-    /// Which driver instance serves which package.
-    pub bindings: BTreeMap<WitPackage, DriverInstanceId>,
+    /// Who serves what.
+    pub bindings: BindingsWrite,
     /// Custom domains.
     pub domains: Vec<String>,
     /// Which secrets change.
@@ -88,11 +80,7 @@ impl From<&InstallationRow> for InstallationWrite {
             previous_version: row.previous_version.clone(),
             config: row.config.clone(),
             egress: row.egress.clone(),
-            bindings: row
-                .bindings
-                .iter()
-                .map(|(key, driver)| (key.clone(), driver.id))
-                .collect(),
+            bindings: binding::unchanged(&row.bindings),
             domains: row.domains.clone(),
             secrets: SecretChanges::new(),
         }
@@ -125,16 +113,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<InstallationRow> {
 fn complete(db: &Connection, mut row: InstallationRow) -> Result<InstallationRow, StoreError> {
     let id = row.id.to_string();
     row.secrets = secret_names(db, &id)?;
-    let sql = "SELECT b.wit_package, d.id, d.name FROM binding AS b JOIN driver AS d \
-               ON d.id = b.driver WHERE b.installation = ?1";
-    let bindings = all(db, sql, [&id], |row| {
-        let driver = DriverRef {
-            id: row.parse("id")?,
-            name: row.parse("name")?,
-        };
-        Ok((row.parse("wit_package")?, driver))
-    })?;
-    row.bindings = bindings.into_iter().collect();
+    row.bindings = binding::of(db, Owners::Installations, &id)?;
     let sql = "SELECT domain FROM domain WHERE installation = ?1 ORDER BY domain";
     row.domains = all(db, sql, [&id], |row| row.get(0))?;
     Ok(row)
@@ -312,20 +291,8 @@ pub(crate) fn put(
             Number(next_revision(tx)?)
         ],
     )?;
-    tx.execute("DELETE FROM binding WHERE installation = ?1", [Text(id)])?;
-    for (package, driver) in &write.bindings {
-        // A driver of another tenant must not be found even by its identifier.
-        let bound = tx.execute(
-            "INSERT INTO binding SELECT ?1, ?2, id FROM driver WHERE id = ?3 AND tenant = ?4",
-            params![Text(id), Text(package), Text(driver), Text(tenant)],
-        )?;
-        if bound == 0 {
-            return Err(StoreError::NotFound {
-                noun: "driver",
-                name: driver.to_string(),
-            });
-        }
-    }
+    let owner = id.to_string();
+    binding::put(tx, Owners::Installations, &owner, tenant, &write.bindings)?;
     tx.execute("DELETE FROM domain WHERE installation = ?1", [Text(id)])?;
     for domain in write.domains {
         let inserted = tx.execute(
@@ -336,7 +303,7 @@ pub(crate) fn put(
             return Err(StoreError::DomainTaken { domain });
         }
     }
-    apply_secrets(tx, sealer, &id.to_string(), &write.secrets)?;
+    apply_secrets(tx, sealer, &owner, &write.secrets)?;
     let before = old.as_ref().map(|old| &old.version);
     schedule::follow(tx, id, &write.package, &write.version, before)?;
     let row = find(tx, tenant, name)?.ok_or_else(|| not_found(name))?;

@@ -9,6 +9,7 @@
 //! Secrets are sealed before they reach the database, under a key of the node.
 
 mod archive;
+mod binding;
 mod components;
 mod database;
 mod driver;
@@ -30,13 +31,14 @@ mod tombstone;
 mod world;
 
 pub use archive::{ArchiveRow, Holding, TenantImport};
+pub use binding::{Bindings, BindingsWrite, DriverRef};
 pub use components::{ComponentError, Components, Upload, Uploaded};
 pub use database::Store;
 pub use driver::{DriverRow, DriverWrite};
 pub use erasure::Erasure;
 pub use error::StoreError;
 pub use idempotency::{Idempotency, Outcome};
-pub use installation::{DriverRef, InstallationRow, InstallationWrite};
+pub use installation::{InstallationRow, InstallationWrite};
 pub use job::{
     JobError, JobFilter, JobOutcome, JobProgress, JobRow, JobState, NewJob, UnknownJobState,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canopy_ids::{Digest, InterfaceName, Label, PackageName, WitPackage};
+use canopy_ids::{Digest, Import, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::Kind;
 use rusqlite::types::{FromSql, FromSqlError};
 use rusqlite::{Connection, Row, params};
@@ -49,7 +49,7 @@ pub struct VersionRow {
     /// The manifest as it was uploaded.
     pub manifest: String,
     /// What the component imports.
-    pub imports: Vec<InterfaceName>,
+    pub imports: Vec<Import>,
     /// What the component exports.
     pub exports: Vec<InterfaceName>,
     /// When it was published.
@@ -82,7 +82,7 @@ pub struct NewVersion {
     /// The migrations that it names, by file.
     pub migrations: BTreeMap<String, String>,
     /// What the component imports.
-    pub imports: Vec<InterfaceName>,
+    pub imports: Vec<Import>,
     /// What the component exports.
     pub exports: Vec<InterfaceName>,
     /// What it serves to applications.

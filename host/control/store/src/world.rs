@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use canopy_ids::{InstallationId, TenantId};
+use canopy_ids::{DriverInstanceId, InstallationId, TenantId};
 use rusqlite::Connection;
 
+use crate::binding::{self, Owners};
 use crate::seal::Sealer;
 use crate::sql::{RowExt, all, one};
 use crate::{
-    DriverRef, DriverRow, InstallationRow, PlanRow, Store, StoreError, TenantRow, TokenRow,
-    VersionRow, driver, installation, package, plan, tenant, token, tombstone,
+    DriverRow, InstallationRow, PlanRow, Store, StoreError, TenantRow, TokenRow, VersionRow,
+    driver, installation, package, plan, tenant, token, tombstone,
 };
 
 /// The state of the platform at one revision.
@@ -60,22 +61,20 @@ fn read(db: &Connection, sealer: &Sealer) -> Result<World, StoreError> {
         .map(|(at, row)| (row.id, at))
         .collect();
 
-    let sql = "SELECT b.installation, b.wit_package, d.id, d.name FROM binding AS b \
-               JOIN driver AS d ON d.id = b.driver";
-    let bindings = all(db, sql, [], |row| {
-        let driver = DriverRef {
-            id: row.parse("id")?,
-            name: row.parse("name")?,
-        };
-        Ok((
-            row.parse::<InstallationId>("installation")?,
-            row.parse("wit_package")?,
-            driver,
-        ))
-    })?;
-    for (owner, package, driver) in bindings {
+    for (owner, key, driver) in binding::every(db, Owners::Installations)? {
         if let Some(at) = index.get(&owner) {
-            installations[*at].bindings.insert(package, driver);
+            installations[*at].bindings.insert(key, driver);
+        }
+    }
+    let mut drivers = all(db, "SELECT * FROM driver ORDER BY id", [], driver::read)?;
+    let places: HashMap<DriverInstanceId, usize> = drivers
+        .iter()
+        .enumerate()
+        .map(|(at, row)| (row.id, at))
+        .collect();
+    for (owner, key, driver) in binding::every(db, Owners::Drivers)? {
+        if let Some(at) = places.get(&owner) {
+            drivers[*at].bindings.insert(key, driver);
         }
     }
     let domains = all(db, "SELECT * FROM domain ORDER BY domain", [], |row| {
@@ -110,7 +109,7 @@ fn read(db: &Connection, sealer: &Sealer) -> Result<World, StoreError> {
             .collect(),
         tenants: tenants.into_iter().map(|row| (row.id, row)).collect(),
         installations,
-        drivers: all(db, "SELECT * FROM driver ORDER BY id", [], driver::read)?,
+        drivers,
         versions: package::versions_in_use(db)?,
         tokens: all(
             db,

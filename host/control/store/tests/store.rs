@@ -84,8 +84,10 @@ fn driver() -> DriverWrite {
     DriverWrite {
         package: package("acme/pay"),
         version: Version::new(1, 0, 0),
+        previous_version: None,
         config: serde_json::Map::new(),
         egress: Vec::new(),
+        bindings: BTreeMap::new(),
         secrets: BTreeMap::new(),
     }
 }
@@ -135,7 +137,7 @@ async fn everything_is_there_after_reopening() {
     write.config.insert("language".into(), "en".into());
     write
         .bindings
-        .insert("acme:payments".parse().expect("a package"), bound.id);
+        .insert("acme:payments".parse().expect("a key"), Some(bound.id));
     write.domains.push("notes.example.com".into());
     write
         .secrets
@@ -372,7 +374,7 @@ async fn a_driver_that_serves_someone_cannot_be_deleted() {
     let mut write = installation();
     write
         .bindings
-        .insert("acme:payments".parse().expect("a package"), bound.id);
+        .insert("acme:payments".parse().expect("a key"), Some(bound.id));
     let foreign = store
         .put_installation(two, label("notes"), write.clone(), any)
         .await;
@@ -519,6 +521,86 @@ async fn a_repeated_request_is_answered_as_the_first_time() {
             .len(),
         1
     );
+}
+
+#[tokio::test]
+async fn drivers_build_on_drivers_and_the_platform_and_keep_what_they_build_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one, two) = filled(folder.path()).await;
+    let any = Precondition::Any;
+    let put = async |name: &str, write| store.put_driver(one, label(name), write, any).await;
+    let below = put("pay", driver()).await.expect("driver").row;
+    let key = |text: &str| text.parse().expect("a key");
+    let mut write = driver();
+    write.bindings = BTreeMap::from([
+        (key("acme:payments/charge"), Some(below.id)),
+        (key("wasi:keyvalue=main"), None),
+    ]);
+    let above = put("front", write.clone()).await.expect("bound").row;
+    assert_eq!(DriverWrite::from(&above), write);
+    let foreign = store.put_driver(two, label("front"), write, any).await;
+    assert!(
+        matches!(foreign, Err(StoreError::NotFound { noun: "driver", .. })),
+        "another tenant's driver does not exist: {foreign:?}"
+    );
+    let world = store.world().await.expect("world");
+    let known = world.drivers.iter().find(|row| row.id == above.id);
+    assert_eq!(known.expect("there").bindings, above.bindings);
+
+    let refused = store.delete_driver(one, label("pay"), any).await;
+    let Err(StoreError::DriverInUse { drivers, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(drivers, [label("front")]);
+    for name in ["front", "pay"] {
+        let deleted = store.delete_driver(one, label(name), any).await;
+        deleted.expect("nobody builds on it");
+    }
+}
+
+#[tokio::test]
+async fn bindings_of_an_older_database_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.db");
+    let node = keys(folder.path()).node_key("control database");
+    let format = canopy_backend_sqlite::Format {
+        application_id: 0x434e_5059,
+        migrations: &[
+            include_str!("../src/schema.sql"),
+            include_str!("../src/jobs.sql"),
+        ],
+    };
+    let old = canopy_backend_sqlite::open(&path, &node.into(), &format, 1 << 20);
+    let old = old.expect("the format before");
+    let (tenant, driver, installation) = (
+        TenantId::new(),
+        canopy_ids::DriverInstanceId::new(),
+        canopy_ids::InstallationId::new(),
+    );
+    old.execute_batch(&format!(
+        "PRAGMA foreign_keys = off;
+         INSERT INTO tenant VALUES ('{tenant}', 'one', 'One', 'standard', 'eu', '{{}}', 0, 0, 1);
+         INSERT INTO driver VALUES ('{driver}', '{tenant}', 'pay', 'acme', 'pay', '1.0.0', '{{}}',
+             '[]', 0, 0, 2);
+         INSERT INTO installation VALUES ('{installation}', '{tenant}', 'notes', 'acme', 'notes',
+             '1.0.0', NULL, '{{}}', '[]', 0, 0, 3);
+         INSERT INTO binding VALUES ('{installation}', 'acme:payments', '{driver}');"
+    ))
+    .expect("rows");
+    drop(old);
+    let store = Store::open(folder.path(), &keys(folder.path())).expect("brought up to date");
+    let row = store.installation(tenant, label("notes")).await;
+    let bound = row.expect("still there").bindings;
+    let bound: Vec<_> = bound
+        .into_iter()
+        .map(|(key, by)| (key.to_string(), by.expect("a driver").id))
+        .collect();
+    assert_eq!(bound, [("acme:payments".to_owned(), driver)]);
+    let row = store
+        .driver(tenant, label("pay"))
+        .await
+        .expect("still there");
+    assert_eq!((row.previous_version, row.bindings.len()), (None, 0));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canopy_ids::{Digest, DriverInstanceId, InterfaceName, Label, PackageName};
+use canopy_ids::{BindingKey, Digest, DriverInstanceId, InterfaceName, Label, PackageName};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -33,6 +33,12 @@ pub struct DriverPut {
     /// and networks that are not public, which only the operator can add.
     #[serde(default)]
     pub egress: Vec<String>,
+    /// Who serves what it imports: another of the tenant's drivers by its name, or `platform`.
+    /// Storage of the platform is that of the installation that calls. Keys are as those of an
+    /// installation's bindings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub bindings: BTreeMap<BindingKey, Label>,
 }
 
 impl DriverPut {
@@ -44,6 +50,7 @@ impl DriverPut {
             config: Config::new(),
             secrets: BTreeMap::new(),
             egress: Vec::new(),
+            bindings: BTreeMap::new(),
         }
     }
 }
@@ -72,9 +79,19 @@ pub struct Driver {
     /// The interfaces that it serves.
     #[schema(value_type = Vec<String>)]
     pub serves: Vec<InterfaceName>,
+    /// The version that a rollback would return to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub previous_version: Option<Version>,
+    /// Who serves what it imports, as it was set.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub bindings: BTreeMap<BindingKey, Label>,
     /// The installations that are bound to it.
     #[schema(value_type = Vec<String>)]
     pub used_by: Vec<Label>,
+    /// The other drivers that are bound to it.
+    #[schema(value_type = Vec<String>)]
+    pub used_by_drivers: Vec<Label>,
     /// The whole configuration.
     #[schema(value_type = Object)]
     pub config: Config,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use canopy_ids::{Digest, InstallationId, InterfaceName, Label, PackageName, WitPackage};
+use canopy_ids::{BindingKey, Digest, InstallationId, InterfaceName, Label, PackageName};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -36,10 +36,13 @@ pub struct InstallationPut {
     /// and networks that are not public, which only the operator can add.
     #[serde(default)]
     pub egress: Vec<String>,
-    /// Which of the tenant's drivers serves which imported WIT package.
+    /// Who serves what the component imports: one of the tenant's drivers by its name, or
+    /// `platform`. A key is a WIT package (`wasi:keyvalue`), an interface without its version
+    /// (`canopy:storage/sql`), or one of the two with `=label` behind it for an import under that
+    /// label; the narrowest that covers an import decides.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
-    pub bindings: BTreeMap<WitPackage, Label>,
+    pub bindings: BTreeMap<BindingKey, Label>,
 }
 
 impl InstallationPut {
@@ -92,9 +95,9 @@ pub struct Installation {
     pub secrets: Vec<String>,
     /// What it may reach: rules, and networks that the operator opened.
     pub egress: Vec<String>,
-    /// Which of the tenant's drivers serves which imported WIT package.
+    /// Who serves what the component imports, as it was set.
     #[schema(value_type = BTreeMap<String, String>)]
-    pub bindings: BTreeMap<WitPackage, Label>,
+    pub bindings: BTreeMap<BindingKey, Label>,
     /// Who serves each interface that the component imports.
     pub interfaces: Vec<InterfaceSource>,
     /// When it was created.
@@ -115,6 +118,10 @@ pub struct InterfaceSource {
     /// The interface.
     #[schema(value_type = String)]
     pub interface: InterfaceName,
+    /// The label that the component imports it under, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub label: Option<Label>,
     /// The tenant's driver; absent where the platform serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -130,11 +137,12 @@ pub struct VersionPut {
     pub version: Version,
 }
 
-/// Chooses the driver that serves a WIT package.
+/// Chooses who serves what a component imports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BindingPut {
-    /// The driver's name within the tenant.
+    /// The driver's name within the tenant; `platform` for the platform itself. A driver that is
+    /// bound to the platform's storage has that of the installation that calls it.
     #[schema(value_type = String)]
     pub driver: Label,
 }

@@ -1,6 +1,6 @@
 //! Packages and their immutable versions.
 
-use canopy_ids::{Digest, InterfaceName, PackageName};
+use canopy_ids::{Digest, InterfaceName, Label, PackageName};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -122,9 +122,11 @@ pub struct PackageVersion {
 pub struct Need {
     /// The interface or, where the version is left open, the package `namespace:name`.
     pub interface: String,
-    /// Tells several uses of one interface apart.
+    /// The label under which the component imports it, where it imports one interface several
+    /// times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub label: Option<Label>,
     /// What it is needed for, in the publisher's words.
     pub reason: String,
     /// The hosts and ports that the package wants to reach through it.
@@ -138,6 +140,10 @@ pub struct ServedInterface {
     /// The interface.
     #[schema(value_type = String)]
     pub interface: InterfaceName,
+    /// The label that the component imports it under, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub label: Option<Label>,
     /// Whether the platform serves it itself.
     pub platform: bool,
     /// The published driver packages that can serve it.

@@ -14,9 +14,9 @@ use canopy_backend_sql::{SqlSettings, SqlStorage};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
-    Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
-    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits,
-    TenantSpec, TlsIdentity,
+    Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, Provider,
+    RequestBody, ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames,
+    TenantLimits, TenantSpec, TlsIdentity,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -242,9 +242,10 @@ impl App {
     }
 
     pub(crate) fn bind(mut self, package: &str, driver: &Arc<DriverSpec>) -> Self {
-        self.spec
-            .bindings
-            .insert(package.parse().expect(package), driver.clone());
+        self.spec.bindings.insert(
+            package.parse().expect(package),
+            Provider::Driver(driver.clone()),
+        );
         self
     }
 
@@ -285,5 +286,6 @@ pub(crate) fn driver(component: ComponentSpec, name: &str) -> Arc<DriverSpec> {
         generation: GENERATION.fetch_add(1, Ordering::Relaxed),
         tenant: tenant("acme"),
         component,
+        bindings: BTreeMap::new(),
     })
 }

@@ -8,7 +8,7 @@ use canopy_api_types::{
     PlanPut, Publisher, PublisherPut, SecretText, Tenant, TenantPut, Token, TokenCreate,
     TokenCreated,
 };
-use canopy_ids::{InvalidInterface, InvalidName, Label, PackageName, WitPackage};
+use canopy_ids::{BindingKey, InvalidInterface, InvalidName, Label, PackageName};
 use serde_json::json;
 
 use super::redis::Server;
@@ -231,7 +231,7 @@ async fn install(
     body.config
         .insert("anonymous_access".into(), "write".into());
     if let Some((interface, driver)) = binding {
-        let interface: WitPackage = interface
+        let interface: BindingKey = interface
             .parse()
             .map_err(|error: InvalidInterface| Error::local("a binding", error))?;
         body.bindings.insert(interface, label(driver)?);

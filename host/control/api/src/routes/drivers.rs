@@ -5,10 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use canopy_api_types::{
-    Config, Driver, DriverPut, EgressPut, Page, SecretNames, SecretPut, VersionPut,
+    BindingPut, Config, Driver, DriverPut, EgressPut, Page, SecretNames, SecretPut, VersionPut,
 };
 use canopy_app::Setting;
-use canopy_ids::Label;
+use canopy_ids::{BindingKey, Label};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,6 +22,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(list))
         .routes(routes!(read, put, delete))
         .routes(routes!(put_version))
+        .routes(routes!(roll_back))
+        .routes(routes!(bind, unbind))
         .routes(routes!(read_config, put_config, patch_config))
         .routes(routes!(secret_names))
         .routes(routes!(put_secret, delete_secret))
@@ -79,7 +81,7 @@ async fn put(
     Ok(Stored(driver, created))
 }
 
-/// Deletes a driver instance that serves nobody, with its log.
+/// Deletes a driver instance that serves neither an installation nor another driver, with its log.
 #[utoipa::path(
     delete, path = "/tenants/{tenant}/drivers/{driver}", operation_id = "delete_driver",
     tag = "drivers", responses((status = 204))
@@ -114,6 +116,62 @@ async fn put_version(
             .set_driver(&context, tenant, name, setting, condition)
             .await?,
     ))
+}
+
+/// Returns a driver instance to the version that it ran before. A second rollback undoes the first.
+#[utoipa::path(
+    post, path = "/tenants/{tenant}/drivers/{driver}/rollback",
+    operation_id = "roll_back_driver", tag = "drivers", responses((status = 200, body = Driver))
+)]
+async fn roll_back(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+    Condition(condition): Condition,
+) -> Result<Tagged<Driver>, ApiError> {
+    Ok(Tagged(
+        api.app
+            .roll_back_driver(&context, tenant, name, condition)
+            .await?,
+    ))
+}
+
+/// Chooses who serves what a driver instance imports: another driver, or the platform.
+#[utoipa::path(
+    put, path = "/tenants/{tenant}/drivers/{driver}/bindings/{binding}",
+    operation_id = "bind_driver", tag = "drivers", request_body = BindingPut,
+    responses((status = 200, body = Driver))
+)]
+async fn bind(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name, key)): Address<(Label, Label, BindingKey)>,
+    Condition(condition): Condition,
+    Body(put): Body<BindingPut>,
+) -> Result<Tagged<Driver>, ApiError> {
+    let driver = Some(put.driver);
+    Ok(Tagged(
+        api.app
+            .bind_driver(&context, tenant, name, key, driver, condition)
+            .await?,
+    ))
+}
+
+/// Removes a binding of a driver instance.
+#[utoipa::path(
+    delete, path = "/tenants/{tenant}/drivers/{driver}/bindings/{binding}",
+    operation_id = "unbind_driver", tag = "drivers", responses((status = 204))
+)]
+async fn unbind(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name, key)): Address<(Label, Label, BindingKey)>,
+    Condition(condition): Condition,
+) -> Result<StatusCode, ApiError> {
+    api.app
+        .bind_driver(&context, tenant, name, key, None, condition)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The configuration.

@@ -9,7 +9,7 @@ use canopy_api_types::{
     SecretPut, VersionPut,
 };
 use canopy_app::Setting;
-use canopy_ids::{Label, WitPackage};
+use canopy_ids::{BindingKey, Label};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -145,40 +145,40 @@ async fn roll_back(
     ))
 }
 
-/// Chooses the driver that serves a WIT package.
+/// Chooses who serves what an installation imports: one of the tenant's drivers, or the platform.
 #[utoipa::path(
-    put, path = "/tenants/{tenant}/installations/{installation}/bindings/{wit_package}",
+    put, path = "/tenants/{tenant}/installations/{installation}/bindings/{binding}",
     operation_id = "bind", tag = "installations", request_body = BindingPut,
     responses((status = 200, body = Installation))
 )]
 async fn bind(
     State(api): State<Api>,
     Asked(context): Asked,
-    Address((tenant, name, package)): Address<(Label, Label, WitPackage)>,
+    Address((tenant, name, key)): Address<(Label, Label, BindingKey)>,
     Condition(condition): Condition,
     Body(put): Body<BindingPut>,
 ) -> Result<Tagged<Installation>, ApiError> {
     let driver = Some(put.driver);
     Ok(Tagged(
         api.app
-            .bind(&context, tenant, name, package, driver, condition)
+            .bind(&context, tenant, name, key, driver, condition)
             .await?,
     ))
 }
 
-/// Lets the platform serve a WIT package again.
+/// Removes a binding, so that a wider one decides again, or the platform serves.
 #[utoipa::path(
-    delete, path = "/tenants/{tenant}/installations/{installation}/bindings/{wit_package}",
+    delete, path = "/tenants/{tenant}/installations/{installation}/bindings/{binding}",
     operation_id = "unbind", tag = "installations", responses((status = 204))
 )]
 async fn unbind(
     State(api): State<Api>,
     Asked(context): Asked,
-    Address((tenant, name, package)): Address<(Label, Label, WitPackage)>,
+    Address((tenant, name, key)): Address<(Label, Label, BindingKey)>,
     Condition(condition): Condition,
 ) -> Result<StatusCode, ApiError> {
     api.app
-        .bind(&context, tenant, name, package, None, condition)
+        .bind(&context, tenant, name, key, None, condition)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

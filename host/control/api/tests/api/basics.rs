@@ -16,7 +16,7 @@ fn operations() -> Vec<(Method, String)> {
             .split('/')
             .map(|part| match part {
                 "{version}" => "1.0.0",
-                "{wit_package}" => "wasi:keyvalue",
+                "{binding}" => "wasi:keyvalue",
                 "{token}" => "tok_018f3c2e-0000-7000-8000-000000000000",
                 part if part.starts_with('{') => "x",
                 part => part,

@@ -3,6 +3,7 @@
 mod access;
 mod basics;
 mod binding;
+mod chains;
 mod data;
 mod installing;
 mod logs;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use canopy_backend::Scope;
 use canopy_backend_archive::export::{ExportManifest, PackageUsed, pack};
 use canopy_backend_archive::{ArchiveError, Named, empty_dir};
-use canopy_ids::{ExportId, Label, TenantId, WitPackage};
+use canopy_ids::{BindingKey, ExportId, Label, TenantId};
 use canopy_store::{ArchiveRow, DriverRow, InstallationRow, TenantRow};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 
 use super::{Job, blocking, cancelled, result};
 use crate::upkeep::UpkeepError;
-use crate::{AppError, PageRequest};
+use crate::{AppError, PageRequest, chain};
 
 /// `tenant.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub(super) struct InstanceFile {
     /// The names alone.
     pub(super) secrets: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) bindings: BTreeMap<WitPackage, Label>,
+    pub(super) bindings: BTreeMap<BindingKey, Label>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) domains: Vec<String>,
 }
@@ -66,7 +66,6 @@ impl From<TenantRow> for TenantFile {
 
 impl From<&InstallationRow> for InstanceFile {
     fn from(row: &InstallationRow) -> Self {
-        let bindings = row.bindings.iter();
         Self {
             name: row.name.clone(),
             package: row.package.clone(),
@@ -75,9 +74,7 @@ impl From<&InstallationRow> for InstanceFile {
             config: row.config.clone(),
             egress: row.egress.clone(),
             secrets: row.secrets.clone(),
-            bindings: bindings
-                .map(|(package, driver)| (package.clone(), driver.name.clone()))
-                .collect(),
+            bindings: chain::shown(&row.bindings),
             domains: row.domains.clone(),
         }
     }
@@ -89,11 +86,11 @@ impl From<&DriverRow> for InstanceFile {
             name: row.name.clone(),
             package: row.package.clone(),
             version: row.version.clone(),
-            previous_version: None,
+            previous_version: row.previous_version.clone(),
             config: row.config.clone(),
             egress: row.egress.clone(),
             secrets: row.secrets.clone(),
-            bindings: BTreeMap::new(),
+            bindings: chain::shown(&row.bindings),
             domains: Vec::new(),
         }
     }

@@ -11,15 +11,17 @@ use std::sync::Arc;
 use canopy_backend::Scope;
 use canopy_backend_archive::export::{ExportManifest, PackageUsed, read_manifest, unpack};
 use canopy_backend_archive::{ArchiveError, empty_dir};
-use canopy_ids::{DriverInstanceId, ImportId, InstallationId, Label, TenantId};
+use canopy_ids::{BindingKey, DriverInstanceId, ImportId, InstallationId, Label, TenantId};
 use canopy_store::{
-    DriverWrite, InstallationWrite, SecretChanges, StoreError, TenantImport, TenantWrite,
+    BindingsWrite, DriverWrite, InstallationWrite, SecretChanges, StoreError, TenantImport,
+    TenantWrite,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::export::{InstanceFile, TenantFile};
 use super::{Job, blocking, cancelled, result};
+use crate::chain::PLATFORM;
 use crate::upkeep::UpkeepError;
 use crate::{App, AppError, egress, validate};
 
@@ -177,20 +179,28 @@ fn read_rows(
     let mut secrets = Vec::new();
     let mut drivers = Vec::new();
     let mut ids = BTreeMap::new();
+    for (called, _) in instances(manifest, "drivers", "driver.json") {
+        ids.insert(called, DriverInstanceId::new());
+    }
     for (called, path) in instances(manifest, "drivers", "driver.json") {
         let file = instance(app, folder, manifest, (&called, &path))?;
+        let bindings = bindings(file.bindings, &ids, &path)?;
         secrets.extend(
             file.secrets
                 .iter()
                 .map(|key| format!("driver {called}: {key}")),
         );
-        let id = DriverInstanceId::new();
-        ids.insert(called.clone(), id);
+        let Some(id) = ids.get(&called).copied() else {
+            continue;
+        };
         let write = DriverWrite {
             package: file.package,
             version: file.version,
+            // The version before need not be published here.
+            previous_version: None,
             config: file.config,
             egress: file.egress,
+            bindings,
             secrets: SecretChanges::new(),
         };
         drivers.push((id, called, write));
@@ -199,16 +209,7 @@ fn read_rows(
     for (called, path) in instances(manifest, "installations", "installation.json") {
         let file = instance(app, folder, manifest, (&called, &path))?;
         secrets.extend(file.secrets.iter().map(|key| format!("{called}: {key}")));
-        let mut bindings = BTreeMap::new();
-        for (package, driver) in file.bindings {
-            let id = ids.get(&driver).ok_or_else(|| {
-                damaged(
-                    &path,
-                    format!("it is bound to `{driver}`, which the archive does not have"),
-                )
-            })?;
-            bindings.insert(package, *id);
-        }
+        let bindings = bindings(file.bindings, &ids, &path)?;
         validate::count("domains", file.domains.len(), settings.domains)?;
         let mut domains = Vec::new();
         for domain in &file.domains {
@@ -240,6 +241,27 @@ fn read_rows(
         installations,
     };
     Ok((rows, secrets))
+}
+
+/// Bindings of the archive, with the new identifiers of its driver instances.
+fn bindings(
+    named: BTreeMap<BindingKey, Label>,
+    ids: &BTreeMap<Label, DriverInstanceId>,
+    path: &str,
+) -> Result<BindingsWrite, AppError> {
+    let mut bindings = BindingsWrite::new();
+    for (key, name) in named {
+        let provider = match ids.get(&name) {
+            Some(id) => Some(*id),
+            None if name.as_str() == PLATFORM => None,
+            None => {
+                let what = format!("it is bound to `{name}`, which the archive does not have");
+                return Err(damaged(path, what));
+            }
+        };
+        bindings.insert(key, provider);
+    }
+    Ok(bindings)
 }
 
 /// The names of what lies in `folder` of the archive, each with the path of the file about it.
