@@ -8,6 +8,7 @@ mod documents;
 mod drivers;
 mod durability;
 mod egress;
+mod engines;
 mod faces;
 mod failures;
 mod foreign;

@@ -117,3 +117,124 @@ impl Smtp {
             .collect()
     }
 }
+
+/// A PostgreSQL server with a database of its own, which asks for the password by SCRAM-SHA-256.
+pub(crate) struct Postgres {
+    pub(crate) port: u16,
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    pub(crate) const PASSWORD: &str = "correct horse";
+
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, Self::PASSWORD).expect("the password");
+        let mut owner = Command::new("chown");
+        owner.arg("-R").arg("postgres").arg(folder.path());
+        // Only root has to give the folder away, and only root can.
+        if rustix::process::getuid().is_root() {
+            assert!(owner.status().expect("chown").success());
+        }
+        let made = postgres_command("initdb")
+            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])
+            .args(["--username=canopy", "--no-sync"])
+            .arg(format!("--pwfile={}", secret.display()))
+            .arg(folder.path().join("data"))
+            .output()
+            .expect("initdb; `tests/run` installs it");
+        assert!(made.status.success(), "{made:?}");
+        let mut postgres = Self {
+            port: free_port(),
+            folder,
+            server: None,
+        };
+        postgres.start_again();
+        postgres
+    }
+
+    /// Starts the server after [`Self::kill`], and waits until it has recovered.
+    pub(crate) fn start_again(&mut self) {
+        let server = postgres_command("postgres")
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgres");
+        let server = self.server.insert(server);
+        wait_for_port(self.port, server, "postgres");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_ready = || {
+            postgres_command("pg_isready")
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .expect("pg_isready")
+                .success()
+        };
+        while !is_ready() {
+            assert!(Instant::now() < deadline, "postgres does not get ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the server at once, as a crash does: connections break and nothing is put in order.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = rustix::process::Pid::from_child(&server);
+            // It may have ended by itself; then there is nothing left to end.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+            let _ = server.wait();
+        }
+    }
+
+    /// What a statement gives, one row a line.
+    pub(crate) fn query(&self, statement: &str) -> String {
+        let output = postgres_command("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "canopy", "-d", "postgres", "-Atc", statement])
+            .env("PGPASSWORD", Self::PASSWORD)
+            .output()
+            .expect("psql");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program of PostgreSQL, which is not on the search path everywhere. The server does not run as
+/// root, who starts it as the user that comes with it.
+fn postgres_command(program: &str) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let newest = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin").join(program))
+        .filter(|path| path.is_file())
+        .max();
+    let path = newest.unwrap_or_else(|| PathBuf::from(program));
+    if !rustix::process::getuid().is_root() {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(path)
+        .current_dir("/");
+    command
+}
