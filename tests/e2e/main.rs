@@ -23,3 +23,4 @@ mod readme;
 mod samples;
 mod support;
 mod upkeep;
+mod webhooks;
