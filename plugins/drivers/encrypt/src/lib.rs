@@ -15,7 +15,7 @@ use bindings::exports::wasi::keyvalue::{atomics, batch, store};
 use bindings::wasi::keyvalue as beneath;
 use canopy_sdk::{config, identity, log};
 use keyring::Keyring;
-use vault::{Inner, Refusal, Vault};
+use vault::{Inner, Page, Refusal, Vault};
 
 #[canopy_sdk::driver(
     "wasi:keyvalue/store@0.2.0-draft",
@@ -181,7 +181,7 @@ impl Inner for Beneath {
         self.0.exists(name)
     }
 
-    fn list(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), Self::Error> {
+    fn list(&self, cursor: Option<u64>) -> Result<Page, Self::Error> {
         let page = self.0.list_keys(cursor)?;
         Ok((page.keys, page.cursor))
     }

@@ -9,6 +9,9 @@ pub const MAX_VALUE: usize = (1 << 20) - 512;
 
 const _: () = assert!(OVERHEAD <= 512);
 
+/// A page of a listing, and where the next one begins.
+pub type Page = (Vec<String>, Option<u64>);
+
 /// The bucket that keeps what is encrypted.
 pub trait Inner {
     /// What can go wrong there.
@@ -18,7 +21,7 @@ pub trait Inner {
     fn set(&self, name: &str, value: &[u8]) -> Result<(), Self::Error>;
     fn delete(&self, name: &str) -> Result<(), Self::Error>;
     fn exists(&self, name: &str) -> Result<bool, Self::Error>;
-    fn list(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), Self::Error>;
+    fn list(&self, cursor: Option<u64>) -> Result<Page, Self::Error>;
     fn increment(&self, name: &str, delta: u64) -> Result<u64, Self::Error>;
     fn get_many(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, Self::Error>;
     fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), Self::Error>;
@@ -82,10 +85,7 @@ impl<I: Inner> Vault<'_, I> {
     }
 
     /// What is beneath under names that are none of this driver's is left out.
-    pub fn list(
-        &self,
-        cursor: Option<u64>,
-    ) -> Result<(Vec<String>, Option<u64>), Refusal<I::Error>> {
+    pub fn list(&self, cursor: Option<u64>) -> Result<Page, Refusal<I::Error>> {
         let (names, next) = self.inner.list(cursor).map_err(Refusal::Inner)?;
         let keys = match &self.keys.names {
             None => names,

@@ -32,7 +32,7 @@ impl Inner for Memory {
         Ok(self.0.borrow().contains_key(name))
     }
 
-    fn list(&self, _: Option<u64>) -> Result<(Vec<String>, Option<u64>), Self::Error> {
+    fn list(&self, _: Option<u64>) -> Result<Page, Self::Error> {
         Ok((self.0.borrow().keys().cloned().collect(), None))
     }
 
