@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::{Node, Redis, Smtp, answer, guest, plugin};
 
-async fn issues_invoices_without_gaps(node: &Node, app: &str) {
+pub(crate) async fn issues_invoices_without_gaps(node: &Node, app: &str) {
     let customer = node
         .post(
             app,

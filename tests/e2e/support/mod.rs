@@ -6,4 +6,4 @@ mod servers;
 
 pub(crate) use guests::{guest, plugin};
 pub(crate) use node::{Answer, Node, Output, answer};
-pub(crate) use servers::{Redis, Smtp, free_port};
+pub(crate) use servers::{Postgres, Receiver, Redis, S3, Smtp, free_port};

@@ -138,8 +138,18 @@ impl Node {
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> Output {
+        self.cli_with(arguments, &[])
+    }
+
+    /// The same with further variables of the environment.
+    pub(crate) fn cli_with<S: AsRef<std::ffi::OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        environment: &[(&str, &str)],
+    ) -> Output {
         let output = Command::new(env!("CARGO_BIN_EXE_canopy"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .env("CANOPY_URL", self.api_url(""))
             .env("CANOPY_TOKEN", self.token())
             .env("XDG_CONFIG_HOME", self.folder.path().join("config"))

@@ -1,10 +1,12 @@
 //! The real servers that drivers talk to, each private to one case and gone with it.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A port of the loopback address that nobody listens on.
@@ -44,11 +46,17 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    fn end(&mut self) {
         // It may have ended by itself; then there is nothing left to end.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -79,6 +87,13 @@ impl Redis {
     }
 }
 
+/// The Python that has what these servers are made of.
+fn python() -> Command {
+    let python = std::env::var("TEST_PYTHON")
+        .expect("TEST_PYTHON names a Python with what the servers need; `tests/run` sets it");
+    Command::new(python)
+}
+
 /// An SMTP server that keeps what it accepts as files.
 pub(crate) struct Smtp {
     pub(crate) port: u16,
@@ -92,9 +107,7 @@ impl Smtp {
         let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
         let mailbox = folder.path().join("mailbox");
-        let python = std::env::var("TEST_PYTHON")
-            .expect("TEST_PYTHON names a Python with aiosmtpd; `tests/run` sets it");
-        let mut command = Command::new(python);
+        let mut command = python();
         command.args(["-m", "aiosmtpd", "--nosetuid", "--listen"]);
         command.arg(format!("127.0.0.1:{port}"));
         command
@@ -115,5 +128,212 @@ impl Smtp {
         files(&self.mailbox.join("new"))
             .map(|file| std::fs::read_to_string(file.path()).expect("a message"))
             .collect()
+    }
+}
+
+/// A PostgreSQL server with a database of its own, which asks for the password by SCRAM-SHA-256.
+pub(crate) struct Postgres {
+    pub(crate) port: u16,
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    pub(crate) const PASSWORD: &str = "correct horse";
+
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, Self::PASSWORD).expect("the password");
+        let mut owner = Command::new("chown");
+        owner.arg("-R").arg("postgres").arg(folder.path());
+        // Only root has to give the folder away, and only root can.
+        if rustix::process::getuid().is_root() {
+            assert!(owner.status().expect("chown").success());
+        }
+        let made = postgres_command("initdb")
+            .args(["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])
+            .args(["--username=canopy", "--no-sync"])
+            .arg(format!("--pwfile={}", secret.display()))
+            .arg(folder.path().join("data"))
+            .output()
+            .expect("initdb; `tests/run` installs it");
+        assert!(made.status.success(), "{made:?}");
+        let mut postgres = Self {
+            port: free_port(),
+            folder,
+            server: None,
+        };
+        postgres.start_again();
+        postgres
+    }
+
+    /// Starts the server after [`Self::kill`], and waits until it has recovered.
+    pub(crate) fn start_again(&mut self) {
+        let server = postgres_command("postgres")
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("postgres");
+        let server = self.server.insert(server);
+        wait_for_port(self.port, server, "postgres");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_ready = || {
+            postgres_command("pg_isready")
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status()
+                .expect("pg_isready")
+                .success()
+        };
+        while !is_ready() {
+            assert!(Instant::now() < deadline, "postgres does not get ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends the server at once, as a crash does: connections break and nothing is put in order.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = rustix::process::Pid::from_child(&server);
+            // It may have ended by itself; then there is nothing left to end.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
+            let _ = server.wait();
+        }
+    }
+
+    /// What a statement gives, one row a line.
+    pub(crate) fn query(&self, statement: &str) -> String {
+        let output = postgres_command("psql")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "canopy", "-d", "postgres", "-Atc", statement])
+            .env("PGPASSWORD", Self::PASSWORD)
+            .output()
+            .expect("psql");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program of PostgreSQL, which is not on the search path everywhere. The server does not run as
+/// root, who starts it as the user that comes with it.
+fn postgres_command(program: &str) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql");
+    let newest = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin").join(program))
+        .filter(|path| path.is_file())
+        .max();
+    let path = newest.unwrap_or_else(|| PathBuf::from(program));
+    if !rustix::process::getuid().is_root() {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(path)
+        .current_dir("/");
+    command
+}
+
+/// An S3 server in memory, which checks signatures.
+pub(crate) struct S3 {
+    pub(crate) port: u16,
+    /// Identifier and secret of the access key.
+    pub(crate) key: (String, String),
+    server: Server,
+}
+
+impl S3 {
+    pub(crate) const BUCKET: &str = "canopy-books";
+
+    pub(crate) fn start() -> Self {
+        let port = free_port();
+        let (server, key) = Self::run(port);
+        Self { port, key, server }
+    }
+
+    /// Ends the server at once.
+    pub(crate) fn kill(&mut self) {
+        self.server.end();
+    }
+
+    /// Starts the server after [`Self::kill`]: it is empty and has another access key.
+    pub(crate) fn start_again(&mut self) {
+        (self.server, self.key) = Self::run(self.port);
+    }
+
+    fn run(port: u16) -> (Server, (String, String)) {
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/e2e/support/s3_server.py"
+        );
+        let mut child = python()
+            .arg(script)
+            .arg(port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("python");
+        let output = child.stdout.take().expect("its output");
+        let server = Server(child);
+        let mut line = String::new();
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("the access key");
+        let (id, secret) = line.trim().split_once(' ').expect("the access key");
+        (server, (id.to_owned(), secret.to_owned()))
+    }
+}
+
+/// A receiver of webhooks, which checks signatures by another implementation than ours.
+pub(crate) struct Receiver {
+    pub(crate) port: u16,
+    folder: TempDir,
+    _server: Server,
+}
+
+impl Receiver {
+    pub(crate) fn start(secret: &str) -> Self {
+        let port = free_port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = python();
+        command
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../tests/e2e/support/webhook_receiver.py"
+            ))
+            .args([&port.to_string(), secret])
+            .arg(folder.path().join("events"));
+        let server = Server::start(command, port, "the receiver");
+        Self {
+            port,
+            folder,
+            _server: server,
+        }
+    }
+
+    /// The requests so far: `id`, `event`, and whether the signature was `verified`.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder.path().join("events")).unwrap_or_default();
+        let line = |line| serde_json::from_str(line).expect("a line of JSON");
+        text.lines().map(line).collect()
     }
 }

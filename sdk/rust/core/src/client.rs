@@ -23,13 +23,16 @@
 //! }
 //! ```
 
+use std::io;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{ErrorCode, OutgoingRequest, RequestOptions, Scheme};
+use wasip2::http::types::{
+    ErrorCode, FutureIncomingResponse, OutgoingRequest, RequestOptions, Scheme,
+};
 
 use crate::body::ReadError;
 use crate::{Body, wire};
@@ -167,6 +170,16 @@ impl Call {
     /// If there is no answer. An answer with a status of failure is an answer: see
     /// [`Reply::error_for_status`].
     pub fn send(self) -> Result<Reply, Error> {
+        self.begin()?.wait()
+    }
+
+    /// Sends the request without waiting for the answer. Requests that are begun before the first
+    /// is waited for are under way at once.
+    ///
+    /// # Errors
+    /// If the request cannot be sent as it is. That there is no answer is told by
+    /// [`Pending::wait`].
+    pub fn begin(self) -> Result<Pending, Error> {
         if let Some(flaw) = self.flaw {
             return Err(flaw);
         }
@@ -204,13 +217,37 @@ impl Call {
             .map_err(|code| failure(&code, authority.as_str()))?;
         // If the host broke off while the body was sent, its answer says why.
         let sent = wire::send(body, self.body);
-        pending.subscribe().block();
-        let reply = pending
+        Ok(Pending {
+            host: authority.to_string(),
+            pending,
+            sent,
+        })
+    }
+}
+
+/// A request that has been sent.
+#[derive(Debug)]
+#[must_use = "the answer is lost unless it is waited for"]
+pub struct Pending {
+    host: String,
+    pending: FutureIncomingResponse,
+    sent: io::Result<()>,
+}
+
+impl Pending {
+    /// Waits for the head of the answer.
+    ///
+    /// # Errors
+    /// As those of [`Call::send`].
+    pub fn wait(self) -> Result<Reply, Error> {
+        self.pending.subscribe().block();
+        let reply = self
+            .pending
             .get()
             .and_then(Result::ok)
             .ok_or_else(|| Error::Connection("the answer is gone".to_owned()))?
-            .map_err(|code| failure(&code, authority.as_str()))?;
-        if let Err(error) = sent
+            .map_err(|code| failure(&code, &self.host))?;
+        if let Err(error) = self.sent
             && reply.status() < 400
         {
             return Err(Error::Connection(error.to_string()));

@@ -105,7 +105,12 @@ pub(crate) fn send(body: OutgoingBody, mut content: Body) -> io::Result<()> {
             }
             write_all(&stream, &buffer[..read])?;
         }
-        stream.blocking_flush().map_err(broken)?;
+        match stream.blocking_flush() {
+            // A peer that knows the length may answer and leave before it is told of the end. All
+            // has been handed over; if it was lost on the way, no answer comes.
+            Ok(()) | Err(StreamError::Closed) => {}
+            Err(error) => return Err(broken(error)),
+        }
         drop(stream);
     }
     OutgoingBody::finish(body, None).map_err(|code| io::Error::other(code.to_string()))

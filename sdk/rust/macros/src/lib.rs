@@ -62,6 +62,10 @@ fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
 /// `exports::namespace::package::interface`, and the types of the interface beside it. Paths of
 /// WIT folders are relative to the crate's `Cargo.toml`; a folder whose package uses another
 /// package's comes after it.
+///
+/// A driver that stands between applications and another driver serves an interface and uses it,
+/// too: `imports = ["acme:payments/charge@1.2.0"]` before `wit` names what it uses, which is then in
+/// the modules `namespace::package::interface`.
 #[proc_macro_attribute]
 pub fn driver(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let interfaces = parse_macro_input!(arguments as Interfaces);
@@ -104,16 +108,21 @@ impl Parse for Import {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let module = input.parse()?;
         input.parse::<Token![:]>()?;
-        Ok(Self {
-            module,
-            interfaces: input.parse()?,
-        })
+        let interfaces: Interfaces = input.parse()?;
+        if let Some(name) = interfaces.imports.first() {
+            return Err(syn::Error::new(
+                name.span(),
+                "everything here is imported: name it without `imports`",
+            ));
+        }
+        Ok(Self { module, interfaces })
     }
 }
 
-/// `"ns:pkg/interface@1.0.0", …, wit = ["folder", …]`
+/// `"ns:pkg/interface@1.0.0", …, imports = ["ns:pkg/interface@1.0.0", …], wit = ["folder", …]`
 struct Interfaces {
     names: Vec<LitStr>,
+    imports: Vec<LitStr>,
     folders: Vec<LitStr>,
 }
 
@@ -126,23 +135,35 @@ impl Parse for Interfaces {
             names.push(name);
             input.parse::<Token![,]>()?;
         }
-        let keyword: Ident = input.parse()?;
+        let mut keyword: Ident = input.parse()?;
+        let mut imports = Vec::new();
+        if keyword == "imports" {
+            imports = list(input)?;
+            imports.iter().try_for_each(check_interface)?;
+            keyword = input.parse()?;
+        }
         if names.is_empty() || keyword != "wit" {
             return Err(syn::Error::new(
                 keyword.span(),
                 "expected: \"namespace:package/interface@version\", wit = [\"folder\"]",
             ));
         }
-        input.parse::<Token![=]>()?;
-        let list;
-        bracketed!(list in input);
-        let folders = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
-        input.parse::<Option<Token![,]>>()?;
         Ok(Self {
             names,
-            folders: folders.into_iter().collect(),
+            imports,
+            folders: list(input)?,
         })
     }
+}
+
+/// `= ["one", "two"],` after its keyword; the last comma may be left out.
+fn list(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    input.parse::<Token![=]>()?;
+    let list;
+    bracketed!(list in input);
+    let items = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
+    input.parse::<Option<Token![,]>>()?;
+    Ok(items.into_iter().collect())
 }
 
 /// The names go into WIT text, so nothing else may hide in them.
@@ -164,10 +185,14 @@ fn check_interface(name: &LitStr) -> syn::Result<()> {
 
 impl Interfaces {
     fn generate(&self, module: &str, direction: &str, world: &str) -> TokenStream2 {
+        let names = self.names.iter().map(|name| (direction, name));
+        // What is served refers to its own types, not to those of the same name that are used.
         let items: String = self
-            .names
+            .imports
             .iter()
-            .map(|name| format!("{direction} {};", name.value()))
+            .map(|name| ("import", name))
+            .chain(names)
+            .map(|(direction, name)| format!("{direction} {};", name.value()))
             .collect();
         let inline = format!("package canopy:generated; world {world} {{ {items} }}");
         let module = format_ident!("{module}");
