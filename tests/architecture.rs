@@ -163,6 +163,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "canopy-cli",
         &["canopy-ids", "canopy-manifest", "canopy-api-types"],
     ),
+    // Measures single steps; no part of a node.
+    ("canopy-bench", &[]),
     // Wires everything; nobody depends on it.
     (
         "canopy",

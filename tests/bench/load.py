@@ -1,8 +1,12 @@
-"""Load by `wrk` over loopback: a fixed number of connections, each asking as fast as it is answered."""
+"""Load over loopback: by `wrk`, a fixed number of connections, each asking as fast as it is answered;
+and at a constant rate by `axum/src/bin/load.rs`, whether or not the server keeps up."""
 
+import http.client
+import json
 import re
 import subprocess
 import tempfile
+import time
 
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -53,3 +57,31 @@ def wrk(port, host, path="/", seconds=5, connections=32, body_bytes=0, hosts=())
         "p99": milliseconds(latency["99"]),
         "bad": int(bad[1]) if bad else 0,
     }
+
+
+def constant_command(binary, port, host, rate, seconds, path="/", connections=64):
+    """The command line of load at a constant rate."""
+    numbers = [f"{rate:.0f}", str(seconds), str(connections)]
+    return [binary, f"127.0.0.1:{port}", host, path, *numbers]
+
+
+def constant(*arguments, **named):
+    """Load at a constant rate: latencies in milliseconds from when each request was due."""
+    command = constant_command(*arguments, **named)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def one_request(port, host, path="/", expected=200):
+    """Milliseconds of one request on a connection of its own."""
+    begun = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path, headers={"Host": host})
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    if answer.status != expected:
+        raise SystemExit(f"{host}{path} answered {answer.status}: {text[:200]}")
+    return (time.perf_counter() - begun) * 1e3

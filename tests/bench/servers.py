@@ -1,6 +1,7 @@
 """Canopy and its peers, each started on a port of its own and ended afterwards."""
 
 import atexit
+import http.client
 import json
 import os
 import pathlib
@@ -8,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -27,6 +29,15 @@ def resident_mib(pid):
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def section(stamp):
+    """A custom section `stamp` to append to a component; nothing where there is no stamp."""
+    if not stamp:
+        return b""
+    content = bytes([5]) + b"stamp" + stamp
+    assert len(content) < 128, "its length takes one byte"
+    return bytes([0, len(content)]) + content
 
 
 class Server:
@@ -60,6 +71,16 @@ class Server:
         """User and system time of the process so far."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def cpu_milliseconds(self):
+        """Time of all threads on a processor so far, exact where the kernel tells."""
+        total = 0
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except FileNotFoundError:
+                continue  # The thread has ended.
+        return total / 1e6
 
     def memory(self):
         return resident_mib(self.process.pid)
@@ -117,22 +138,56 @@ class Canopy:
             raise SystemExit(f"canopy {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def put(self, path, body):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.api}/v1/{path}",
-            data=json.dumps(body).encode(),
-            method="PUT",
-            headers={
-                "authorization": f"Bearer {self.token}",
-                "content-type": "application/json",
-            },
+    def put_all(self, writes, connections=4):
+        """Writes each (path, body) by the API, over a few connections that are kept open."""
+        todo = iter(writes)
+        lock = threading.Lock()
+        headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+
+        def work(_):
+            connection = http.client.HTTPConnection("127.0.0.1", self.api)
+            while True:
+                with lock:
+                    write = next(todo, None)
+                if write is None:
+                    return connection.close()
+                path, body = write
+                connection.request("PUT", f"/api/v1/{path}", json.dumps(body), headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status >= 300:
+                    raise SystemExit(f"PUT {path}: {answer.status} {text.decode()}")
+
+        with ThreadPoolExecutor(connections) as pool:
+            list(pool.map(work, range(connections)))
+
+    def install_all(self, installations):
+        """Installs each (tenant, name, package), and makes the tenants."""
+        tenants = sorted({tenant for tenant, _, _ in installations})
+        self.put_all((f"tenants/{tenant}", {"display_name": tenant}) for tenant in tenants)
+        self.put_all(
+            (f"tenants/{tenant}/installations/{name}", {"package": package})
+            for tenant, name, package in installations
         )
-        with urllib.request.urlopen(request) as answer:
-            return answer.status
 
     def publish(self, guest):
         project = ROOT / "tests/guests/apps" / guest
         self.command("publish", str(project), "--create-publisher")
+
+    def publish_as(self, guest, name, stamp=b"", reuse=False):
+        """Publishes `guest` as `guests/NAME`; with a stamp its bytes and so its digest differ."""
+        source = ROOT / "tests/guests/apps" / guest
+        file = f"{guest.replace('-', '_')}.wasm"
+        manifest = (source / "canopy.toml").read_text()
+        manifest = manifest.replace(f'name = "guests/{guest}"', f'name = "guests/{name}"')
+        manifest = manifest.replace(f"target/wasm32-wasip2/release/{file}", file)
+        if reuse:
+            manifest = manifest.replace("[http]", "[http]\nreuse = true")
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "canopy.toml").write_text(manifest)
+            component = (GUESTS / file).read_bytes()
+            (pathlib.Path(folder) / file).write_bytes(component + section(stamp))
+            self.command("publish", folder, "--create-publisher")
 
     def host(self, app, tenant):
         return f"{app}.{tenant}.localhost:{self.apps}"

@@ -2,7 +2,9 @@
 //!
 //! Inputs are made from a target's seeds by small changes, and one that brings an outcome never
 //! seen before is kept and changed further. It needs no other compiler and no instrumented build,
-//! and finds less than a fuzzer that watches branches would.
+//! and finds less than a fuzzer that watches branches would. `cargo fuzz` would: it needs a compiler
+//! with unstable flags, and everything down to wasmtime built once more for it, which is more than
+//! the rest of CI takes.
 //!
 //! ```text
 //! cargo test -p canopy --test fuzz                                     every target for a second

@@ -29,11 +29,13 @@ mod record;
 mod request;
 mod settings;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use canopy_admission::Admission;
 use canopy_ids::TenantId;
 use canopy_tenant::Routes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 pub use certificate::CertificateError;
@@ -77,6 +79,15 @@ impl<G: Guests> Edge<G> {
     /// requests under way finish within the grace, and returns.
     pub async fn serve(self: Arc<Self>, listeners: Vec<Listener>, stop: CancellationToken) {
         listener::serve(self, listeners, stop).await;
+    }
+
+    /// Serves one connection of `peer` that came by no listener, until it ends. It counts against no
+    /// limit of connections, and does not know when the node is to stop.
+    pub async fn serve_connection<T>(self: Arc<Self>, stream: T, peer: IpAddr)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        listener::serve_connection(self, stream, peer).await;
     }
 
     /// How many requests are under way.

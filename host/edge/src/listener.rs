@@ -135,6 +135,25 @@ pub(crate) async fn serve<G: Guests>(
     reaper.abort();
 }
 
+/// Serves one connection that came by no listener, until it ends.
+pub(crate) async fn serve_connection<G, T>(edge: Arc<Edge<G>>, stream: T, peer: IpAddr)
+where
+    G: Guests,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    // Its end would tell the connection to stop.
+    let graceful = GracefulShutdown::new();
+    let connection = Connection {
+        builder: Arc::new(builder(&edge.settings)),
+        watcher: graceful.watcher(),
+        address: SocketAddr::new(peer, 0),
+        redirect: None,
+        edge,
+    };
+    connection.serve(stream, false).await;
+    drop(graceful);
+}
+
 impl<G: Guests> Front<G> {
     /// Takes the connections of one listener until `stop`.
     async fn accept(&self, listener: Listener, stop: &CancellationToken) {

@@ -1,0 +1,243 @@
+"""What the node withstands, and what single steps cost beside the native engine: each scenario
+returns what it found, as those of `scenarios.py` do."""
+
+import json
+import random
+import statistics
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from load import constant, constant_command, one_request, wrk
+from scenarios import Goal, Result, node, peers, settings
+from servers import Canopy
+
+
+def micro(options, *arguments):
+    """What the program of `tests/bench/micro` prints."""
+    command = [options.micro, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def tail(options):
+    """Latency at a constant rate, 70 % of Canopy's own peak, beside the native server's."""
+    title = "Latency at 70 % of Canopy's peak, WASI 0.3"
+    rounds = {"canopy": [], "axum": []}
+    with node(options, "hello-p3") as canopy:
+        native = peers(options, "axum")
+        targets = {"canopy": (canopy.server, canopy.host("hello-p3", "t0")), **native}
+        try:
+            for _ in range(options.rounds):
+                server, host = targets["canopy"]
+                peak = wrk(server.port, host, seconds=options.seconds)["rate"]
+                for name, (server, host) in targets.items():
+                    found = constant(options.load, server.port, host, peak * 0.7, options.seconds)
+                    rounds[name].append(found)
+        finally:
+            for server, _ in native.values():
+                server.stop()
+    pairs = zip(rounds["canopy"], rounds["axum"])
+    found = [ours["p99"] / theirs["p99"] for ours, theirs in pairs]
+    notes = ["Latency counts from when a request was due; `late` is how late it was begun, at p99."]
+    goal = Goal("p99 at 70 % of own peak ÷ axum's at the same rate", 2, found, least=False)
+    return Result(title, "ms", {k: v for k, v in rounds.items() if v}, [goal], notes)
+
+
+def keyvalue(options):
+    """Keys and values through a guest, and by the same engine called natively."""
+    found = micro(options, "keyvalue", options.seconds, options.rounds)
+    rounds = {
+        f"{what}, {how}": [{"rate": rate, "bad": 0} for rate in found[what][how]]
+        for what in ("get", "set")
+        for how in ("native", "guest")
+    }
+    goals = [
+        Goal(
+            f"`wasi:keyvalue` {what} through a guest ÷ native",
+            bound,
+            [ours / own for ours, own in zip(found[what]["guest"], found[what]["native"])],
+        )
+        for what, bound in (("get", 0.7), ("set", 0.9))
+    ]
+    notes = [
+        f"Gets one after the other; sets with a durable commit by {found['writers']} writers at once.",
+    ]
+    return Result("Keys and values", "operations/s", rounds, goals, notes)
+
+
+def driver(options):
+    """A call of a driver in a store of its own, and the same composed in one store."""
+    found = micro(options, "drivers", options.rounds)
+    rounds, goals = {}, []
+    for (call, times), bound in zip(found.items(), (5, 8, 8)):
+        for how, each in times.items():
+            rounds[f"{call}, {how}"] = [{"µs": time, "bad": 0} for time in each]
+        over = [apart - direct for apart, direct in zip(times["apart"], times["composed"])]
+        what = f"call of a driver over the direct call: {call}"
+        goals.append(Goal(what, bound, over, unit="µs", least=False))
+    return Result("Call of a driver", "µs", rounds, goals)
+
+
+def neighbours(options, rate=100):
+    """A victim's latency, quiet and with attackers in 9 of 10 tenants, on the plans as shipped."""
+    rounds = {"quiet": [], "attacked": []}
+    canopy = Canopy(options.canopy)
+    try:
+        for guest in ("hello-p3", "spin", "hog"):
+            canopy.publish(guest)
+        attackers = [f"t{number}" for number in range(1, 10)]
+        apps = [(tenant, app, f"guests/{app}") for tenant in attackers for app in ("spin", "hog")]
+        canopy.install_all([("t0", "hello-p3", "guests/hello-p3"), *apps])
+        victim = (options.load, canopy.apps, canopy.host("hello-p3", "t0"), rate)
+        constant(*victim, 1)
+        for _ in range(options.rounds):
+            rounds["quiet"].append(constant(*victim, options.seconds))
+            # At a rate that keeps every processor busy by guests, not by those who ask.
+            attacks = [
+                constant_command(
+                    options.load,
+                    canopy.apps,
+                    canopy.host(app, tenant),
+                    10,
+                    options.seconds + 2,
+                    path="/" if app == "spin" else "/grow",
+                    connections=32,
+                )
+                for tenant in attackers
+                for app in ("spin", "hog")
+            ]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            running = [subprocess.Popen(attack, **quiet) for attack in attacks]
+            time.sleep(1)
+            rounds["attacked"].append(constant(*victim, options.seconds))
+            for attack in running:
+                attack.terminate()
+                attack.wait()
+    finally:
+        canopy.stop()
+    pairs = zip(rounds["attacked"], rounds["quiet"])
+    found = [attacked["p99"] / quiet["p99"] for attacked, quiet in pairs]
+    errors = [attacked["bad"] for attacked in rounds["attacked"]]
+    goals = [
+        Goal("victim's p99 with attackers in 9 of 10 tenants ÷ quiet", 2, found, least=False),
+        Goal("victim's requests not answered meanwhile", 0, errors, unit="", least=False),
+    ]
+    notes = [
+        f"The victim is asked {rate} times a second. Each attacker asks ten times a second for an"
+        " endless loop and as often for all memory that there is."
+    ]
+    return Result("Noisy neighbours", "ms", rounds, goals, notes)
+
+
+def kill_time(options, budget=50):
+    """How long past its budget of CPU time an endless loop is ended."""
+    count = max(300, 200 * options.rounds)
+    canopy = Canopy(options.canopy, f'[limits.default]\ncpu = "{budget} ms"\n')
+    try:
+        canopy.publish("spin")
+        canopy.install_all([("t0", "spin", "guests/spin")])
+        host = canopy.host("spin", "t0")
+        times, ran = [], []
+        for _ in range(count + 5):
+            before = canopy.server.cpu_milliseconds()
+            times.append(one_request(canopy.apps, host, expected=503) - budget)
+            ran.append(canopy.server.cpu_milliseconds() - before - budget)
+    finally:
+        canopy.stop()
+    rounds = {}
+    for what, found in (("by the clock", times[5:]), ("of processor time", ran[5:])):
+        quantiles = statistics.quantiles(found, n=1000, method="inclusive")
+        figures = {"p50": quantiles[499], "p99": quantiles[989], "p999": quantiles[998], "bad": 0}
+        rounds[f"past the budget, {what}"] = [figures]
+    p999 = rounds["past the budget, by the clock"][0]["p999"]
+    goal = Goal("CPU limit: kill time past the budget, p99.9", 20, [p999], unit="ms", least=False)
+    notes = [
+        f"{count} kills, one at a time, of a budget of {budget} ms. By the clock, as the client sees"
+        " it, the way there and back counts too, and time in which the machine did something else;"
+        " the node's processor time is all of its threads' from before a request to after it."
+    ]
+    return Result("Kill time", "ms", rounds, [goal], notes)
+
+
+def density(options, installations=10_000, components=100):
+    """10,000 installations of 100 distinct components: start, idle memory, random requests."""
+    count = 1000
+    with_plan = settings(options)
+    canopy = Canopy(options.canopy, with_plan)
+    try:
+        names = [f"dense{number}" for number in range(components)]
+        with ThreadPoolExecutor(2) as pool:
+            publishing = lambda name: canopy.publish_as("hello-p3", name, stamp=name.encode())
+            list(pool.map(publishing, names))
+        tenants = installations // 100
+        made = [(f"t{n % tenants}", f"n{n}") for n in range(installations)]
+        begun = time.monotonic()
+        canopy.install_all(
+            [(*name, f"guests/{names[n % components]}") for n, name in enumerate(made)]
+        )
+        installing = time.monotonic() - begun
+        chosen = random.Random(1)
+        rounds, starts, idle, p99 = [], [], [], []
+        for _ in range(options.rounds):
+            canopy.restart()
+            time.sleep(1)
+            starts.append(canopy.start_seconds)
+            idle.append(canopy.server.memory())
+            asked = [canopy.host(app, tenant) for tenant, app in chosen.sample(made, count)]
+            times = [one_request(canopy.apps, host) for host in asked]
+            p99.append(statistics.quantiles(times, n=100)[98])
+            figures = {"start": starts[-1], "p50": statistics.median(times), "p99": p99[-1]}
+            rounds.append(figures | {"idle": idle[-1], "memory": canopy.server.memory(), "bad": 0})
+    finally:
+        canopy.stop()
+    what = f"{installations:,} installations of {components} components"
+    goals = [
+        Goal(f"{what}: start", 2, starts, unit="s", least=False),
+        Goal(f"{what}: idle memory", 1024, idle, unit="MiB", least=False),
+        Goal(f"{what}: request to a random one, p99", 10, p99, unit="ms", least=False),
+    ]
+    notes = [
+        f"Of {tenants} tenants; {count} random requests, one at a time, each on a connection of its own."
+        f" Making the installations by the API took {installing:.0f} s."
+    ]
+    return Result("Density", "ms", {"canopy": rounds}, goals, notes)
+
+
+def publishing(options, at_once=10):
+    """Serving while ten publishes are compiled at once, beside serving alone."""
+    rounds = {"alone": [], "while ten publish": []}
+    stamps = iter(range(1_000_000))
+    with node(options, "hello-p3") as canopy:
+        host = canopy.host("hello-p3", "t0")
+        busy = True
+
+        def publish(_):
+            while busy:
+                name = f"published{next(stamps)}"
+                canopy.publish_as("hello-p2-wstd", name, stamp=name.encode())
+
+        wrk(canopy.apps, host, seconds=1)
+        for _ in range(options.rounds):
+            rounds["alone"].append(wrk(canopy.apps, host, seconds=options.seconds))
+            busy = True
+            with ThreadPoolExecutor(at_once) as pool:
+                work = [pool.submit(publish, number) for number in range(at_once)]
+                time.sleep(1)
+                found = wrk(canopy.apps, host, seconds=options.seconds)
+                rounds["while ten publish"].append(found)
+                busy = False
+                for one in work:
+                    one.result()
+    pairs = zip(rounds["while ten publish"], rounds["alone"])
+    # Two compilers at once, niced by 10: of two processors, a tenth of each is theirs, and the
+    # publishers' own programs run here too.
+    found = [meanwhile["rate"] / alone["rate"] for meanwhile, alone in pairs]
+    goals = [Goal("requests/s while ten publish at once ÷ alone", 0.6, found)]
+    notes = ["The programs that publish run on the same machine, at the same priority as the node."]
+    return Result("Publishing meanwhile", "requests/s", rounds, goals, notes)
+
+
+ALL = [tail, keyvalue, driver, neighbours, kill_time, density, publishing]
