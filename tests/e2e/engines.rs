@@ -311,3 +311,32 @@ async fn an_s3_service_that_ends_or_refuses_is_an_error_until_it_does_not() {
     let refused = refusal(&node, &get).await;
     assert!(refused.contains("SignatureDoesNotMatch"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_values_and_the_books_pass_a_cache_and_encryption_on_their_way_to_s3() {
+    let s3 = S3::start();
+    let setup = s3_setup(&s3);
+    let node = node_on("s3", &setup);
+    for driver in ["encrypt", "cache"] {
+        node.publish(&plugin(driver));
+    }
+    // Thirty-two equal bytes as base64, which is enough for a test.
+    let key = format!("{}QUE=", "QUFB".repeat(10));
+    let secrets = [("key", format!("one:{key}")), ("name_key", key)];
+    let secrets = secrets
+        .each_ref()
+        .map(|(key, value)| (*key, value.as_str()));
+    for tenant in TENANTS {
+        let add = format!(
+            "driver add canopy/encrypt --tenant {tenant} --secret-env key=key --secret-env name_key=name_key --bind wasi:keyvalue=s3"
+        );
+        let added = node.cli_with(add.split_whitespace(), &secrets);
+        assert_eq!(added.code, 0, "{}", added.stderr);
+        node.run(&format!(
+            "driver add canopy/cache --tenant {tenant} --bind wasi:keyvalue=encrypt"
+        ));
+    }
+    bind_all(&node, "cache");
+    behaves(&node).await;
+    issues_invoices_without_gaps(&node, "invoices.acme").await;
+}
