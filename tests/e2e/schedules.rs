@@ -38,8 +38,8 @@ async fn until(node: &Node, schedule: &str, count: usize) -> Vec<Value> {
 
 fn of(node: &Node, schedule: &str) -> Value {
     let all = node.run("schedule list clockwork --tenant acme");
-    let all = all.as_array().expect("a list").iter();
-    let found = all.clone().find(|one| one["name"] == schedule);
+    let mut all = all.as_array().expect("a list").iter();
+    let found = all.find(|one| one["name"] == schedule);
     found.expect(schedule).clone()
 }
 

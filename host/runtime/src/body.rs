@@ -120,8 +120,7 @@ impl ResponseBody {
         content_length: Option<u64>,
         head_only: bool,
         done: Option<oneshot::Sender<()>>,
-        pace: Pace,
-        permit: Permit,
+        (pace, permit): (Pace, Permit),
     ) -> Self {
         if head_only {
             cancel.disarm();

@@ -99,8 +99,7 @@ async fn answer(
         content_length,
         no_body,
         body_done,
-        pace,
-        call.permit,
+        (pace, call.permit),
     );
     Ok(Response::from_parts(head, body))
 }

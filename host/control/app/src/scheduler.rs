@@ -385,7 +385,6 @@ mod tests {
         let waits: Vec<_> = (1..=9)
             .map(|attempts| settings.retry(attempts).map(|wait| wait.as_secs()))
             .collect();
-        let waits: Vec<_> = waits.into_iter().collect();
         let expected = [10, 20, 40, 80, 160, 320, 640, 900];
         assert_eq!(waits[..8], expected.map(Some));
         assert_eq!(
