@@ -44,8 +44,8 @@ pub use canopy_capability_blobs::{
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_network::{
-    Allowance, Denial, EgressPolicy, EgressRule, InvalidEgressRule, OperatorEgress, TlsIdentity,
-    is_public,
+    Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
+    TenantEgress, TlsIdentity, is_public,
 };
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
