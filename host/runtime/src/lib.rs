@@ -48,8 +48,8 @@ pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_messages::{MessageSettings, Subscription, Subscriptions};
 pub use canopy_capability_network::{
-    Allowance, Denial, EgressPolicy, EgressRule, InvalidEgressRule, OperatorEgress, TlsIdentity,
-    is_public,
+    Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
+    TenantEgress, TlsIdentity, is_public,
 };
 pub use error::{PrepareError, ServeError};
 pub use messages::Messages;

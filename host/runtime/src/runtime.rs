@@ -9,9 +9,9 @@ use canopy_backend::blob::BlobProvider;
 use canopy_backend::sql::SqlProvider;
 use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
-use canopy_capability_network::{Network, NetworkError};
+use canopy_capability_network::{EgressUsage, Network, NetworkError};
 use canopy_engine::{Artifacts, Engine};
-use canopy_ids::{Digest, DriverInstanceId, InstallationId};
+use canopy_ids::{Digest, DriverInstanceId, InstallationId, TenantId};
 use http::{Request, Response};
 
 use crate::body::{RequestBody, ResponseBody};
@@ -152,6 +152,11 @@ impl Runtime {
     /// Messages between applications.
     pub fn messages(&self) -> &Messages {
         &self.0.messages
+    }
+
+    /// What `tenant` uses of the network outward.
+    pub fn egress_usage(&self, tenant: TenantId) -> EgressUsage {
+        self.0.parts.network.usage(tenant)
     }
 
     /// Makes an installation ready, so that its first request need not wait for it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_capability_keyvalue::StoreNames;
-use canopy_capability_network::EgressPolicy;
+use canopy_capability_network::{EgressPolicy, TenantEgress};
 use canopy_ids::{
     BindingKey, Digest, DriverInstanceId, InstallationId, Label, PackageName, TenantId,
 };
@@ -190,6 +190,8 @@ pub struct TenantLimits {
     pub connections: usize,
     /// Its share of a busy node, compared with the other tenants' weights.
     pub weight: u32,
+    /// What they may use of the network outward.
+    pub egress: TenantEgress,
 }
 
 impl Default for TenantLimits {
@@ -200,6 +202,7 @@ impl Default for TenantLimits {
             burst: 10_000,
             connections: 2_048,
             weight: 100,
+            egress: TenantEgress::default(),
         }
     }
 }

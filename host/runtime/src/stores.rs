@@ -131,6 +131,7 @@ impl Stores {
         let memory = parts
             .memory
             .of(tenant.id, parts.settings.tenant_memory_bytes);
+        let (tenant_id, egress) = (tenant.id, tenant.limits.egress);
         let tenant = Tenant {
             id: tenant.id,
             name: tenant.name.to_string(),
@@ -141,8 +142,9 @@ impl Stores {
         };
         let log = parts.logs.log(owner.log, context);
         let policy = component.egress.clone();
+        let account = (tenant_id, egress);
         Self {
-            gateway: Gateway::with_log(parts.network.clone(), policy, Some(log.clone())),
+            gateway: Gateway::of(parts.network.clone(), account, policy, Some(log.clone())),
             log,
             parts,
             tenant: Arc::new(tenant),

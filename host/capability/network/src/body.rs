@@ -1,6 +1,7 @@
 //! Bodies of outgoing requests and their responses, under their limits.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::account::{Account, Place};
+use crate::http_client::over;
 use crate::pool::Lease;
 
 /// A request's body on its way out.
@@ -18,21 +21,23 @@ pub(crate) struct RequestBody {
     inner: WasiBody,
     left: u64,
     limit: u64,
+    account: Arc<Account>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: WasiBody, limit: u64) -> Self {
+    pub(crate) fn new(inner: WasiBody, limit: u64, account: Arc<Account>) -> Self {
         Self {
             inner,
             left: limit,
             limit,
+            account,
         }
     }
 
     /// No body.
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn empty(account: &Arc<Account>) -> Self {
         let inner = Empty::new().map_err(|never| match never {});
-        Self::new(inner.boxed_unsync(), 0)
+        Self::new(inner.boxed_unsync(), 0, account.clone())
     }
 }
 
@@ -51,7 +56,8 @@ impl Body for RequestBody {
                 match self.left.checked_sub(length) {
                     Some(left) => {
                         self.left = left;
-                        Some(Ok(frame))
+                        let counted = self.account.count(length);
+                        Some(counted.map(|()| frame).map_err(over))
                     }
                     None => Some(Err(Error::HttpRequestBodySize(Some(self.limit)))),
                 }
@@ -78,18 +84,22 @@ pub(crate) struct ResponseBody {
     between: Duration,
     deadline: Instant,
     sleep: Pin<Box<Sleep>>,
-    held: Option<(Lease, oneshot::Sender<()>)>,
-    _permit: OwnedSemaphorePermit,
+    connection: Option<(Lease, oneshot::Sender<()>)>,
+    account: Arc<Account>,
+    _held: Held,
 }
+
+/// A request's place among those of its instance, and among those of its tenant.
+pub(crate) type Held = (OwnedSemaphorePermit, Place);
 
 impl ResponseBody {
     pub(crate) fn new(
         inner: hyper::body::Incoming,
         limit: u64,
-        between: Duration,
-        deadline: Instant,
-        permit: OwnedSemaphorePermit,
-        held: (Lease, oneshot::Sender<()>),
+        (between, deadline): (Duration, Instant),
+        account: Arc<Account>,
+        held: Held,
+        connection: (Lease, oneshot::Sender<()>),
     ) -> Self {
         let sleep = Box::pin(sleep_until(next(between, deadline)));
         let mut body = Self {
@@ -99,8 +109,9 @@ impl ResponseBody {
             between,
             deadline,
             sleep,
-            held: Some(held),
-            _permit: permit,
+            connection: Some(connection),
+            account,
+            _held: held,
         };
         if body.inner.is_end_stream() {
             body.finish();
@@ -110,7 +121,7 @@ impl ResponseBody {
 
     /// The body has been read: the connection is free for another request.
     fn finish(&mut self) {
-        if let Some((mut lease, _)) = self.held.take() {
+        if let Some((mut lease, _)) = self.connection.take() {
             lease.finish();
         }
     }
@@ -139,19 +150,23 @@ impl Body for ResponseBody {
                             self.left = left;
                             let until = next(self.between, self.deadline);
                             self.sleep.as_mut().reset(until);
+                            if let Err(quota) = self.account.count(length) {
+                                self.connection = None;
+                                return Poll::Ready(Some(Err(over(quota))));
+                            }
                             if self.inner.is_end_stream() {
                                 self.finish();
                             }
                             Some(Ok(frame))
                         }
                         None => {
-                            self.held = None;
+                            self.connection = None;
                             Some(Err(Error::HttpResponseBodySize(Some(self.limit))))
                         }
                     }
                 }
                 Some(Err(error)) => {
-                    self.held = None;
+                    self.connection = None;
                     Some(Err(broken(&error)))
                 }
                 None => {
@@ -161,10 +176,10 @@ impl Body for ResponseBody {
             });
         }
         ready!(self.sleep.as_mut().poll(context));
-        if let Some((lease, _)) = &mut self.held {
+        if let Some((lease, _)) = &mut self.connection {
             lease.spoil();
         }
-        self.held = None;
+        self.connection = None;
         Poll::Ready(Some(Err(if Instant::now() >= self.deadline {
             Error::HttpResponseTimeout
         } else {
@@ -198,6 +213,7 @@ pub(crate) fn broken(error: &hyper::Error) -> Error {
 pub(crate) fn caused(error: hyper::Error) -> Error {
     let own = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<Error>());
     match own {
+        Some(Error::InternalError(told)) => Error::InternalError(told.clone()),
         Some(Error::HttpRequestBodySize(size)) => Error::HttpRequestBodySize(*size),
         Some(_) => Error::ConnectionTerminated,
         None => broken(&error),

@@ -13,6 +13,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder};
 
+use crate::account::{OverQuota, Place};
 use crate::gateway::Gateway;
 use crate::host::Host;
 use crate::policy::{EgressPolicy, Refusal};
@@ -113,6 +114,33 @@ impl Outlet {
     pub(crate) fn record(&self, refusal: &Refusal) {
         let request = *self.request.lock();
         self.gateway.0.record(refusal, request);
+    }
+
+    /// Whether the tenant may make another request or socket.
+    pub(crate) fn may_begin(&self) -> Result<(), OverQuota> {
+        self.gateway
+            .0
+            .account
+            .begin()
+            .inspect_err(|over| self.record_quota(*over))
+    }
+
+    /// Whether the call and the tenant may make another socket, which is counted.
+    pub(crate) fn may_make_socket(&self) -> bool {
+        self.count() && self.may_begin().is_ok()
+    }
+
+    /// A place among the tenant's open connections.
+    pub(crate) fn open(&self) -> Result<Place, OverQuota> {
+        self.gateway
+            .0
+            .account
+            .open()
+            .inspect_err(|over| self.record_quota(*over))
+    }
+
+    fn record_quota(&self, over: OverQuota) {
+        self.gateway.0.record_quota(over, *self.request.lock());
     }
 
     /// When a request that begins now must be over.

@@ -4,16 +4,19 @@
 //! request. It is then sent again, once, over a new connection, where that cannot do anything
 //! twice: nothing of it had been sent, or its method is idempotent and it has no body.
 
+use std::sync::Arc;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::body::{RequestBody, ResponseBody, caused};
+use crate::account::Account;
+use crate::body::{Held, RequestBody, ResponseBody, caused};
 use crate::ctx::Outlet;
 use crate::http_client::{DEPTH, Destination, Io, is_forbidden};
 use crate::pool::Lease;
@@ -64,13 +67,14 @@ impl Outlet {
         options: RequestOptions,
         destination: Destination,
         deadline: Instant,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) -> Result<(Response<WasiBody>, Io), Error> {
         let settings = self.settings();
         let asked = options.connect_timeout.unwrap_or(settings.connect_timeout);
         let within = asked.min(settings.connect_timeout);
         let body_limit = settings.request_body_bytes;
-        let (mut head, mut body) = prepare(request, &destination, body_limit)?;
+        let (mut head, mut body) =
+            prepare(request, &destination, body_limit, &self.gateway.0.account)?;
         head.headers
             .insert(DEPTH, HeaderValue::from(self.next_depth()));
 
@@ -99,7 +103,7 @@ impl Outlet {
                 Ok(Err((error, unsent))) => match unsent {
                     Some(unsent) if lease.was_used() => body = unsent,
                     None if again && error.as_ref().is_some_and(has_ended) => {
-                        body = RequestBody::empty();
+                        body = RequestBody::empty(&self.gateway.0.account);
                     }
                     _ => return Err(error.map_or(Error::ConnectionTerminated, caused)),
                 },
@@ -115,7 +119,7 @@ impl Outlet {
         if response.headers().len() > settings.response_headers {
             return Err(Error::HttpProtocolError);
         }
-        Ok(self.receive(response, lease, options, deadline, permit))
+        Ok(self.receive(response, lease, options, deadline, held))
     }
 
     fn receive(
@@ -124,7 +128,7 @@ impl Outlet {
         lease: Lease,
         options: RequestOptions,
         deadline: Instant,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) -> (Response<WasiBody>, Io) {
         let settings = self.settings();
         let between = options
@@ -134,8 +138,9 @@ impl Outlet {
         let (over, is_over) = oneshot::channel::<()>();
         let connection = lease.connection();
         let response = response.map(|body| {
-            let held = (lease, over);
-            ResponseBody::new(body, limit, between, deadline, permit, held).boxed_unsync()
+            let (connection, account) = ((lease, over), self.gateway.0.account.clone());
+            ResponseBody::new(body, limit, (between, deadline), account, held, connection)
+                .boxed_unsync()
         });
         // The body knows the deadline too; this ends the connection where nobody reads it.
         let io: Io = Box::new(async move {
@@ -156,6 +161,7 @@ fn prepare(
     request: Request<WasiBody>,
     destination: &Destination,
     body_limit: u64,
+    account: &Arc<Account>,
 ) -> Result<(Head, RequestBody), Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -181,7 +187,7 @@ fn prepare(
         authority: authority.map_err(|_| Error::HttpRequestUriInvalid)?,
         is_tls: destination.tls,
     };
-    Ok((head, RequestBody::new(body, body_limit)))
+    Ok((head, RequestBody::new(body, body_limit, account.clone())))
 }
 
 /// Whether the connection ended before there was an answer.

@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use canopy_backend_logs::{Entry, Level, Log, Source};
-use canopy_ids::RequestId;
+use canopy_ids::{RequestId, TenantId};
 use parking_lot::Mutex;
 
+use crate::account::{Account, OverQuota, TenantEgress};
 use crate::node::Network;
 use crate::policy::{EgressPolicy, Refusal};
 use crate::pool::Pool;
@@ -23,6 +24,7 @@ pub struct Gateway(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) policy: Arc<EgressPolicy>,
+    pub(crate) account: Arc<Account>,
     pub(crate) pool: Arc<Pool>,
     tls: OnceLock<Result<Tls, InvalidTls>>,
     log: Option<Log>,
@@ -30,18 +32,26 @@ pub(crate) struct Shared {
 }
 
 impl Gateway {
-    /// Ways out to what `policy` names, without a record of what it refuses.
+    /// Ways out to what `policy` names, of a tenant of its own, without a record of what is refused.
     pub fn new(network: Network, policy: Arc<EgressPolicy>) -> Self {
-        Self::with_log(network, policy, None)
+        let tenant = (TenantId::new(), TenantEgress::default());
+        Self::of(network, tenant, policy, None)
     }
 
-    /// Ways out to what `policy` names; `log` is told what it refuses.
-    pub fn with_log(network: Network, policy: Arc<EgressPolicy>, log: Option<Log>) -> Self {
+    /// Ways out to what `policy` names, within what the tenant may use; `log` is told what is refused.
+    pub fn of(
+        network: Network,
+        (tenant, limits): (TenantId, TenantEgress),
+        policy: Arc<EgressPolicy>,
+        log: Option<Log>,
+    ) -> Self {
+        let account = network.0.accounts.of(tenant, limits);
         let pool = Pool::new(&network.0.settings, network.0.idle.clone());
         Self(Arc::new(Shared {
             pool: Arc::new(pool),
             tls: OnceLock::new(),
             network,
+            account,
             policy,
             log,
             refusals: Mutex::default(),
@@ -65,6 +75,11 @@ impl Shared {
     pub(crate) fn record(&self, refusal: &Refusal, request: Option<RequestId>) {
         tracing::debug!("refused: {refusal}");
         self.tell(&format!("refused: {refusal}"), request);
+    }
+
+    /// Writes down that the tenant is `over` its quota.
+    pub(crate) fn record_quota(&self, over: OverQuota, request: Option<RequestId>) {
+        self.tell(&format!("refused: {over}"), request);
     }
 
     fn tell(&self, message: &str, request: Option<RequestId>) {

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks,
 };
 
+use crate::account::OverQuota;
 use crate::ctx::{NetworkCtx, Outlet};
 use crate::host::Host;
 use crate::policy::Refusal;
@@ -148,8 +149,10 @@ impl Outlet {
         let destination = Destination::of(request.uri(), request.method())?;
         self.check(&destination)?;
         let permit = self.admit().ok_or(Error::ConnectionLimitReached)?;
+        self.may_begin().map_err(over)?;
+        let held = (permit, self.open().map_err(over)?);
         let deadline = Instant::from_std(self.deadline());
-        let exchange = self.exchange(request, options, destination, deadline, permit);
+        let exchange = self.exchange(request, options, destination, deadline, held);
         match timeout_at(deadline, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::HttpResponseTimeout),
@@ -176,5 +179,13 @@ impl Outlet {
             true => Error::DestinationIpProhibited,
             false => Error::HttpRequestDenied,
         }
+    }
+}
+
+/// What a guest is told of a quota of its tenant.
+pub(crate) fn over(quota: OverQuota) -> Error {
+    match quota {
+        OverQuota::Connections { .. } | OverQuota::Rate { .. } => Error::ConnectionLimitReached,
+        OverQuota::Bytes { .. } => Error::InternalError(Some(quota.to_string())),
     }
 }

@@ -3,6 +3,7 @@
 //! One policy ([`EgressPolicy`]) decides for every way out: outgoing `wasi:http` of either version,
 //! and TCP, UDP and name look-ups of `wasi:sockets`. Nothing is reachable by default.
 
+mod account;
 mod address;
 mod bindings;
 mod body;
@@ -13,6 +14,7 @@ mod gateway;
 mod host;
 mod http_client;
 mod lookup;
+mod metered;
 mod new_sockets;
 mod node;
 mod policy;
@@ -23,6 +25,7 @@ mod sockets;
 mod tls;
 mod wasi_tls;
 
+pub use account::{EgressUsage, OverQuota, TenantEgress};
 pub use address::is_public;
 pub use bindings::{add_p2_to_linker, add_p3_to_linker};
 pub use ctx::{NetworkCtx, NetworkView};

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use canopy_ids::TenantId;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
+use crate::account::{Accounts, EgressUsage};
 use crate::pool::IdleCount;
 use crate::settings::NetworkSettings;
 
@@ -56,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) resolver: Box<dyn Resolver>,
     /// Which authorities every owner trusts.
     pub(crate) roots: RootCertStore,
+    /// What the tenants use.
+    pub(crate) accounts: Accounts,
     /// Connections that lie idle.
     pub(crate) idle: Arc<IdleCount>,
 }
@@ -64,6 +68,11 @@ impl Network {
     /// A network with these limits, resolving names as the operating system does.
     pub fn new(settings: NetworkSettings) -> Result<Self, NetworkError> {
         Self::with_resolver(settings, SystemResolver)
+    }
+
+    /// What `tenant` uses of it now.
+    pub fn usage(&self, tenant: TenantId) -> EgressUsage {
+        self.0.accounts.usage(tenant)
     }
 
     /// A network that resolves names by `resolver`.
@@ -87,6 +96,7 @@ impl Network {
             resolver: Box::new(resolver),
             roots,
             idle: Arc::default(),
+            accounts: Accounts::default(),
         })))
     }
 }

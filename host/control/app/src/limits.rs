@@ -10,7 +10,7 @@ use canopy_api_types::{
 use canopy_backend::{Quota, StorageQuota};
 use canopy_ids::Label;
 use canopy_manifest::LimitsAsked;
-use canopy_runtime::{Limits, TenantLimits};
+use canopy_runtime::{Limits, TenantEgress, TenantLimits};
 use canopy_store::PlanRow;
 
 use crate::{Action, App, AppError, AppSettings, Context, Resource};
@@ -26,7 +26,13 @@ impl App {
         let tenant = self.store.tenant(tenant).await?;
         let plan = self.plan_limits(&tenant.plan).await?;
         let stored = self.stored_by_tenant(&tenant).await?;
-        let used = |name: &str| (name == "storage_bytes").then_some(stored.bytes);
+        let outward = self.runtime.egress_usage(tenant.id);
+        let used = |name: &str| match name {
+            "storage_bytes" => Some(stored.bytes),
+            "egress_connections" => Some(outward.connections as u64),
+            "egress_bytes_per_day" => Some(outward.bytes_today),
+            _ => None,
+        };
         Ok(TenantLimitsShown {
             limits: shown(&plan, &self.settings, LimitScope::Tenant, used),
             plan: tenant.plan,
@@ -101,6 +107,9 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         burst: tenant.burst.into(),
         connections: tenant.connections as u64,
         weight: tenant.weight.into(),
+        egress_connections: tenant.egress.connections as u64,
+        egress_requests_per_second: tenant.egress.requests_per_second.into(),
+        egress_bytes_per_day: tenant.egress.bytes_per_day,
         storage_bytes: quota.tenant_bytes,
         installation_concurrency: most.concurrency as u64,
         installation_requests_per_second: most.requests_per_second.into(),
@@ -211,6 +220,11 @@ pub(crate) fn of_tenant(values: &PlanValues) -> TenantLimits {
         burst: small(values.burst),
         connections: size(values.connections),
         weight: small(values.weight),
+        egress: TenantEgress {
+            connections: size(values.egress_connections),
+            requests_per_second: small(values.egress_requests_per_second),
+            bytes_per_day: values.egress_bytes_per_day,
+        },
     }
 }
 

@@ -110,6 +110,12 @@ limits! {
         "Connections of clients, open at once.";
     weight: Count of Tenant,
         "The share of a busy node, compared with the weights of other tenants.";
+    egress_connections: Count of Tenant,
+        "Outgoing requests under way and connections of sockets, at once.";
+    egress_requests_per_second: PerSecond of Tenant,
+        "Outgoing requests and new sockets a second.";
+    egress_bytes_per_day: Bytes of Tenant,
+        "Bytes of outgoing requests, their responses and TCP sockets, in a day (UTC).";
     storage_bytes: Bytes of Tenant,
         "What is stored, of all kinds and by all installations.";
     installation_concurrency: Count of Installation,

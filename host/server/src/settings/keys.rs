@@ -272,6 +272,12 @@ keys! {
         "Connections of clients that carry one tenant's requests, open at once.";
     count "plan.weight" => app.tenant_limits.weight:
         "A tenant's share of a busy node, compared with the weights of others.";
+    count "plan.egress_connections" => app.tenant_limits.egress.connections:
+        "Outgoing requests under way and connections of sockets of one tenant, at once.";
+    count "plan.egress_requests_per_second" => app.tenant_limits.egress.requests_per_second:
+        "Outgoing requests and new sockets a second of one tenant.";
+    size "plan.egress_bytes_per_day" => app.tenant_limits.egress.bytes_per_day:
+        "Bytes of outgoing requests, their responses and TCP sockets of one tenant, in a day (UTC).";
     count "plan.installation_requests_per_second" => app.max_limits.requests_per_second:
         "Requests a second of one installation in the long run.";
     count "plan.installation_burst" => app.max_limits.burst:

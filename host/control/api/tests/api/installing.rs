@@ -141,6 +141,11 @@ async fn what_does_not_fit_is_refused_and_changes_nothing() {
             "invalid-config",
         ),
         (
+            put("", notes(json!({ "config": { "ca": "no PEM" } }))).await,
+            422,
+            "invalid-field",
+        ),
+        (
             put("", notes(json!({ "egress": ["*:*"] }))).await,
             422,
             "invalid-field",

@@ -94,6 +94,10 @@ async fn what_a_plan_cannot_be_is_refused() {
             "limits.memory_bytes",
         ),
         (json!({ "weight": 1_u64 << 40 }), "limits.weight"),
+        (
+            json!({ "egress_connections": 0 }),
+            "limits.egress_connections",
+        ),
     ] {
         let refused = put_plan(&node, "small", limits).await;
         assert_eq!(refused.problem(422), "invalid-field");

@@ -359,8 +359,12 @@ pub(crate) const NOTES: &str = r#"
     interface = "wasi:http/types"
     reason = "Asks others."
     hosts = ["*.example.com:443", "127.0.0.1:*", "10.2.0.5:*"]
+    [network.tls]
+    roots = "ca"
     [config]
     required = ["key"]
+    [config.properties.ca]
+    type = "string"
     [config.properties.language]
     type = "string"
     default = "en"
