@@ -21,9 +21,7 @@ where
 #[test]
 fn what_is_imported_under_a_label_is_declared_under_it() {
     let need = |label: &str| {
-        format!(
-            "[[needs]]\ninterface = \"wasi:keyvalue/store\"\n{label}\nreason = \"r\"\n"
-        )
+        format!("[[needs]]\ninterface = \"wasi:keyvalue/store\"\n{label}\nreason = \"r\"\n")
     };
     let both = format!(
         "{APP}\n{}{}",

@@ -18,6 +18,7 @@ pub mod spec;
 
 mod body;
 mod call;
+mod check;
 mod clocks;
 mod driver;
 mod error;
@@ -44,9 +45,11 @@ pub use canopy_capability_blobs::{
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
+pub use check::Verdict;
 pub use error::{PrepareError, ServeError};
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
 pub use spec::{
-    Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits, TenantSpec,
+    Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits,
+    TenantSpec,
 };

@@ -125,11 +125,7 @@ pub enum Storage {
 /// imports it has none unless a binding says so: it would be that of whoever calls.
 pub fn storage_of(interface: &InterfaceName) -> Option<Storage> {
     let package = &interface.package;
-    match (
-        &*package.namespace,
-        &*package.name,
-        &*interface.interface,
-    ) {
+    match (&*package.namespace, &*package.name, &*interface.interface) {
         ("wasi", "keyvalue", _) | ("spin", "key-value", _) => Some(Storage::KeyValue),
         ("canopy", "storage", "key-value") | ("fermyon", "spin", "key-value") => {
             Some(Storage::KeyValue)
@@ -144,8 +140,7 @@ pub fn storage_of(interface: &InterfaceName) -> Option<Storage> {
 
 /// Whether the platform serves `import` itself. Under a label it serves what stores.
 pub fn serves_import(import: &Import) -> bool {
-    serves(&import.interface)
-        && (import.label.is_none() || storage_of(&import.interface).is_some())
+    serves(&import.interface) && (import.label.is_none() || storage_of(&import.interface).is_some())
 }
 
 #[cfg(test)]

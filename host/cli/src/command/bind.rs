@@ -67,7 +67,10 @@ impl Bind {
         }
         let now: Installation = client.get(&installation).await?;
         context.ui.result(&now, |now| {
-            let by = now.bindings.iter().find(|(bound, _)| bound.to_string() == key);
+            let by = now
+                .bindings
+                .iter()
+                .find(|(bound, _)| bound.to_string() == key);
             match by {
                 Some((_, driver)) => {
                     format!("{key} of {} is served by {}.", now.name, provider(driver))

@@ -136,13 +136,10 @@ pub(super) fn describe(version: &PackageVersion) -> String {
         };
         (&import.interface, by)
     });
-    let needs = version
-        .needs
-        .iter()
-        .map(|need| match &need.label {
-            Some(label) => format!("{} as {label}: {}", need.interface, need.reason),
-            None => format!("{}: {}", need.interface, need.reason),
-        });
+    let needs = version.needs.iter().map(|need| match &need.label {
+        Some(label) => format!("{} as {label}: {}", need.interface, need.reason),
+        None => format!("{}: {}", need.interface, need.reason),
+    });
     let properties = version
         .config_schema
         .get("properties")

@@ -358,18 +358,25 @@ fn explain_app(error: &AppError) -> Explained {
             explained(REFUSED, "unbound-storage", "The driver needs a binding")
                 .with("imports", imports)
         }
-        AppError::InChain { path, error } => {
-            explain_app(error).with("path", names(path))
-        }
+        AppError::InChain { path, error } => explain_app(error).with("path", names(path)),
+        AppError::CheckFailed { driver, message } => explained(
+            REFUSED,
+            "check-failed",
+            "The driver does not work as it is set up",
+        )
+        .with("driver", driver.to_string())
+        .with("message", message.clone()),
         AppError::ChainCircle { path } => {
             explained(REFUSED, "driver-circle", "Drivers are bound in a circle")
                 .with("path", names(path))
         }
-        AppError::ChainTooDeep { path, limit } => {
-            explained(REFUSED, "chain-too-deep", "The chain of drivers is too deep")
-                .with("path", names(path))
-                .with("limit", *limit)
-        }
+        AppError::ChainTooDeep { path, limit } => explained(
+            REFUSED,
+            "chain-too-deep",
+            "The chain of drivers is too deep",
+        )
+        .with("path", names(path))
+        .with("limit", *limit),
         AppError::CannotLink(_) => explained(
             REFUSED,
             "cannot-link",

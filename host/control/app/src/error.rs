@@ -4,9 +4,7 @@ use canopy_backend::StorageError;
 use canopy_backend::blob::BlobError;
 use canopy_backend::sql::{MigrateError, SqlError};
 use canopy_engine::{ArtifactError, InspectError, Unfit};
-use canopy_ids::{
-    BindingKey, Digest, Import, InterfaceName, Label, PackageName, WitPackage,
-};
+use canopy_ids::{BindingKey, Digest, Import, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
 use canopy_store::{Access, ComponentError, StoreError};
 use semver::Version;
@@ -177,6 +175,14 @@ pub enum AppError {
         /// What is wrong.
         #[source]
         error: Box<AppError>,
+    },
+    /// A driver says that its configuration does not work.
+    #[error("driver `{driver}` does not work as it is set up: {message}")]
+    CheckFailed {
+        /// The driver instance.
+        driver: Label,
+        /// What is wrong, in the driver's words.
+        message: String,
     },
     /// Drivers would call each other in a circle.
     #[error("drivers cannot be bound in a circle: {}", chain(.path))]

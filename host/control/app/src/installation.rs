@@ -1,10 +1,10 @@
 //! Installations: one application version for one tenant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
-use canopy_ids::{BindingKey, InstallationId, Label};
+use canopy_ids::{BindingKey, DriverInstanceId, InstallationId, Label};
 use canopy_manifest::Kind;
 use canopy_store::{
     InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
@@ -30,7 +30,7 @@ impl App {
         condition: Precondition,
     ) -> Result<(Installation, bool), AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_installation(&tenant, &name).await?;
         if let Some(old) = &old
@@ -65,7 +65,7 @@ impl App {
                 .collect(),
         };
         let checked = self
-            .check_installation(&tenant, &name, old.as_ref(), write)
+            .check_installation(context, &tenant, &name, old.as_ref(), write)
             .await?;
         let migrating = Migrating {
             tenant: &tenant,
@@ -136,7 +136,7 @@ impl App {
     ) -> Result<(), AppError> {
         context.authorize(Action::Delete, Resource::Installations(&tenant))?;
         {
-            let _linking = self.linking.lock().await;
+            let _linking = self.turns.of(&tenant).await;
             let tenant = self.store.tenant(tenant).await?;
             self.store
                 .delete_installation(tenant.id, name, condition)
@@ -155,7 +155,7 @@ impl App {
         condition: Precondition,
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             Settable::from(write).set(setting);
             Ok(())
         })
@@ -172,7 +172,7 @@ impl App {
         key: Option<IdempotencyKey>,
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.installation(tenant.id, name.clone()).await?;
         let request = match key {
@@ -191,7 +191,7 @@ impl App {
         let mut write = InstallationWrite::from(&old);
         write.version = previous;
         let write = self
-            .check_installation(&tenant, &name, Some(&old), write)
+            .check_installation(context, &tenant, &name, Some(&old), write)
             .await?;
         self.migrate(&Migrating {
             tenant: &tenant,
@@ -240,7 +240,7 @@ impl App {
             }
             None => None,
         };
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             match driver {
                 Some(driver) => write.bindings.insert(key, driver),
                 None => write.bindings.remove(&key),
@@ -262,7 +262,7 @@ impl App {
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Tenant(&tenant))?;
         let domain = self.custom_domain(domain)?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             if !write.domains.contains(&domain) {
                 write.domains.push(domain);
             }
@@ -284,7 +284,7 @@ impl App {
         let not_found =
             || AppError::not_found("domain", domain.chars().take(253).collect::<String>());
         let domain = HostName::from_name(domain).map_err(|_| not_found())?;
-        self.change_installation(tenant, name, condition, |write| {
+        self.change_installation(context, tenant, name, condition, |write| {
             let before = write.domains.len();
             write.domains.retain(|other| other != domain.as_str());
             if write.domains.len() < before {
@@ -335,18 +335,19 @@ impl App {
 
     async fn change_installation(
         &self,
+        context: &Context,
         tenant: Label,
         name: Label,
         condition: Precondition,
         change: impl FnOnce(&mut InstallationWrite) -> Result<(), AppError>,
     ) -> Result<Installation, AppError> {
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.installation(tenant.id, name.clone()).await?;
         let mut write = InstallationWrite::from(&old);
         change(&mut write)?;
         let write = self
-            .check_installation(&tenant, &name, Some(&old), write)
+            .check_installation(context, &tenant, &name, Some(&old), write)
             .await?;
         self.migrate(&Migrating {
             tenant: &tenant,
@@ -371,6 +372,7 @@ impl App {
     /// its first request is found here.
     async fn check_installation(
         &self,
+        context: &Context,
         tenant: &TenantRow,
         name: &Label,
         old: Option<&InstallationRow>,
@@ -397,13 +399,15 @@ impl App {
         let fleet = self.fleet(tenant).await?;
         fleet.check(&release, &write.bindings)?;
         let is_linked_already = old.is_some_and(|old| {
-            old.version == write.version
-                && InstallationWrite::from(old).bindings == write.bindings
+            old.version == write.version && InstallationWrite::from(old).bindings == write.bindings
         });
         if !is_linked_already {
             let bindings = (&fleet, &write.bindings);
             let spec = snapshot::candidate(&self.settings, tenant, name, &release, bindings)?;
             linking::try_out(&self.runtime, &spec).await?;
+            for id in newly_bound(old, &write) {
+                self.ask_bound(context, tenant, &fleet, id).await?;
+            }
         }
         Ok(write)
     }
@@ -467,4 +471,17 @@ impl App {
             revision: row.revision,
         })
     }
+}
+
+/// The driver instances that `write` binds and `old` does not.
+fn newly_bound(
+    old: Option<&InstallationRow>,
+    write: &InstallationWrite,
+) -> BTreeSet<DriverInstanceId> {
+    let mut bound: BTreeSet<_> = write.bindings.values().flatten().copied().collect();
+    let before = old.iter().flat_map(|old| old.bindings.values().flatten());
+    for driver in before {
+        bound.remove(&driver.id);
+    }
+    bound
 }

@@ -37,6 +37,7 @@ mod snapshot;
 mod status;
 mod tenant;
 mod token;
+mod turns;
 mod upkeep;
 mod usage;
 mod validate;

@@ -7,8 +7,8 @@ use canopy_api_types::PlanLimits;
 use canopy_backend::StorageQuota;
 use canopy_ids::{DriverInstanceId, InstallationId, Label, PackageName, TenantId};
 use canopy_runtime::{
-    Bindings, Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Provider,
-    StoreNames, TenantSpec,
+    Bindings, Caller, CallerKind, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec,
+    Provider, StoreNames, TenantSpec,
 };
 use canopy_store::{
     BindingsWrite, DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World,
@@ -327,8 +327,16 @@ pub(crate) fn plain_tenant(settings: &AppSettings, tenant: &TenantRow) -> Tenant
 
 /// What a version runs, without configuration.
 pub(crate) fn bare(settings: &AppSettings, release: &Release) -> Result<ComponentSpec, AppError> {
-    let nothing = (&Map::new(), &BTreeMap::new(), &[][..]);
-    component(settings, release, &PlanLimits::default(), nothing)
+    configured(settings, release, (&Map::new(), &BTreeMap::new(), &[][..]))
+}
+
+/// What a version runs with a configuration, on a plan that says nothing.
+pub(crate) fn configured(
+    settings: &AppSettings,
+    release: &Release,
+    with: (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
+) -> Result<ComponentSpec, AppError> {
+    component(settings, release, &PlanLimits::default(), with)
 }
 
 /// An installation of `app` as it would be, under an identifier of its own and without

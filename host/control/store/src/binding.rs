@@ -104,10 +104,7 @@ pub(crate) fn put(
         let sql = format!(
             "INSERT INTO {table} SELECT ?1, ?2, id FROM driver WHERE id = ?3 AND tenant = ?4"
         );
-        let bound = tx.execute(
-            &sql,
-            params![owner, Text(key), Text(driver), Text(tenant)],
-        )?;
+        let bound = tx.execute(&sql, params![owner, Text(key), Text(driver), Text(tenant)])?;
         if bound == 0 {
             return Err(StoreError::NotFound {
                 noun: "driver",

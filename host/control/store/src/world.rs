@@ -9,8 +9,8 @@ use crate::binding::{self, Owners};
 use crate::seal::Sealer;
 use crate::sql::{RowExt, all, one};
 use crate::{
-    DriverRow, InstallationRow, PlanRow, Store, StoreError, TenantRow, TokenRow,
-    VersionRow, driver, installation, package, plan, tenant, token, tombstone,
+    DriverRow, InstallationRow, PlanRow, Store, StoreError, TenantRow, TokenRow, VersionRow,
+    driver, installation, package, plan, tenant, token, tombstone,
 };
 
 /// The state of the platform at one revision.

@@ -592,7 +592,10 @@ async fn bindings_of_an_older_database_are_kept() {
         .map(|(key, by)| (key.to_string(), by.expect("a driver").id))
         .collect();
     assert_eq!(bound, [("acme:payments".to_owned(), driver)]);
-    let row = store.driver(tenant, label("pay")).await.expect("still there");
+    let row = store
+        .driver(tenant, label("pay"))
+        .await
+        .expect("still there");
     assert_eq!((row.previous_version, row.bindings.len()), (None, 0));
 }
 

@@ -14,10 +14,9 @@ use canopy_backend_sql::{SqlSettings, SqlStorage};
 use canopy_engine::{Artifacts, CompilerCommand, Engine, EngineSettings};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, RequestId, TenantId};
 use canopy_runtime::{
-    Provider,
-    Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, RequestBody,
-    ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames, TenantLimits,
-    TenantSpec,
+    Call, Caller, ComponentSpec, DriverSpec, EgressPolicy, InstallationSpec, Limits, Provider,
+    RequestBody, ResponseBody, Runtime, RuntimeParts, RuntimeSettings, ServeError, StoreNames,
+    TenantLimits, TenantSpec,
 };
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -232,9 +231,7 @@ impl App {
     }
 
     pub(crate) fn bind(mut self, package: &str, driver: &Arc<DriverSpec>) -> Self {
-        self.spec
-            .bindings
-            .insert(
+        self.spec.bindings.insert(
             package.parse().expect(package),
             Provider::Driver(driver.clone()),
         );

@@ -13,7 +13,8 @@ use canopy_backend_archive::export::{ExportManifest, PackageUsed, read_manifest,
 use canopy_backend_archive::{ArchiveError, empty_dir};
 use canopy_ids::{BindingKey, DriverInstanceId, ImportId, InstallationId, Label, TenantId};
 use canopy_store::{
-    BindingsWrite, DriverWrite, InstallationWrite, SecretChanges, StoreError, TenantImport, TenantWrite,
+    BindingsWrite, DriverWrite, InstallationWrite, SecretChanges, StoreError, TenantImport,
+    TenantWrite,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -105,8 +106,8 @@ async fn take_in(
                 .map_err(UpkeepError::storage(format!("importing {kind} of {name}")))?;
         }
     }
-    let _linking = job.app.linking.lock().await;
     let name = rows.name.clone();
+    let _linking = job.app.turns.of(&name).await;
     match job.app.store.import_tenant(rows).await {
         Err(StoreError::PreconditionFailed { .. }) => Err(UpkeepError::NameTaken { name }.into()),
         other => Ok(other?),
