@@ -151,3 +151,47 @@ async fn a_driver_in_use_is_not_removed_and_an_app_is_not_installed_without_one(
         unbound.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_build_on_drivers_down_to_the_callers_own_storage() {
+    let node = Node::start();
+    node.publish(&guest("relay"));
+    node.serve(&guest("kv-probe"), "guests/kv-probe", &["acme"]);
+    node.run("install guests/kv-probe --tenant acme --name other");
+    let unbound = node.cli(["driver", "add", "guests/relay", "--tenant", "acme"]);
+    assert_eq!(unbound.code, 3);
+    assert!(unbound.stderr.contains("platform"), "{}", unbound.stderr);
+    node.run(
+        "driver add guests/relay --name lower --set mark=lower --tenant acme --bind wasi:keyvalue=platform",
+    );
+    node.run(
+        "driver add guests/relay --name upper --set mark=upper --tenant acme --bind wasi:keyvalue=lower",
+    );
+    let circle = node.cli([
+        "driver",
+        "bind",
+        "lower",
+        "wasi:keyvalue",
+        "upper",
+        "--tenant",
+        "acme",
+    ]);
+    assert_eq!(circle.code, 3);
+    assert!(circle.stderr.contains("circle"), "{}", circle.stderr);
+    for app in ["kv-probe", "other"] {
+        node.run(&format!("bind {app} wasi:keyvalue upper --tenant acme"));
+    }
+    let ask = async |app: &str, query: &str| node.get(&format!("{app}.acme"), query).await;
+    assert_eq!(ask("kv-probe", "/?op=set&key=a&value=1").await.status, 200);
+    assert_eq!(ask("kv-probe", "/?op=get&key=a").await.json(), "1");
+    assert!(ask("other", "/?op=get&key=a").await.json().is_null());
+    let removal = node.cli(["driver", "remove", "lower", "--tenant", "acme", "--yes"]);
+    assert_eq!(removal.code, 3);
+    assert!(removal.stderr.contains("upper"), "{}", removal.stderr);
+    node.run("bind kv-probe wasi:keyvalue --platform --tenant acme");
+    assert_eq!(
+        ask("kv-probe", "/?op=get&key=a").await.json(),
+        "lower:upper:1",
+        "what went through both is the application's own"
+    );
+}

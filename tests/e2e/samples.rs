@@ -138,3 +138,50 @@ async fn mailroom_hands_its_mail_to_a_real_server() {
     assert!((400..500).contains(&refused.status), "{refused:?}");
     assert_eq!(smtp.messages().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_cannot_connect_is_refused_when_it_is_added() {
+    let redis = Redis::start();
+    let node = Node::start();
+    node.publish(&plugin("redis"));
+    node.run("tenant create acme");
+    let add = |port: u16, more: &[&str]| {
+        let port = port.to_string();
+        let set = format!("port={port}");
+        let grant = format!("127.0.0.1:{port}");
+        let mut words = vec![
+            "driver",
+            "add",
+            "canopy/redis",
+            "--tenant",
+            "acme",
+            "--set",
+            "host=127.0.0.1",
+            "--set",
+            &set,
+            "--egress",
+            &grant,
+        ];
+        words.extend(more);
+        node.cli(words)
+    };
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = closed.local_addr().expect("an address").port();
+    drop(closed);
+    let refused = add(port, &[]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("cannot be used"),
+        "in the driver's words: {}",
+        refused.stderr
+    );
+    let forced = add(port, &["--no-check", "--name", "later"]);
+    assert_eq!(forced.code, 0, "{}", forced.stderr);
+    assert_eq!(
+        node.cli(["driver", "check", "later", "--tenant", "acme"])
+            .code,
+        3
+    );
+    assert_eq!(add(redis.port, &[]).code, 0);
+    node.run("driver check redis --tenant acme");
+}

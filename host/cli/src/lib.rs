@@ -60,6 +60,9 @@ pub struct Globals {
     /// Print JSON instead of text, errors included
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+    /// Change or bind drivers without asking them whether they work
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_check: bool,
 }
 
 /// What a subcommand works with.
@@ -70,7 +73,8 @@ struct Context {
 
 impl Context {
     fn client(&self) -> Result<Client, Error> {
-        Client::new(&profile::connection(&self.globals)?)
+        let client = Client::new(&profile::connection(&self.globals)?)?;
+        Ok(client.checking(!self.globals.no_check))
     }
 }
 

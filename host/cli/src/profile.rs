@@ -151,6 +151,7 @@ mod tests {
             url: url.map(|url| url.parse().expect("a URL")),
             token: token.map(Into::into),
             json: false,
+            no_check: false,
         }
     }
 

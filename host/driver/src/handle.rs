@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use canopy_ids::DriverInstanceId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout_at;
-use wasmtime::component::{Component, ComponentExportIndex};
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, ComponentExportIndex, Val};
 
 use crate::actor;
 use crate::context::CallContext;
@@ -242,6 +243,34 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             Ok(Err(_)) => Err(FailureCause::Stopped),
             Err(_) => Err(FailureCause::Deadline),
         }
+    }
+}
+
+impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
+    /// Calls an exported function that takes nothing, for the platform itself; its results may hold
+    /// no resources. `None`: the driver exports no such function.
+    pub async fn call_export(
+        &self,
+        interface: &str,
+        function: &str,
+        context: CallContext<C>,
+    ) -> Option<Result<Vec<Val>, DriverFailed>> {
+        let exports = self.exports();
+        let component = exports.component();
+        let export = exports.serving(interface)?;
+        let item = export.ty.get_export(component.engine(), function)?;
+        let ComponentItem::ComponentFunc(ty) = item.ty else {
+            return None;
+        };
+        let target = Arc::new(Target {
+            interface: export.name.clone(),
+            function: function.into(),
+            index: component.get_export_index(Some(&export.index), function)?,
+            results: ty.results().len(),
+            results_carry: false,
+        });
+        let called = self.call(target, Parcel::of(Vec::new()), Some(context));
+        Some(called.await.map(|parcel| parcel.values))
     }
 }
 

@@ -14,6 +14,9 @@ pub struct DriverSettings {
     /// Time for making and instantiating a store. Default 10 s; beyond it
     /// [`FailureCause::Start`](crate::FailureCause::Start).
     pub start_timeout: Duration,
+    /// Time for a driver to find out whether its configuration works. Default 20 s; beyond it
+    /// [`FailureCause::Deadline`](crate::FailureCause::Deadline).
+    pub check_timeout: Duration,
     /// How long a call goes on when nobody waits for it any more. Default 2 s; then its store is
     /// replaced.
     pub abandoned_grace: Duration,
@@ -35,6 +38,7 @@ impl Default for DriverSettings {
             queue: 256,
             depth: 16,
             start_timeout: Duration::from_secs(10),
+            check_timeout: Duration::from_secs(20),
             abandoned_grace: Duration::from_secs(2),
             destructor_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(300),

@@ -28,8 +28,8 @@ pub struct CallerFacts {
     pub request_id: RequestId,
     /// Through how many applications of this platform the request has come.
     pub depth: u32,
-    /// What `canopy:tenant/identity` answers.
-    pub facts: CallFacts,
+    /// What `canopy:tenant/identity` answers; `None`: the platform itself calls, for nobody.
+    pub facts: Option<CallFacts>,
     /// The storage of the installation that everything began with, for drivers that are bound to
     /// the platform's own.
     pub(crate) storage: StorageCtx,
@@ -67,7 +67,9 @@ impl GuestState {
     /// A call begins: budgets start anew, and identity and log know whose call it is.
     pub(crate) fn begin(&mut self, call: GuestCall) {
         self.cpu.renew();
-        self.identity.begin(call.caller.facts.clone());
+        if let Some(facts) = &call.caller.facts {
+            self.identity.begin(facts.clone());
+        }
         self.log.begin(call.caller.request_id);
         let caller = &call.caller;
         self.network

@@ -18,6 +18,7 @@ pub mod spec;
 
 mod body;
 mod call;
+mod check;
 mod clocks;
 mod driver;
 mod error;
@@ -51,6 +52,7 @@ pub use canopy_capability_network::{
     Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
     TenantEgress, TlsIdentity, is_public,
 };
+pub use check::Verdict;
 pub use error::{PrepareError, ServeError};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};

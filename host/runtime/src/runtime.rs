@@ -171,6 +171,10 @@ impl Runtime {
         self.0.check(spec).await
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
     /// Whether a driver instance could be started, with all that it builds on; nothing of it runs.
     pub async fn check_driver(&self, spec: &DriverSpec) -> Result<(), PrepareError> {
         self.0.lone_driver(spec).await.map(drop)

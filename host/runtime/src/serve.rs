@@ -161,7 +161,7 @@ impl Task {
         let caller = Arc::new(CallerFacts {
             request_id: call.request_id,
             depth: call.depth,
-            facts,
+            facts: Some(facts),
             storage: installed.stores.storage().clone(),
         });
         let (body_done, done) = oneshot::channel();

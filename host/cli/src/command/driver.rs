@@ -1,6 +1,6 @@
 //! `canopy driver`: a tenant's drivers.
 
-use canopy_api_types::{BindingPut, Driver as Noun, DriverPut, Package, VersionPut};
+use canopy_api_types::{BindingPut, Driver as Noun, DriverChecked, DriverPut, Package, VersionPut};
 use canopy_ids::{BindingKey, Label};
 use semver::Version;
 
@@ -46,6 +46,13 @@ pub enum Driver {
         name: Label,
         #[command(flatten)]
         what: Bindable,
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Have a driver find out whether it works as it is set up
+    Check {
+        /// The driver
+        name: Label,
         #[command(flatten)]
         tenant: TenantArg,
     },
@@ -192,6 +199,28 @@ impl Driver {
                 context.ui.result(&now, |now| {
                     format!("{key} of driver {} is bound to nobody.", now.name)
                 });
+            }
+            Self::Check { name, tenant } => {
+                let path = [
+                    "tenants",
+                    tenant.as_str(),
+                    "drivers",
+                    name.as_str(),
+                    "check",
+                ];
+                let progress = context.ui.spinner(format!("Checking {name}"));
+                let checked = client.post(&path, &serde_json::json!({})).await;
+                drop(progress);
+                let checked: DriverChecked = checked?;
+                context
+                    .ui
+                    .result(&checked, |checked| match checked.checked {
+                        true => format!("Driver {} works.", checked.driver),
+                        false => format!(
+                            "Driver {} has nothing to say about its configuration.",
+                            checked.driver
+                        ),
+                    });
             }
             Self::Upgrade { name, to, tenant } => {
                 let path = ["tenants", tenant.as_str(), "drivers", name.as_str()];

@@ -23,10 +23,32 @@ impl FromRequestParts<Api> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
         let context = parts.extensions.get::<Context>().cloned();
-        context
-            .map(Self)
-            .ok_or(ApiError::App(canopy_app::AppError::Unauthenticated))
+        let mut context = context.ok_or(ApiError::App(canopy_app::AppError::Unauthenticated))?;
+        let query = parts.uri.query().unwrap_or_default();
+        for check in query
+            .split('&')
+            .filter_map(|part| part.strip_prefix("check="))
+        {
+            context.check = match check {
+                "true" => true,
+                "false" => false,
+                _ => {
+                    let message = "`check` must be `true` or `false`";
+                    return Err(ApiError::InvalidQuery(message.into()));
+                }
+            };
+        }
+        Ok(Self(context))
     }
+}
+
+/// What may be said with a change that drivers are asked about. [`Asked`] reads it.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what `Asked` reads")]
+pub(crate) struct CheckQuery {
+    /// `false`: do without asking drivers whether what is changed works. It is said in their logs.
+    check: Option<bool>,
 }
 
 /// The names in the path.

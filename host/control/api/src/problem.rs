@@ -359,6 +359,13 @@ fn explain_app(error: &AppError) -> Explained {
                 .with("imports", imports)
         }
         AppError::InChain { path, error } => explain_app(error).with("path", names(path)),
+        AppError::CheckFailed { driver, message } => explained(
+            REFUSED,
+            "check-failed",
+            "The driver does not work as it is set up",
+        )
+        .with("driver", driver.to_string())
+        .with("message", message.clone()),
         AppError::ChainCircle { path } => {
             explained(REFUSED, "driver-circle", "Drivers are bound in a circle")
                 .with("path", names(path))

@@ -14,12 +14,13 @@ use canopy_runtime::Runtime;
 use canopy_store::{Components, NewToken, Store, TokenScope};
 use canopy_tenant::{Routes, SECRET_BYTES, TokenHash, TokenKind, TokenText};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::scheduler::Scheduler;
 use crate::settle::{self, Settled};
+use crate::turns::Turns;
 use crate::upkeep::Folders;
 use crate::work::Upkeep;
 use crate::{AppError, AppSettings, Context, PlanQuotas, Principal};
@@ -79,9 +80,9 @@ pub struct Inner {
     pub(crate) settings: AppSettings,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) publications: Semaphore,
-    /// Held while an installation or a driver instance is checked and written, so that what one
-    /// was checked against is not changed meanwhile by a write of the other.
-    pub(crate) linking: Mutex<()>,
+    /// Taken while an installation or a driver instance of a tenant is checked and written, so that
+    /// what one was checked against is not changed meanwhile by a write of the other.
+    pub(crate) turns: Turns,
     pub(crate) settled: Settled,
     pub(crate) upkeep: Upkeep,
     pub(crate) scheduler: Scheduler,
@@ -148,7 +149,7 @@ impl App {
         .await?;
         let app = Self(Arc::new(Inner {
             publications: Semaphore::new(settings.publications.max(1)),
-            linking: Mutex::new(()),
+            turns: Turns::default(),
             started_at: OffsetDateTime::now_utc(),
             store,
             components,
@@ -227,6 +228,7 @@ impl App {
         Ok(Context {
             principal,
             request_id,
+            check: true,
         })
     }
 

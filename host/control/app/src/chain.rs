@@ -8,6 +8,8 @@ use canopy_ids::{BindingKey, DriverInstanceId, InterfaceName, Label, PackageName
 use canopy_runtime::{Bindings, DriverSpec, Provider, TenantSpec};
 use canopy_store::{BindingsWrite, DriverRef, DriverRow, PageRequest, TenantRow};
 
+use serde_json::{Map, Value};
+
 use crate::catalog::Release;
 use crate::linking::{self, Offer, Offers};
 use crate::{App, AppError, AppSettings, snapshot};
@@ -21,7 +23,12 @@ pub(crate) struct Link {
     pub(crate) name: Label,
     pub(crate) release: Arc<Release>,
     pub(crate) bindings: BindingsWrite,
+    pub(crate) config: Map<String, Value>,
+    pub(crate) egress: Vec<String>,
 }
+
+/// The secrets of driver instances.
+pub(crate) type Secrets = HashMap<DriverInstanceId, BTreeMap<String, String>>;
 
 /// The driver instances of one tenant.
 pub(crate) struct Fleet {
@@ -99,6 +106,8 @@ impl Link {
             bindings: bindings
                 .map(|(key, driver)| (key.clone(), driver.as_ref().map(|driver| driver.id)))
                 .collect(),
+            config: row.config.clone(),
+            egress: row.egress.clone(),
         }
     }
 }
@@ -186,7 +195,10 @@ impl Fleet {
             };
             offers.insert(key.clone(), offer);
         }
-        let others: Vec<_> = self.links.values().map(|link| self.offer(link)).collect();
+        // Nobody is told to bind a driver to itself.
+        let others = self.links.values();
+        let others = others.filter(|link| link.release.package != release.package);
+        let others: Vec<_> = others.map(|link| self.offer(link)).collect();
         linking::check(release, &offers, &others, &self.published)
     }
 
@@ -240,8 +252,7 @@ impl Fleet {
         tenant: &Arc<TenantSpec>,
         bindings: &BindingsWrite,
     ) -> Result<Bindings, AppError> {
-        let mut made = HashMap::new();
-        self.bindings_of(settings, tenant, bindings, &mut made)
+        Making::new(self, settings, tenant, None).bindings(bindings)
     }
 
     /// The same of one driver instance.
@@ -251,20 +262,70 @@ impl Fleet {
         tenant: &Arc<TenantSpec>,
         id: DriverInstanceId,
     ) -> Result<Arc<DriverSpec>, AppError> {
-        self.driver_of(settings, tenant, id, &mut HashMap::new())
+        Making::new(self, settings, tenant, None).driver(id)
     }
 
-    fn bindings_of(
+    /// A driver instance as it runs, or would, with configuration and secrets.
+    pub(crate) fn live_driver(
         &self,
         settings: &AppSettings,
         tenant: &Arc<TenantSpec>,
-        bindings: &BindingsWrite,
-        made: &mut HashMap<DriverInstanceId, Arc<DriverSpec>>,
-    ) -> Result<Bindings, AppError> {
+        id: DriverInstanceId,
+        secrets: &Secrets,
+    ) -> Result<Arc<DriverSpec>, AppError> {
+        Making::new(self, settings, tenant, Some(secrets)).driver(id)
+    }
+
+    /// `id` and all that it builds on.
+    pub(crate) fn chain(&self, id: DriverInstanceId) -> BTreeSet<DriverInstanceId> {
+        let mut met = BTreeSet::new();
+        let mut waiting = vec![id];
+        while let Some(next) = waiting.pop() {
+            if met.insert(next)
+                && let Some(link) = self.links.get(&next)
+            {
+                waiting.extend(link.bindings.values().flatten());
+            }
+        }
+        met
+    }
+
+    pub(crate) fn name(&self, id: DriverInstanceId) -> Result<&Label, AppError> {
+        Ok(&self.link(id)?.name)
+    }
+}
+
+/// Descriptions of driver instances, each made once.
+struct Making<'a> {
+    fleet: &'a Fleet,
+    settings: &'a AppSettings,
+    tenant: &'a Arc<TenantSpec>,
+    /// `None`: without configuration, for trying whether they link.
+    secrets: Option<&'a Secrets>,
+    made: HashMap<DriverInstanceId, Arc<DriverSpec>>,
+}
+
+impl<'a> Making<'a> {
+    fn new(
+        fleet: &'a Fleet,
+        settings: &'a AppSettings,
+        tenant: &'a Arc<TenantSpec>,
+        secrets: Option<&'a Secrets>,
+    ) -> Self {
+        Self {
+            fleet,
+            settings,
+            tenant,
+            secrets,
+            made: HashMap::new(),
+        }
+    }
+
+    fn bindings(&mut self, bindings: &BindingsWrite) -> Result<Bindings, AppError> {
         let mut specs = Bindings::new();
         for (key, id) in bindings {
             let provider = match id {
-                Some(id) => Provider::Driver(self.driver_of(settings, tenant, *id, made)?),
+                Some(id) => Provider::Driver(self.driver(*id)?),
                 None => Provider::Platform,
             };
             specs.insert(key.clone(), provider);
@@ -272,26 +333,29 @@ impl Fleet {
         Ok(specs)
     }
 
-    fn driver_of(
-        &self,
-        settings: &AppSettings,
-        tenant: &Arc<TenantSpec>,
-        id: DriverInstanceId,
-        made: &mut HashMap<DriverInstanceId, Arc<DriverSpec>>,
-    ) -> Result<Arc<DriverSpec>, AppError> {
-        if let Some(spec) = made.get(&id) {
+    fn driver(&mut self, id: DriverInstanceId) -> Result<Arc<DriverSpec>, AppError> {
+        if let Some(spec) = self.made.get(&id) {
             return Ok(Arc::clone(spec));
         }
-        let link = self.link(id)?;
+        let link = self.fleet.link(id)?;
+        let component = match self.secrets {
+            None => snapshot::bare(self.settings, &link.release)?,
+            Some(secrets) => {
+                let nothing = BTreeMap::new();
+                let secrets = secrets.get(&id).unwrap_or(&nothing);
+                let settings = (&link.config, secrets, &*link.egress);
+                snapshot::configured(self.settings, &link.release, settings)?
+            }
+        };
         let spec = Arc::new(DriverSpec {
             id,
             name: link.name.clone(),
             generation: 0,
-            tenant: Arc::clone(tenant),
-            component: snapshot::bare(settings, &link.release)?,
-            bindings: self.bindings_of(settings, tenant, &link.bindings, made)?,
+            tenant: Arc::clone(self.tenant),
+            component,
+            bindings: self.bindings(&link.bindings)?,
         });
-        made.insert(id, Arc::clone(&spec));
+        self.made.insert(id, Arc::clone(&spec));
         Ok(spec)
     }
 }

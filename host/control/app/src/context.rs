@@ -17,6 +17,8 @@ pub struct Context {
     pub principal: Principal,
     /// Names the request in the log.
     pub request_id: RequestId,
+    /// Whether drivers are asked if what is changed works. Whoever asks may do without.
+    pub check: bool,
 }
 
 /// Who asks.
@@ -164,6 +166,7 @@ mod tests {
                 access,
             },
             request_id: RequestId::new(),
+            check: true,
         }
     }
 

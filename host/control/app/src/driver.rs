@@ -1,17 +1,20 @@
 //! Driver instances: one driver version configured for one tenant.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 
-use canopy_api_types::{Driver, DriverPut, Page};
+use canopy_api_types::{Driver, DriverChecked, DriverPut, Page};
+use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_ids::{BindingKey, DriverInstanceId, Label};
 use canopy_manifest::Kind;
+use canopy_runtime::Verdict;
 use canopy_store::{
     DriverRow, DriverWrite, InstallationWrite, PageRequest, Precondition, StoreError, TenantRow,
     Written,
 };
 
-use crate::chain::{self, Fleet, Link, PLATFORM};
+use crate::chain::{self, Fleet, Link, PLATFORM, Secrets};
 use crate::setting::{Settable, Setting};
 use crate::{Action, App, AppError, Context, Resource, egress, linking, snapshot, validate};
 
@@ -30,7 +33,7 @@ impl App {
             let message = "is what stands for the platform itself in bindings; choose another name";
             return Err(AppError::field("name", message));
         }
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_driver(&tenant, &name).await?;
         if let Some(old) = &old
@@ -65,6 +68,9 @@ impl App {
             .store
             .put_driver(tenant.id, name, write, condition)
             .await?;
+        if created && !context.check {
+            self.unchecked(context, &tenant, &row);
+        }
         let driver = self.show_driver(&tenant, row).await?;
         self.settled.published().await?;
         Ok((driver, created))
@@ -113,7 +119,7 @@ impl App {
     ) -> Result<(), AppError> {
         context.authorize(Action::Delete, Resource::Installations(&tenant))?;
         {
-            let _linking = self.linking.lock().await;
+            let _linking = self.turns.of(&tenant).await;
             let tenant = self.store.tenant(tenant).await?;
             self.store.delete_driver(tenant.id, name, condition).await?;
         }
@@ -130,7 +136,7 @@ impl App {
         condition: Precondition,
     ) -> Result<Driver, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        self.change_driver(tenant, name, condition, |_, write| {
+        self.change_driver(context, tenant, name, condition, |_, write| {
             Settable::from(write).set(setting);
             Ok(())
         })
@@ -156,7 +162,7 @@ impl App {
             }
             None => None,
         };
-        self.change_driver(tenant, name, condition, |_, write| {
+        self.change_driver(context, tenant, name, condition, |_, write| {
             match driver {
                 Some(driver) => write.bindings.insert(key, driver),
                 None => write.bindings.remove(&key),
@@ -175,7 +181,7 @@ impl App {
         condition: Precondition,
     ) -> Result<Driver, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        self.change_driver(tenant, name, condition, |old, write| {
+        self.change_driver(context, tenant, name, condition, |old, write| {
             write.version =
                 old.previous_version
                     .clone()
@@ -189,12 +195,13 @@ impl App {
 
     async fn change_driver(
         &self,
+        context: &Context,
         tenant: Label,
         name: Label,
         condition: Precondition,
         change: impl FnOnce(&DriverRow, &mut DriverWrite) -> Result<(), AppError>,
     ) -> Result<Driver, AppError> {
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.driver(tenant.id, name.clone()).await?;
         let mut write = DriverWrite::from(&old);
@@ -254,19 +261,112 @@ impl App {
         let is_linked_already = old.is_some_and(|old| {
             old.version == write.version && DriverWrite::from(old).bindings == write.bindings
         });
+        if old.is_some_and(|old| DriverWrite::from(old) == write) {
+            return Ok(write);
+        }
+        let mut fleet = self.fleet(tenant).await?;
+        let id = old.map_or_else(DriverInstanceId::new, |old| old.id);
+        fleet.set(Link {
+            id,
+            name: name.clone(),
+            release: release.clone(),
+            bindings: write.bindings.clone(),
+            config: write.config.clone(),
+            egress: write.egress.clone(),
+        });
         if !is_linked_already {
-            let mut fleet = self.fleet(tenant).await?;
-            let id = old.map_or_else(DriverInstanceId::new, |old| old.id);
-            fleet.set(Link {
-                id,
-                name: name.clone(),
-                release: release.clone(),
-                bindings: write.bindings.clone(),
-            });
             fleet.check(&release, &write.bindings)?;
             self.check_joined(tenant, &fleet, id).await?;
         }
+        let secrets = Secrets::from([(id, secrets)]);
+        self.ask(context, tenant, (&fleet, id), secrets).await?;
         Ok(write)
+    }
+
+    /// Has a driver instance find out whether its configuration works. Whether it could be asked.
+    pub async fn ask_driver(
+        &self,
+        context: &Context,
+        tenant: Label,
+        name: Label,
+    ) -> Result<DriverChecked, AppError> {
+        context.authorize(Action::Write, Resource::Installations(&tenant))?;
+        let tenant = self.store.tenant(tenant).await?;
+        let row = self.store.driver(tenant.id, name.clone()).await?;
+        let fleet = self.fleet(&tenant).await?;
+        let asked = self
+            .ask(context, &tenant, (&fleet, row.id), Secrets::new())
+            .await?;
+        Ok(DriverChecked {
+            driver: name,
+            checked: asked,
+        })
+    }
+
+    /// Asks a driver instance that somebody is newly bound to whether it works.
+    pub(crate) async fn ask_bound(
+        &self,
+        context: &Context,
+        tenant: &TenantRow,
+        fleet: &Fleet,
+        id: DriverInstanceId,
+    ) -> Result<(), AppError> {
+        let asked = self.ask(context, tenant, (fleet, id), Secrets::new());
+        asked.await.map(drop)
+    }
+
+    /// Asks one driver instance. `secrets` are those that differ from the stored ones.
+    async fn ask(
+        &self,
+        context: &Context,
+        tenant: &TenantRow,
+        (fleet, id): (&Fleet, DriverInstanceId),
+        mut secrets: Secrets,
+    ) -> Result<bool, AppError> {
+        if !context.check {
+            // One that is new has no log yet.
+            if let Some(row) = self.find_driver(tenant, fleet.name(id)?).await? {
+                self.unchecked(context, tenant, &row);
+            }
+            return Ok(false);
+        }
+        for id in fleet.chain(id) {
+            if let Place::Vacant(entry) = secrets.entry(id) {
+                entry.insert(self.store.driver_secrets(id).await?);
+            }
+        }
+        let spec = Arc::new(snapshot::plain_tenant(&self.settings, tenant));
+        let spec = fleet.live_driver(&self.settings, &spec, id, &secrets)?;
+        let asked = self.runtime.ask_driver(&spec, context.request_id).await;
+        let asked = asked.map_err(linking::cannot_link)?;
+        match asked {
+            Verdict::Works => Ok(true),
+            Verdict::Unknown => Ok(false),
+            Verdict::Refused(message) => Err(AppError::CheckFailed {
+                driver: fleet.name(id)?.clone(),
+                message,
+            }),
+            Verdict::Failed(message) => Err(AppError::CheckFailed {
+                driver: fleet.name(id)?.clone(),
+                message: format!("asked whether it does, it broke down: {message}"),
+            }),
+        }
+    }
+
+    /// Says in the driver instance's log that it was not asked.
+    fn unchecked(&self, context: &Context, tenant: &TenantRow, row: &DriverRow) {
+        let log = LogContext {
+            tenant: tenant.name.clone(),
+            app: None,
+            driver: Some(row.name.clone()),
+            package: row.package.clone(),
+            version: row.version.clone(),
+        };
+        let message = format!("changed or bound without a check by {}", context.principal);
+        let entry = Entry::new(Level::Warn, Source::Platform, &message);
+        self.logs
+            .log(row.id, log)
+            .append(entry.request(context.request_id));
     }
 
     /// Refuses a driver instance that does not link, or that some user, near or far, would not link

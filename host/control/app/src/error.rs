@@ -176,6 +176,14 @@ pub enum AppError {
         #[source]
         error: Box<AppError>,
     },
+    /// A driver says that its configuration does not work.
+    #[error("driver `{driver}` does not work as it is set up: {message}")]
+    CheckFailed {
+        /// The driver instance.
+        driver: Label,
+        /// What is wrong, in the driver's words.
+        message: String,
+    },
     /// Drivers would call each other in a circle.
     #[error("drivers cannot be bound in a circle: {}", chain(.path))]
     ChainCircle {

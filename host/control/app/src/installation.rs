@@ -1,10 +1,10 @@
 //! Installations: one application version for one tenant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
-use canopy_ids::{BindingKey, InstallationId, Label};
+use canopy_ids::{BindingKey, DriverInstanceId, InstallationId, Label};
 use canopy_manifest::Kind;
 use canopy_store::{
     InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
@@ -31,7 +31,7 @@ impl App {
         condition: Precondition,
     ) -> Result<(Installation, bool), AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.find_installation(&tenant, &name).await?;
         if let Some(old) = &old
@@ -137,7 +137,7 @@ impl App {
     ) -> Result<(), AppError> {
         context.authorize(Action::Delete, Resource::Installations(&tenant))?;
         {
-            let _linking = self.linking.lock().await;
+            let _linking = self.turns.of(&tenant).await;
             let tenant = self.store.tenant(tenant).await?;
             self.store
                 .delete_installation(tenant.id, name, condition)
@@ -173,7 +173,7 @@ impl App {
         key: Option<IdempotencyKey>,
     ) -> Result<Installation, AppError> {
         context.authorize(Action::Write, Resource::Installations(&tenant))?;
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.installation(tenant.id, name.clone()).await?;
         let request = match key {
@@ -342,7 +342,7 @@ impl App {
         condition: Precondition,
         change: impl FnOnce(&mut InstallationWrite) -> Result<(), AppError>,
     ) -> Result<Installation, AppError> {
-        let _linking = self.linking.lock().await;
+        let _linking = self.turns.of(&tenant).await;
         let tenant = self.store.tenant(tenant).await?;
         let old = self.store.installation(tenant.id, name.clone()).await?;
         let mut write = InstallationWrite::from(&old);
@@ -408,6 +408,9 @@ impl App {
             let bindings = (&fleet, &write.bindings);
             let spec = snapshot::candidate(&self.settings, tenant, name, &release, bindings)?;
             linking::try_out(&self.runtime, &spec).await?;
+            for id in newly_bound(old, &write) {
+                self.ask_bound(context, tenant, &fleet, id).await?;
+            }
         }
         Ok(write)
     }
@@ -471,4 +474,17 @@ impl App {
             revision: row.revision,
         })
     }
+}
+
+/// The driver instances that `write` binds and `old` does not.
+fn newly_bound(
+    old: Option<&InstallationRow>,
+    write: &InstallationWrite,
+) -> BTreeSet<DriverInstanceId> {
+    let mut bound: BTreeSet<_> = write.bindings.values().flatten().copied().collect();
+    let before = old.iter().flat_map(|old| old.bindings.values().flatten());
+    for driver in before {
+        bound.remove(&driver.id);
+    }
+    bound
 }

@@ -41,6 +41,7 @@ mod snapshot;
 mod status;
 mod tenant;
 mod token;
+mod turns;
 mod upkeep;
 mod usage;
 mod validate;

@@ -123,7 +123,8 @@ pub(crate) async fn try_driver(runtime: &Runtime, spec: &DriverSpec) -> Result<(
     runtime.check_driver(spec).await.map_err(cannot_link)
 }
 
-fn cannot_link(error: PrepareError) -> AppError {
+/// Why a component and what it imports do not fit.
+pub(crate) fn cannot_link(error: PrepareError) -> AppError {
     match error {
         PrepareError::Artifact { error, .. } => AppError::Artifact(error),
         other => AppError::CannotLink(other.to_string()),

@@ -350,8 +350,16 @@ pub(crate) fn plain_tenant(settings: &AppSettings, tenant: &TenantRow) -> Tenant
 
 /// What a version runs, without configuration.
 pub(crate) fn bare(settings: &AppSettings, release: &Release) -> Result<ComponentSpec, AppError> {
-    let nothing = (&Map::new(), &BTreeMap::new(), &[][..]);
-    component(settings, release, &PlanLimits::default(), nothing)
+    configured(settings, release, (&Map::new(), &BTreeMap::new(), &[][..]))
+}
+
+/// What a version runs with a configuration, on a plan that says nothing.
+pub(crate) fn configured(
+    settings: &AppSettings,
+    release: &Release,
+    with: (&Map<String, Value>, &BTreeMap<String, String>, &[String]),
+) -> Result<ComponentSpec, AppError> {
+    component(settings, release, &PlanLimits::default(), with)
 }
 
 /// An installation of `app` as it would be, under an identifier of its own and without

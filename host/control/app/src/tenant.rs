@@ -60,7 +60,7 @@ impl App {
     ) -> Result<(), AppError> {
         context.authorize(Action::Delete, Resource::Tenant(&name))?;
         {
-            let _linking = self.linking.lock().await;
+            let _linking = self.turns.of(&name).await;
             self.store.delete_tenant(name, condition).await?;
         }
         self.settled.erased().await

@@ -55,6 +55,17 @@ impl DriverPut {
     }
 }
 
+/// What asking a driver whether its configuration works came to. Where it does not, the answer is a
+/// problem `check-failed` with the driver's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriverChecked {
+    /// The driver's name within the tenant.
+    #[schema(value_type = String)]
+    pub driver: Label,
+    /// Whether it was asked; `false` for a driver that has nothing to say about its configuration.
+    pub checked: bool,
+}
+
 /// A driver instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Driver {

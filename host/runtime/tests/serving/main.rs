@@ -3,6 +3,7 @@
 
 mod bodies;
 mod capabilities;
+mod chains;
 mod drivers;
 mod http;
 mod limits;

@@ -346,6 +346,8 @@ keys! {
         "How many drivers deep a call may go.";
     time "driver.start_timeout" => runtime.drivers.start_timeout:
         "Time for starting a driver instance.";
+    time "driver.check_timeout" => runtime.drivers.check_timeout:
+        "Time for a driver to find out whether its configuration works, by connecting.";
     time "driver.abandoned_grace" => runtime.drivers.abandoned_grace:
         "How long a driver's call goes on when nobody waits for it any more; then the instance is replaced.";
     time "driver.destructor_timeout" => runtime.drivers.destructor_timeout:

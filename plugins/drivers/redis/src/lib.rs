@@ -8,6 +8,7 @@ mod keys;
 mod resp;
 mod settings;
 
+use bindings::exports::canopy::driver::lifecycle;
 use bindings::exports::wasi::keyvalue::store::{
     Bucket, BucketBorrow, Error, GuestBucket, KeyResponse,
 };
@@ -22,9 +23,24 @@ use settings::Settings;
     "wasi:keyvalue/store@0.2.0-draft",
     "wasi:keyvalue/atomics@0.2.0-draft",
     "wasi:keyvalue/batch@0.2.0-draft",
-    wit = ["../../../wit/deps/keyvalue-0.2.0-draft"]
+    "canopy:driver/lifecycle@0.1.0",
+    wit = ["../../../wit/deps/keyvalue-0.2.0-draft", "../../../wit/driver/0.1.0"]
 )]
 struct Redis;
+
+impl lifecycle::Guest for Redis {
+    /// Connects, signs in and chooses the database.
+    fn check() -> Result<(), String> {
+        let settings = Settings::read().map_err(|error| error.to_string())?;
+        let ping: &[&[u8]] = &[b"PING"];
+        let replies = exchange(&settings, &[ping], Repeat::Harmless);
+        let reply = replies.and_then(|mut replies| replies.pop().ok_or(Failure::Confused));
+        reply
+            .and_then(accepted)
+            .map(drop)
+            .map_err(|failure| failure.to_string())
+    }
+}
 
 /// How many keys the server is asked for at once when listing.
 const PAGE: &[u8] = b"500";

@@ -12,14 +12,36 @@ mod settings;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 
+use bindings::exports::canopy::driver::lifecycle;
 use bindings::exports::canopy::mail::sender::{Error, Guest, Message};
 use canopy_sdk::{config, log};
 use session::{Credentials, Failure};
 use settings::Settings;
 use time::OffsetDateTime;
 
-#[canopy_sdk::driver("canopy:mail/sender@0.1.0", wit = ["../../../wit/mail/0.1.0"])]
+#[canopy_sdk::driver(
+    "canopy:mail/sender@0.1.0",
+    "canopy:driver/lifecycle@0.1.0",
+    wit = ["../../../wit/mail/0.1.0", "../../../wit/driver/0.1.0"]
+)]
 struct Smtp;
+
+impl lifecycle::Guest for Smtp {
+    /// Connects, greets and signs in, and sends nothing.
+    fn check() -> Result<(), String> {
+        let settings = Settings::read().map_err(|error| error.to_string())?;
+        let credentials = settings.credentials().map_err(|error| match error {
+            Error::Refused(text) => text,
+            other => format!("{other:?}"),
+        })?;
+        let stream = connect(&settings).map_err(|error| {
+            let (host, port) = (&settings.host, settings.port);
+            let reason = session::describe(&error);
+            format!("no connection to the mail server at {host}:{port}: {reason}")
+        })?;
+        session::check(stream, &settings.hello, credentials).map_err(|failure| failure.to_string())
+    }
+}
 
 impl Guest for Smtp {
     fn send(message: Message) -> Result<String, Error> {

@@ -66,6 +66,24 @@ pub struct Credentials<'a> {
     pub password: &'a str,
 }
 
+/// Greets the server and signs in, as before a message, and says good-bye.
+pub fn check<S: Read + Write>(
+    stream: S,
+    hello: &str,
+    credentials: Option<Credentials<'_>>,
+) -> Result<(), Failure> {
+    let mut session = Session {
+        stream: BufReader::new(stream),
+    };
+    session.expect("the greeting", &[220])?;
+    let offers = session.hello(hello)?;
+    if let Some(credentials) = credentials {
+        session.sign_in(&offers, credentials)?;
+    }
+    session.quit();
+    Ok(())
+}
+
 /// Hands `mail` over and returns once the server has taken responsibility for it.
 pub fn deliver<S: Read + Write>(
     stream: S,

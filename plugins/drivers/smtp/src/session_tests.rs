@@ -167,3 +167,21 @@ fn a_message_over_the_servers_limit_is_not_sent() {
     ));
     assert!(!heard.contains("MAIL"));
 }
+
+#[test]
+fn a_check_signs_in_and_sends_nothing() {
+    let ask = |answers: &str| {
+        let mut script = Script {
+            answers: io::Cursor::new(answers.replace('\n', "\r\n").into_bytes()),
+            heard: Vec::new(),
+        };
+        let outcome = check(&mut script, "me.example", Some(ADA));
+        (outcome, String::from_utf8(script.heard).unwrap())
+    };
+    let (outcome, heard) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n235 welcome\n221 bye\n");
+    outcome.unwrap();
+    assert!(heard.ends_with("QUIT\r\n") && !heard.contains("MAIL"), "{heard}");
+    let (outcome, _) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n535 wrong password\n");
+    let refused = outcome.unwrap_err().to_string();
+    assert!(refused.contains("535 wrong password"), "{refused}");
+}

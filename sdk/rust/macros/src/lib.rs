@@ -58,6 +58,19 @@ fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
 /// impl bindings::exports::acme::payments::charge::Guest for Payments { … }
 /// ```
 ///
+/// A driver may also export `canopy:driver/lifecycle@0.1.0`, named like any other interface, with
+/// `lifecycle.wit` of the platform's `wit/driver/0.1.0` in one of the folders. Its `check` connects
+/// and signs in as a call would, so that whoever sets the driver up learns at once that, say, the
+/// password is wrong:
+///
+/// ```ignore
+/// impl bindings::exports::canopy::driver::lifecycle::Guest for Payments {
+///     fn check() -> Result<(), String> {
+///         connect().map(drop).map_err(|error| error.to_string())
+///     }
+/// }
+/// ```
+///
 /// The generated module `bindings` has one trait `Guest` for each interface, in the modules
 /// `exports::namespace::package::interface`, and the types of the interface beside it. Paths of
 /// WIT folders are relative to the crate's `Cargo.toml`; a folder whose package uses another

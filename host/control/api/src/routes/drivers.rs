@@ -5,7 +5,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use canopy_api_types::{
-    BindingPut, Config, Driver, DriverPut, EgressPut, Page, SecretNames, SecretPut, VersionPut,
+    BindingPut, Config, Driver, DriverChecked, DriverPut, EgressPut, Page, SecretNames, SecretPut,
+    VersionPut,
 };
 use canopy_app::Setting;
 use canopy_ids::{BindingKey, Label};
@@ -14,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::Api;
 use crate::answer::{Stored, Tagged, part};
-use crate::extract::{Address, Asked, Asking, Body, Condition, PageQuery};
+use crate::extract::{Address, Asked, Asking, Body, CheckQuery, Condition, PageQuery};
 use crate::problem::ApiError;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read, put, delete))
         .routes(routes!(put_version))
         .routes(routes!(roll_back))
+        .routes(routes!(check))
         .routes(routes!(bind, unbind))
         .routes(routes!(read_config, put_config, patch_config))
         .routes(routes!(secret_names))
@@ -64,7 +66,7 @@ async fn read(
 /// Creates or replaces a driver instance. Secrets that are not named stay.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}", operation_id = "put_driver",
-    tag = "drivers", request_body = DriverPut,
+    params(CheckQuery), tag = "drivers", request_body = DriverPut,
     responses((status = 200, body = Driver), (status = 201, body = Driver))
 )]
 async fn put(
@@ -101,7 +103,7 @@ async fn delete(
 /// Moves a driver instance to another version of its package.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}/version", operation_id = "put_driver_version",
-    tag = "drivers", request_body = VersionPut, responses((status = 200, body = Driver))
+    params(CheckQuery), tag = "drivers", request_body = VersionPut, responses((status = 200, body = Driver))
 )]
 async fn put_version(
     State(api): State<Api>,
@@ -121,7 +123,7 @@ async fn put_version(
 /// Returns a driver instance to the version that it ran before. A second rollback undoes the first.
 #[utoipa::path(
     post, path = "/tenants/{tenant}/drivers/{driver}/rollback",
-    operation_id = "roll_back_driver", tag = "drivers", responses((status = 200, body = Driver))
+    operation_id = "roll_back_driver", params(CheckQuery), tag = "drivers", responses((status = 200, body = Driver))
 )]
 async fn roll_back(
     State(api): State<Api>,
@@ -136,10 +138,23 @@ async fn roll_back(
     ))
 }
 
+/// Has a driver find out whether it works as it is set up, by really connecting.
+#[utoipa::path(
+    post, path = "/tenants/{tenant}/drivers/{driver}/check", operation_id = "check_driver",
+    tag = "drivers", responses((status = 200, body = DriverChecked))
+)]
+async fn check(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((tenant, name)): Name,
+) -> Result<Json<DriverChecked>, ApiError> {
+    Ok(Json(api.app.ask_driver(&context, tenant, name).await?))
+}
+
 /// Chooses who serves what a driver instance imports: another driver, or the platform.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}/bindings/{binding}",
-    operation_id = "bind_driver", tag = "drivers", request_body = BindingPut,
+    operation_id = "bind_driver", params(CheckQuery), tag = "drivers", request_body = BindingPut,
     responses((status = 200, body = Driver))
 )]
 async fn bind(
@@ -160,7 +175,7 @@ async fn bind(
 /// Removes a binding of a driver instance.
 #[utoipa::path(
     delete, path = "/tenants/{tenant}/drivers/{driver}/bindings/{binding}",
-    operation_id = "unbind_driver", tag = "drivers", responses((status = 204))
+    operation_id = "unbind_driver", params(CheckQuery), tag = "drivers", responses((status = 204))
 )]
 async fn unbind(
     State(api): State<Api>,
@@ -191,7 +206,7 @@ async fn read_config(
 /// Replaces the whole configuration.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}/config", operation_id = "put_driver_config",
-    tag = "drivers", request_body = serde_json::Value,
+    params(CheckQuery), tag = "drivers", request_body = serde_json::Value,
     responses((status = 200, body = serde_json::Value))
 )]
 async fn put_config(
@@ -212,7 +227,7 @@ async fn put_config(
 /// Changes the keys that are named; `null` removes one.
 #[utoipa::path(
     patch, path = "/tenants/{tenant}/drivers/{driver}/config",
-    operation_id = "patch_driver_config", tag = "drivers", request_body = serde_json::Value,
+    operation_id = "patch_driver_config", params(CheckQuery), tag = "drivers", request_body = serde_json::Value,
     responses((status = 200, body = serde_json::Value))
 )]
 async fn patch_config(
@@ -248,7 +263,7 @@ async fn secret_names(
 /// Sets a secret.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}/secrets/{key}",
-    operation_id = "put_driver_secret", tag = "drivers", request_body = SecretPut,
+    operation_id = "put_driver_secret", params(CheckQuery), tag = "drivers", request_body = SecretPut,
     responses((status = 204))
 )]
 async fn put_secret(
@@ -268,7 +283,7 @@ async fn put_secret(
 /// Removes a secret.
 #[utoipa::path(
     delete, path = "/tenants/{tenant}/drivers/{driver}/secrets/{key}",
-    operation_id = "delete_driver_secret", tag = "drivers", responses((status = 204))
+    operation_id = "delete_driver_secret", params(CheckQuery), tag = "drivers", responses((status = 204))
 )]
 async fn delete_secret(
     State(api): State<Api>,
@@ -286,7 +301,7 @@ async fn delete_secret(
 /// Replaces what may be reached over the network.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/drivers/{driver}/egress", operation_id = "put_driver_egress",
-    tag = "drivers", request_body = EgressPut, responses((status = 200, body = Driver))
+    params(CheckQuery), tag = "drivers", request_body = EgressPut, responses((status = 200, body = Driver))
 )]
 async fn put_egress(
     State(api): State<Api>,

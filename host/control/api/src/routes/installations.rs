@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::Api;
 use crate::answer::{Stored, Tagged, part};
-use crate::extract::{Address, Asked, Asking, Body, Condition, Once, PageQuery};
+use crate::extract::{Address, Asked, Asking, Body, CheckQuery, Condition, Once, PageQuery};
 use crate::problem::ApiError;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -70,7 +70,7 @@ async fn read(
 /// Creates or replaces an installation. Secrets that are not named and domains stay.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/installations/{installation}",
-    operation_id = "put_installation", tag = "installations", request_body = InstallationPut,
+    operation_id = "put_installation", params(CheckQuery), tag = "installations", request_body = InstallationPut,
     responses((status = 200, body = Installation), (status = 201, body = Installation))
 )]
 async fn put(
@@ -148,7 +148,7 @@ async fn roll_back(
 /// Chooses who serves what an installation imports: one of the tenant's drivers, or the platform.
 #[utoipa::path(
     put, path = "/tenants/{tenant}/installations/{installation}/bindings/{binding}",
-    operation_id = "bind", tag = "installations", request_body = BindingPut,
+    operation_id = "bind", params(CheckQuery), tag = "installations", request_body = BindingPut,
     responses((status = 200, body = Installation))
 )]
 async fn bind(

@@ -151,6 +151,7 @@ fn table() -> Vec<(&'static str, String, Needs, &'static str)> {
         ("GET", driver("/logs"), Viewer, ""),
         ("PUT", driver("/version"), Admin, VERSION),
         ("POST", driver("/rollback"), Admin, ""),
+        ("POST", driver("/check"), Admin, ""),
         ("PUT", driver("/bindings/{binding}"), Admin, r#"{ "driver": "x" }"#),
         ("DELETE", driver("/bindings/{binding}"), Admin, ""),
         ("GET", driver("/config"), Viewer, ""),

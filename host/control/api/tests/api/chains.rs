@@ -321,3 +321,68 @@ async fn one_resource_cannot_be_of_two_sides() {
         assert!(refused.text.contains(side), "{side}: {refused:?}");
     }
 }
+
+/// A driver that says of its configuration what `said` stands for in memory.
+fn checking(said: &str) -> Vec<u8> {
+    driver(&format!(
+        r#"(core module $l
+            (memory (export "memory") 1)
+            (data (i32.const 0) "{said}\00\00\00\20\00\00\00\0e\00\00\00")
+            (data (i32.const 32) "wrong password")
+            (func (export "check") (result i32) (i32.const 0)))
+        (core instance $l (instantiate $l))
+        (func $check (result (result (error string)))
+            (canon lift (core func $l "check") (memory $l "memory")))
+        (instance $lifecycle (export "check" (func $check)))
+        (export "canopy:driver/lifecycle@0.1.0" (instance $lifecycle))"#
+    ))
+}
+
+#[tokio::test]
+async fn a_driver_is_asked_whether_it_works_before_it_is_added_or_bound() {
+    let node = Node::furnished().await;
+    for (version, said) in [("1.1.0", "\\00"), ("1.2.0", "\\01")] {
+        let published = node.publish("pay", version, DRIVER, &checking(said)).await;
+        assert_eq!(published.status, 201, "{published:?}");
+    }
+    let till = "tenants/one/drivers/till";
+    let body = |version: &str| json!({ "package": "acme/pay", "version": version });
+    let ask = async || {
+        let path = format!("{till}/check");
+        node.send(Method::POST, &path, &[], json!({})).await
+    };
+    assert_eq!(node.put(till, body("1.0.0")).await.status, 201);
+    assert_eq!(ask().await.json()["checked"], false, "it cannot be asked");
+    let version = |version: &str| json!({ "version": version });
+    let moved = node.put(&format!("{till}/version"), version("1.1.0")).await;
+    assert_eq!(moved.status, 200, "{moved:?}");
+    assert_eq!(ask().await.json()["checked"], true);
+
+    let refused = node.put(&format!("{till}/version"), version("1.2.0")).await;
+    assert_eq!(refused.problem(422), "check-failed");
+    assert_eq!(refused.json()["message"], "wrong password");
+    assert_eq!(node.get(till).await.json()["version"], "1.1.0");
+    let new = node.put("tenants/one/drivers/new", body("1.2.0")).await;
+    assert_eq!(new.problem(422), "check-failed");
+
+    let forced = format!("{till}/version?check=false");
+    assert_eq!(node.put(&forced, version("1.2.0")).await.status, 200);
+    assert_eq!(ask().await.problem(422), "check-failed");
+    let shop = "tenants/one/installations/shop";
+    let bound = json!({ "package": "acme/shop", "bindings": { "acme:payments": "till" } });
+    let refused = node.put(shop, bound.clone()).await;
+    assert_eq!(refused.problem(422), "check-failed");
+    assert_eq!(refused.json()["driver"], "till");
+    let forced = node.put(&format!("{shop}?check=false"), bound).await;
+    assert_eq!(forced.status, 201, "{forced:?}");
+    let id = node.get(till).await.json()["id"].clone();
+    let id: canopy_ids::DriverInstanceId = serde_json::from_value(id).expect("an identifier");
+    node.logs.flush(id).await;
+    let log = node.get(&format!("{till}/logs")).await;
+    assert!(
+        log.text.contains("without a check by the operator"),
+        "{log:?}"
+    );
+    let strange = node.put(&format!("{till}/version?check=no"), version("1.1.0"));
+    assert_eq!(strange.await.problem(400), "invalid-query");
+}

@@ -119,7 +119,7 @@ pub(super) async fn run(
     let key = signing_key(app).await?;
     let signed = ErasureRecord::sign(&statement, &key).map_err(UpkeepError::from)?;
     {
-        let _linking = app.linking.lock().await;
+        let _linking = app.turns.of(&tenant.name).await;
         app.store
             .erase_tenant_rows(ErasureRecordRow {
                 id: erasure,

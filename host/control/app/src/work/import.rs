@@ -106,8 +106,8 @@ async fn take_in(
                 .map_err(UpkeepError::storage(format!("importing {kind} of {name}")))?;
         }
     }
-    let _linking = job.app.linking.lock().await;
     let name = rows.name.clone();
+    let _linking = job.app.turns.of(&name).await;
     match job.app.store.import_tenant(rows).await {
         Err(StoreError::PreconditionFailed { .. }) => Err(UpkeepError::NameTaken { name }.into()),
         other => Ok(other?),
