@@ -109,6 +109,7 @@ impl Runtime {
                 settings,
                 memory: TenantMemory::default(),
             },
+        let prepared = settings.prepared_installations;
             artifacts,
             component_path,
             storage,
@@ -117,7 +118,7 @@ impl Runtime {
             sql,
             platform,
             drivers: Drivers::default(),
-            installed: Cache::default(),
+            installed: Cache::new(prepared),
         });
         sweep(&inner);
         Ok(Self(inner))
@@ -160,6 +161,11 @@ impl Runtime {
     /// Forgets installations and driver instances that are gone. Requests under way go on.
     pub fn retain(
         &self,
+    /// Installations that are ready, or being made so.
+    pub fn prepared(&self) -> usize {
+        self.0.installed.len()
+    }
+
         installations: impl Fn(InstallationId) -> bool,
         drivers: impl Fn(DriverInstanceId) -> bool,
     ) {
@@ -197,9 +203,10 @@ impl Inner {
         slot.get_or_try_init(install).await.cloned()
     }
 
-    /// Gives the slots of waiting instances back to the pool. Whether there were any.
-    pub(crate) fn drop_all_idle(&self) -> bool {
-        self.installed.drop_idle(Instant::now()) > 0
+    /// Gives the slots of some waiting instances back to the pool, of those of `tenant` first.
+    /// Whether there were any.
+    pub(crate) fn make_room(&self, tenant: TenantId) -> bool {
+        self.installed.make_room(tenant)
     }
 }
 

@@ -208,7 +208,7 @@ impl Task {
             instance.instantiate(program).await
         })
         .await;
-        if is_pool_full(&outcome) && inner.drop_all_idle() {
+        while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
             outcome = within(&call, &mut instance, async |instance| {

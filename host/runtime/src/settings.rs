@@ -31,6 +31,10 @@ pub struct RuntimeSettings {
     /// installation may serve at once by default.
     pub reuse_instances: usize,
     /// Resources of drivers that one instance may hold. Default 1,024; beyond it the call that
+    /// Installations that are kept ready to answer. Default 4,096. Beyond it those that were not
+    /// asked for longest are forgotten, and made ready anew, from their native code on disk, by the
+    /// next request.
+    pub prepared_installations: usize,
     /// would give one more traps.
     pub driver_resources: usize,
     /// What a component that calls drivers, or is one, may hand over in one call, as held in
@@ -56,6 +60,7 @@ impl Default for RuntimeSettings {
             reuse_idle: Duration::from_secs(5),
             reuse_instances: 64,
             driver_resources: 1_024,
+            prepared_installations: 4_096,
             driver_hostcall_bytes: 48 << 20,
             blobs: BlobsSettings::default(),
             network: NetworkSettings::default(),

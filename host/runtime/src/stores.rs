@@ -185,6 +185,16 @@ impl Stores {
             keyvalue: self.storage.keyvalue.clone(),
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
+    /// Whose component it is.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant.id
+    }
+
+    /// What the tenant uses of the CPU.
+    pub(crate) fn cpu(&self) -> &CpuAccount {
+        &self.cpu
+    }
+
             network,
             proxies: Proxies::new(settings.driver_resources),
         };

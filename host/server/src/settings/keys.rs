@@ -313,6 +313,8 @@ keys! {
     size "driver.hostcall" => runtime.driver_hostcall_bytes:
         "What a component that calls drivers, or is one, may hand over in one call, as held in memory: each element of a list takes 40 bytes or more.";
     count "driver.queue" => runtime.drivers.queue:
+    count "guest.prepared_installations" => runtime.prepared_installations:
+        "Installations that are kept ready to answer. Beyond it those that were not asked for longest are made ready anew by the next request.";
         "Calls under way or waiting for one driver instance.";
     count "driver.depth" => runtime.drivers.depth:
         "How many drivers deep a call may go.";
