@@ -121,7 +121,8 @@ fn start(arguments: Serve) -> anyhow::Result<()> {
     if let Some(file) = arguments.operator_token_file {
         settings.operator_token_file = Some(settings::FilePath(file));
     }
-    logging::start(&settings.log).context("setting `log.filter`")?;
+    // Dropped last, so that the log has all that was said.
+    let _log = logging::start(&settings.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

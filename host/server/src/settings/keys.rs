@@ -83,6 +83,8 @@ keys! {
         "Form of the node's own log, on standard error: `text` or `json`.";
     text "log.filter" => log.filter:
         "What is logged: a level, or levels by target, as in `info,canopy::request=off`.";
+    size "log.queue" => log.queue_bytes:
+        "Records of the node's own log that wait to be written. What comes on top, where whoever reads standard error does not keep up, is dropped and counted.";
     list "egress.private_networks" => private_networks:
         "Networks that are not public and that applications and drivers may nevertheless be granted, as in `10.2.0.0/16`. A grant is still needed.";
     list "egress.trusted_certificates" => trusted_certificates:
