@@ -45,6 +45,6 @@ pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_network::{EgressPolicy, EgressRule, InvalidEgressRule};
 pub use error::{PrepareError, ServeError};
-pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
+pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
 pub use spec::{ComponentSpec, DriverSpec, InstallationSpec, Limits, TenantLimits, TenantSpec};

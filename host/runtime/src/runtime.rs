@@ -11,7 +11,7 @@ use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{Network, NetworkError};
 use canopy_engine::{Artifacts, Engine};
-use canopy_ids::{Digest, DriverInstanceId, InstallationId};
+use canopy_ids::{Digest, DriverInstanceId, InstallationId, TenantId};
 use http::{Request, Response};
 
 use crate::body::{RequestBody, ResponseBody};
@@ -23,7 +23,7 @@ use crate::linker::Platform;
 use crate::serve;
 use crate::settings::RuntimeSettings;
 use crate::spec::InstallationSpec;
-use crate::stores::{StoreParts, TenantMemory};
+use crate::stores::{StoreParts, TenantCpu, TenantMemory};
 
 /// Where the bytes of a component are.
 pub type ComponentPath = Arc<dyn Fn(&Digest) -> PathBuf + Send + Sync>;
@@ -60,6 +60,15 @@ pub enum RuntimeError {
     /// The platform's interfaces could not be defined.
     #[error("the platform's interfaces cannot be defined: {0}")]
     Linker(String),
+}
+
+/// What the guests of one tenant have used of the CPU on this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuUsage {
+    /// Time since the node was started, or since the first of the tenant's components was loaded.
+    pub used: Duration,
+    /// How much of [`TenantLimits::cpu_burst`](crate::TenantLimits::cpu_burst) is used now.
+    pub drawn: Duration,
 }
 
 /// Runs installations. Clones are the same runtime.
@@ -100,6 +109,7 @@ impl Runtime {
         } = parts;
         let platform =
             Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let prepared = settings.prepared_installations;
         let settings = Arc::new(settings);
         let inner = Arc::new(Inner {
             parts: StoreParts {
@@ -108,8 +118,8 @@ impl Runtime {
                 logs,
                 settings,
                 memory: TenantMemory::default(),
+                cpu: TenantCpu::default(),
             },
-        let prepared = settings.prepared_installations;
             artifacts,
             component_path,
             storage,
@@ -151,6 +161,11 @@ impl Runtime {
         self.0.installed(spec).await.map(drop)
     }
 
+    /// Installations that are ready, or being made so.
+    pub fn prepared(&self) -> usize {
+        self.0.installed.len()
+    }
+
     /// Whether an installation could be made ready, without touching the one that runs under the
     /// same identifier, nor its driver instances: every function of a driver must have the shape
     /// that the application expects.
@@ -158,14 +173,18 @@ impl Runtime {
         self.0.check(spec).await
     }
 
+    /// What the guests of a tenant have used of the CPU.
+    pub fn cpu_usage(&self, tenant: TenantId) -> CpuUsage {
+        let account = self.0.parts.cpu.get(tenant);
+        account.map_or_else(CpuUsage::default, |account| CpuUsage {
+            used: account.used(),
+            drawn: account.drawn(),
+        })
+    }
+
     /// Forgets installations and driver instances that are gone. Requests under way go on.
     pub fn retain(
         &self,
-    /// Installations that are ready, or being made so.
-    pub fn prepared(&self) -> usize {
-        self.0.installed.len()
-    }
-
         installations: impl Fn(InstallationId) -> bool,
         drivers: impl Fn(DriverInstanceId) -> bool,
     ) {

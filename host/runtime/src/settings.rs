@@ -31,11 +31,11 @@ pub struct RuntimeSettings {
     /// WASI 0.3 instances of one installation that wait at once. Default 64: as many as an
     /// installation may serve at once by default.
     pub reuse_instances: usize,
-    /// Resources of drivers that one instance may hold. Default 1,024; beyond it the call that
     /// Installations that are kept ready to answer. Default 4,096. Beyond it those that were not
     /// asked for longest are forgotten, and made ready anew, from their native code on disk, by the
     /// next request.
     pub prepared_installations: usize,
+    /// Resources of drivers that one instance may hold. Default 1,024; beyond it the call that
     /// would give one more traps.
     pub driver_resources: usize,
     /// What a component that calls drivers, or is one, may hand over in one call, as held in

@@ -135,6 +135,10 @@ pub struct TenantLimits {
     pub connections: usize,
     /// Its share of a busy node, compared with the other tenants' weights.
     pub weight: u32,
+    /// CPU time of its guests each second, in the long run; more than a second is more than a core.
+    pub cpu_per_second: Duration,
+    /// CPU time of its guests at once, after a quiet time.
+    pub cpu_burst: Duration,
 }
 
 impl Default for TenantLimits {
@@ -145,6 +149,8 @@ impl Default for TenantLimits {
             burst: 10_000,
             connections: 2_048,
             weight: 100,
+            cpu_per_second: Duration::from_secs(2),
+            cpu_burst: Duration::from_secs(60),
         }
     }
 }

@@ -26,7 +26,12 @@ impl App {
         let tenant = self.store.tenant(tenant).await?;
         let plan = self.plan_limits(&tenant.plan).await?;
         let stored = self.stored_by_tenant(&tenant).await?;
-        let used = |name: &str| (name == "storage_bytes").then_some(stored.bytes);
+        let cpu = self.runtime.cpu_usage(tenant.id);
+        let used = |name: &str| match name {
+            "storage_bytes" => Some(stored.bytes),
+            "cpu_burst_ms" => Some(millis(cpu.drawn)),
+            _ => None,
+        };
         Ok(TenantLimitsShown {
             limits: shown(&plan, &self.settings, LimitScope::Tenant, used),
             plan: tenant.plan,
@@ -101,6 +106,8 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         burst: tenant.burst.into(),
         connections: tenant.connections as u64,
         weight: tenant.weight.into(),
+        cpu_ms_per_second: millis(tenant.cpu_per_second),
+        cpu_burst_ms: millis(tenant.cpu_burst),
         storage_bytes: quota.tenant_bytes,
         installation_concurrency: most.concurrency as u64,
         installation_requests_per_second: most.requests_per_second.into(),
@@ -126,6 +133,8 @@ fn setting_of(limit: &str) -> String {
         "cpu_ms" => "limits.max.cpu".into(),
         "wall_ms" => "limits.max.wall".into(),
         "request_body_bytes" => "limits.max.request_body".into(),
+        "cpu_ms_per_second" => "plan.cpu_per_second".into(),
+        "cpu_burst_ms" => "plan.cpu_burst".into(),
         other => format!("plan.{other}"),
     }
 }
@@ -208,6 +217,8 @@ pub(crate) fn of_tenant(values: &PlanValues) -> TenantLimits {
         burst: small(values.burst),
         connections: size(values.connections),
         weight: small(values.weight),
+        cpu_per_second: Duration::from_millis(values.cpu_ms_per_second),
+        cpu_burst: Duration::from_millis(values.cpu_burst_ms),
     }
 }
 
@@ -340,7 +351,7 @@ fn decide(
     decided
 }
 
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

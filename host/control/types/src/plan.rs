@@ -110,6 +110,10 @@ limits! {
         "Connections of clients, open at once.";
     weight: Count of Tenant,
         "The share of a busy node, compared with the weights of other tenants.";
+    cpu_ms_per_second: Milliseconds of Tenant,
+        "Processor time of all calls together, each second in the long run; 1000 is one core.";
+    cpu_burst_ms: Milliseconds of Tenant,
+        "Processor time of all calls together, at once after a quiet time.";
     storage_bytes: Bytes of Tenant,
         "What is stored, of all kinds and by all installations.";
     installation_concurrency: Count of Installation,

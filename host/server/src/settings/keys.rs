@@ -168,7 +168,7 @@ keys! {
     time "admission.max_wait" => admission.max_wait:
         "How long a request may wait for its turn.";
     time "admission.shed_after" => admission.shed_after:
-        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once.";
+        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once, and those behind it that would wait in vain.";
     time "admission.retry_after" => admission.retry_after:
         "What a client that was refused for want of a slot is told to wait.";
 
@@ -252,6 +252,10 @@ keys! {
         "Connections of clients that carry one tenant's requests, open at once.";
     count "plan.weight" => app.tenant_limits.weight:
         "A tenant's share of a busy node, compared with the weights of others.";
+    time "plan.cpu_per_second" => app.tenant_limits.cpu_per_second:
+        "Processor time of one tenant's calls together, each second in the long run; 1 s is one core.";
+    time "plan.cpu_burst" => app.tenant_limits.cpu_burst:
+        "Processor time of one tenant's calls together, at once after a quiet time.";
     count "plan.installation_requests_per_second" => app.max_limits.requests_per_second:
         "Requests a second of one installation in the long run.";
     count "plan.installation_burst" => app.max_limits.burst:
@@ -309,14 +313,14 @@ keys! {
         "How long a WASI 0.3 instance waits for its next request.";
     count "guest.reuse_instances" => runtime.reuse_instances:
         "WASI 0.3 instances of one installation that wait at once.";
+    count "guest.prepared_installations" => runtime.prepared_installations:
+        "Installations that are kept ready to answer. Beyond it those that were not asked for longest are made ready anew by the next request.";
     count "guest.driver_resources" => runtime.driver_resources:
         "Resources of drivers that one instance may hold; one more traps.";
 
     size "driver.hostcall" => runtime.driver_hostcall_bytes:
         "What a component that calls drivers, or is one, may hand over in one call, as held in memory: each element of a list takes 40 bytes or more.";
     count "driver.queue" => runtime.drivers.queue:
-    count "guest.prepared_installations" => runtime.prepared_installations:
-        "Installations that are kept ready to answer. Beyond it those that were not asked for longest are made ready anew by the next request.";
         "Calls under way or waiting for one driver instance.";
     count "driver.depth" => runtime.drivers.depth:
         "How many drivers deep a call may go.";
