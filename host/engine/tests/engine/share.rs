@@ -90,8 +90,8 @@ async fn two_owners_have_cpu_time_by_their_weights() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_short_call_does_not_wait_for_hundreds_that_spin() {
-    const SPINNERS: usize = 200;
-    let engine = roomy(SPINNERS as u32 + 8);
+    const SPINNERS: u32 = 200;
+    let engine = roomy(SPINNERS + 8);
     let spins = component(&engine, &runs(LOOP));
     let short = component(&engine, &runs(SHORT));
     let greedy = engine.cpu_account(100, PLENTY);
@@ -99,7 +99,7 @@ async fn a_short_call_does_not_wait_for_hundreds_that_spin() {
     let guests: Vec<_> = (0..SPINNERS)
         .map(|_| spawn(&engine, &spins, &greedy, LONG))
         .collect();
-    until(|| engine.waiting_for_cpu() + 8 >= SPINNERS).await;
+    until(|| engine.waiting_for_cpu() + 8 >= SPINNERS as usize).await;
     const CALLS: u32 = 20;
     let before = greedy.used();
     for _ in 0..CALLS {
