@@ -5,7 +5,8 @@
 //! weight. A slot that becomes free goes to the waiting tenant that has least of its share. So a
 //! tenant alone uses the whole node, two greedy ones end up with what their weights say, and one
 //! that comes later finds a slot at once or gets the next. A tenant whose own queue has not moved
-//! for a while is refused at once: waiting would only make its answers later, not more.
+//! for a while is refused at once: waiting would only make its answers later, not more. So are those of
+//! its queue for whom, at the pace of late, no slot will come in time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -40,6 +41,16 @@ struct Share {
     weight: u64,
     running: usize,
     waiting: VecDeque<Waiter>,
+    served: Served,
+}
+
+/// How many of a tenant's requests that waited got their slot lately, in two windows of
+/// `shed_after`: the one that has begun, and the one before it.
+#[derive(Debug)]
+struct Served {
+    since: Instant,
+    now: u64,
+    before: u64,
 }
 
 #[derive(Debug)]
@@ -101,11 +112,20 @@ impl FairGate {
             share.waiting.push_back(Waiter { since: now, grant });
             turn
         };
-        match timeout_at(until, turn).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => {
-                self.state.lock().leave(tenant);
-                Err(Full)
+        let mut turn = turn;
+        loop {
+            let now = Instant::now();
+            let look = now + self.shed_after.max(Duration::from_millis(1));
+            match timeout_at(until.min(look), &mut turn).await {
+                Ok(Ok(slot)) => return Ok(slot),
+                Err(_) if look < until => {
+                    self.state.lock().shed(tenant, self.shed_after, until);
+                }
+                Ok(Err(_)) | Err(_) => {
+                    turn.close();
+                    self.state.lock().leave(tenant);
+                    return Err(Full);
+                }
             }
         }
     }
@@ -151,6 +171,7 @@ impl FairGate {
                 };
                 *running += 1;
                 share.running += 1;
+                share.served.count(self.shed_after);
                 (waiter.grant, self.slot(tenant))
             };
             let _ = grant.send(slot);
@@ -166,6 +187,11 @@ impl State {
             weight: 0,
             running: 0,
             waiting: VecDeque::new(),
+            served: Served {
+                since: Instant::now(),
+                now: 0,
+                before: 0,
+            },
         });
         self.weights = self.weights - share.weight + weight;
         share.weight = weight;
@@ -195,6 +221,21 @@ impl State {
         found.map(|(_, _, tenant)| tenant)
     }
 
+    /// Refuses those of `tenant` who would wait in vain: more than will get a slot by `until` at the
+    /// pace of late, from the end of the queue. Called by one who has waited for `shed_after`.
+    fn shed(&mut self, tenant: TenantId, shed_after: Duration, until: Instant) {
+        let Some(share) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        share.waiting.retain(|waiter| !waiter.grant.is_closed());
+        let left = until.saturating_duration_since(Instant::now());
+        let pace = u128::from(share.served.lately(shed_after));
+        let hope = pace * left.as_nanos() / shed_after.as_nanos().max(1);
+        // The first may be the next to be served whatever the pace was.
+        let keep = usize::try_from(hope).unwrap_or(usize::MAX).max(1);
+        share.waiting.truncate(keep);
+    }
+
     /// Forgets those of `tenant` who wait no longer, and the tenant if nothing of it is left.
     fn leave(&mut self, tenant: TenantId) {
         let Some(share) = self.tenants.get_mut(&tenant) else {
@@ -205,6 +246,28 @@ impl State {
             self.weights -= share.weight;
             self.tenants.remove(&tenant);
         }
+    }
+}
+
+impl Served {
+    fn turn_over(&mut self, window: Duration) {
+        let age = self.since.elapsed();
+        if age >= window {
+            self.before = if age < 2 * window { self.now } else { 0 };
+            self.now = 0;
+            self.since = Instant::now();
+        }
+    }
+
+    fn count(&mut self, window: Duration) {
+        self.turn_over(window);
+        self.now += 1;
+    }
+
+    /// How many in one window.
+    fn lately(&mut self, window: Duration) -> u64 {
+        self.turn_over(window);
+        self.now.max(self.before)
     }
 }
 
@@ -350,6 +413,70 @@ mod tests {
             .await
             .expect("no panic")
             .expect("not the other's fault");
+    }
+
+    /// So many wait with one slot that is passed on after `pace`. Who was served, and when each of
+    /// the others was refused.
+    async fn overload(waiters: usize, pace: Duration) -> (usize, Vec<Duration>) {
+        let gate = FairGate::new(1, 0, Duration::from_millis(100));
+        let tenant = TenantId::new();
+        let mut held = Some(gate.enter(tenant, 100, soon()).await.expect("free"));
+        let began = Instant::now();
+        let until = began + Duration::from_secs(1);
+        let mut tasks = Vec::new();
+        for _ in 0..waiters {
+            let gate = Arc::clone(&gate);
+            tasks.push(tokio::spawn(async move {
+                match gate.enter(tenant, 100, until).await {
+                    Ok(slot) => {
+                        tokio::time::sleep(pace).await;
+                        drop(slot);
+                        None
+                    }
+                    Err(Full) => Some(began.elapsed()),
+                }
+            }));
+        }
+        if pace < Duration::from_secs(1) {
+            tokio::time::sleep(pace).await;
+            held = None;
+        }
+        let mut refused = Vec::new();
+        for task in tasks {
+            refused.extend(task.await.expect("no panic"));
+        }
+        drop(held);
+        assert_eq!(gate.running(), 0);
+        assert!(gate.state.lock().tenants.is_empty());
+        (waiters - refused.len(), refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_nothing_moves_those_behind_the_first_are_refused_at_once() {
+        let (served, refused) = overload(50, LONG).await;
+        assert_eq!(served, 0);
+        let early = |after: &&Duration| **after <= Duration::from_millis(101);
+        assert_eq!(refused.iter().filter(early).count(), 49, "{refused:?}");
+        let last = refused.iter().max().expect("the first, in the end");
+        assert!(*last >= Duration::from_secs(1), "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_queue_that_moves_as_many_stay_as_will_be_served() {
+        // A hundred can be served within the second.
+        let (served, refused) = overload(300, Duration::from_millis(10)).await;
+        assert!((85..=101).contains(&served), "{served}");
+        let late = refused
+            .iter()
+            .filter(|after| **after > Duration::from_millis(150));
+        let late = late.count();
+        assert!(late <= 15, "{late} waited in vain");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_is_served_in_time_loses_nobody() {
+        let (served, refused) = overload(60, Duration::from_millis(10)).await;
+        assert_eq!((served, refused.len()), (60, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,8 @@ pub struct AdmissionSettings {
     /// How long a request may wait for its turn. Default 1 s.
     pub max_wait: Duration,
     /// How long the first of a tenant's requests that wait for the node may have waited before
-    /// further ones are refused at once. Default 100 ms.
+    /// further ones are refused at once, and those behind it that would wait in vain. Default
+    /// 100 ms.
     pub shed_after: Duration,
     /// What a client that is refused for want of a slot is told to wait. Default 1 s.
     pub retry_after: Duration,

@@ -12,7 +12,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::handle::{Call, DriverHandle, Info, Message, Place, Target};
-use crate::host::{DriverHost, DriverProgram};
+use crate::host::{DriverHost, DriverProgram, metered};
 use crate::live::Live;
 use crate::values::Parcel;
 
@@ -192,7 +192,9 @@ async fn start<P: DriverProgram>(
     *incarnation += 1;
     let attempt = async {
         let mut store = program.new_store()?;
-        let instance = program.instance_pre().instantiate_async(&mut store).await?;
+        let cpu = store.data().cpu().cloned();
+        let start = program.instance_pre().instantiate_async(&mut store);
+        let instance = metered(cpu, start).await?;
         Live::new(store, instance, &info.exports, *incarnation)
     };
     let outcome = timeout(

@@ -1,5 +1,6 @@
 //! What the runtime provides: the data of stores, and how a driver's store is made.
 
+use canopy_engine::CpuBudget;
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, StoreContextMut};
 
@@ -24,6 +25,11 @@ pub trait DriverHost: Sized + Send + 'static {
     /// and renew the budgets that count per call.
     fn begin_call(store: StoreContextMut<'_, Self>, context: CallContext<Self::Caller>);
 
+    /// The CPU budget of the store, which measures what is run in it. `None` where nobody counts.
+    fn cpu(&self) -> Option<&CpuBudget> {
+        None
+    }
+
     /// The call is over. Not called where it failed, as the store is dropped then.
     fn end_call(store: StoreContextMut<'_, Self>);
 }
@@ -44,5 +50,13 @@ pub trait DriverProgram: Send + Sync + 'static {
     /// callers were lost with it.
     fn failed(&self, failure: &DriverFailed, resources: usize) {
         tracing::warn!(driver = %failure.driver, resources, "{failure}");
+    }
+}
+
+/// Runs `work`, which drives a store with this budget, and has its CPU time measured.
+pub(crate) async fn metered<F: Future>(cpu: Option<CpuBudget>, work: F) -> F::Output {
+    match cpu {
+        Some(cpu) => cpu.meter(work).await,
+        None => work.await,
     }
 }

@@ -11,7 +11,7 @@ use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::exports::Exports;
 use crate::handle::{DriverHandle, Place, Remote, Target};
-use crate::host::DriverHost;
+use crate::host::{DriverHost, metered};
 use crate::values::{Handle, Parcel, each_resource};
 
 pub(crate) struct Live<D: DriverHost> {
@@ -94,9 +94,9 @@ impl<D: DriverHost> Live<D> {
         let function = function.ok_or_else(|| wasmtime::Error::msg("an export is missing"))?;
         let mut results = vec![Val::Bool(false); target.results];
         D::begin_call(self.store.as_context_mut(), context);
-        function
-            .call_async(&mut self.store, arguments, &mut results)
-            .await?;
+        let cpu = self.store.data().cpu().cloned();
+        let call = function.call_async(&mut self.store, arguments, &mut results);
+        metered(cpu, call).await?;
         D::end_call(self.store.as_context_mut());
         Ok(results)
     }
@@ -146,7 +146,8 @@ impl<D: DriverHost> Live<D> {
             return Ok(());
         };
         D::begin_call(self.store.as_context_mut(), place.context);
-        resource.resource_drop_async(&mut self.store).await?;
+        let cpu = self.store.data().cpu().cloned();
+        metered(cpu, resource.resource_drop_async(&mut self.store)).await?;
         D::end_call(self.store.as_context_mut());
         Ok(())
     }

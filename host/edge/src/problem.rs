@@ -24,6 +24,7 @@
 //! | 429 | `installation-rate` | the installation's limit of requests a second |
 //! | 429 | `tenant-busy` | the tenant's limit of concurrent requests |
 //! | 429 | `tenant-connections` | the tenant's limit of connections |
+//! | 429 | `tenant-cpu` | the tenant's limit of processor time in the course of time |
 //! | 429 | `tenant-rate` | the tenant's limit of requests a second |
 //! | 431 | `headers-too-large` | more header fields, or longer ones, than the node takes |
 //! | 500 | `trap` | the application trapped |
@@ -246,7 +247,8 @@ impl From<&Cause> for Problem {
         let retry_after = match cause {
             Cause::Refused(
                 Refused::Busy { retry_after, .. } | Refused::TooFast { retry_after, .. },
-            ) => Some(*retry_after),
+            )
+            | Cause::Serve(ServeError::TenantCpu { retry_after, .. }) => Some(*retry_after),
             Cause::Serve(ServeError::Unavailable | ServeError::TenantMemory { .. })
             | Cause::TenantConnections { .. }
             | Cause::Object(BlobError::Storage(StorageError::Busy(_))) => Some(SOON),
@@ -307,6 +309,7 @@ fn detail(cause: &Cause) -> String {
     match cause {
         Cause::Serve(error) => match error {
             ServeError::Cpu { .. }
+            | ServeError::TenantCpu { .. }
             | ServeError::Wall { .. }
             | ServeError::StreamIdle { .. }
             | ServeError::StreamEnd { .. }
@@ -352,6 +355,10 @@ mod tests {
     fn causes_that_differ_have_codes_that_differ() {
         let causes = [
             ServeError::Cpu { limit: SOON },
+            ServeError::TenantCpu {
+                per_second: SOON,
+                retry_after: SOON,
+            },
             ServeError::Wall { limit: SOON },
             ServeError::StreamIdle { limit: SOON },
             ServeError::StreamEnd { limit: SOON },
@@ -384,7 +391,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), 17);
+        assert_eq!(codes.len(), 18);
     }
 
     #[test]
@@ -410,6 +417,20 @@ mod tests {
         let response = Problem::from(&Cause::Refused(refused)).response(RequestId::new());
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn whoever_has_no_cpu_time_left_is_told_when_there_is_some() {
+        let spent = ServeError::TenantCpu {
+            per_second: Duration::from_millis(500),
+            retry_after: Duration::from_millis(2001),
+        };
+        let problem = Problem::from(&Cause::Serve(spent));
+        assert_eq!(problem.code, "tenant-cpu");
+        let response = problem.response(RequestId::new());
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "3");
+        assert!(String::from_utf8_lossy(response.body()).contains("500 ms a second"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use canopy_ids::RequestId;
 use canopy_runtime::{CallerKind, InstallationSpec, ServeError};
-use http::{Method, Request, StatusCode, Version};
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 
 use crate::body::Received;
 
@@ -29,7 +30,9 @@ pub(crate) struct Record {
     peer: Option<IpAddr>,
     method: Method,
     version: Version,
+    host: Option<Box<str>>,
     path: Box<str>,
+    user_agent: Option<Box<str>>,
     pub(crate) installation: Option<Arc<InstallationSpec>>,
     pub(crate) caller: CallerKind,
     pub(crate) received: Option<Arc<Received>>,
@@ -39,23 +42,25 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
 }
 
-/// More of a path is not worth its place in the log.
-const PATH_KEPT: usize = 256;
+/// More of a path, or of what else a client says of itself, is not worth its place in the log.
+const KEPT: usize = 256;
 
 impl Record {
     pub(crate) fn begin<B>(request: &Request<B>, peer: Option<IpAddr>) -> Self {
-        let path = request.uri().path();
-        let kept = path
-            .char_indices()
-            .nth(PATH_KEPT)
-            .map_or(path, |(end, _)| &path[..end]);
+        let uri = request.uri();
+        let host = match uri.authority() {
+            Some(authority) => Some(kept(authority.as_str())),
+            None => request.headers().get(HOST).map(field),
+        };
         Self {
             id: RequestId::new(),
             arrived: Instant::now(),
             peer,
             method: request.method().clone(),
             version: request.version(),
-            path: kept.into(),
+            host,
+            path: kept(uri.path()),
+            user_agent: request.headers().get(USER_AGENT).map(field),
             installation: None,
             caller: CallerKind::Anonymous,
             received: None,
@@ -71,6 +76,10 @@ impl Record {
         let Some(spec) = &self.installation else {
             return;
         };
+        // It comes for every request of the tenant then, and the record of the request says it.
+        if matches!(error, ServeError::TenantCpu { .. }) {
+            return;
+        }
         let backtrace = match error {
             ServeError::Trap { backtrace, .. } | ServeError::Stack { backtrace } => backtrace,
             _ => "",
@@ -103,7 +112,9 @@ impl Drop for Record {
             peer = self.peer.map(tracing::field::display),
             method = %self.method,
             protocol = ?self.version,
+            host = self.host.as_deref(),
             path = &*self.path,
+            user_agent = self.user_agent.as_deref(),
             status = self.status.map(|status| status.as_u16()),
             code = self.code,
             outcome = ?self.outcome,
@@ -115,6 +126,62 @@ impl Drop for Record {
     }
 }
 
+/// The beginning of a text that a client chose.
+fn kept(text: &str) -> Box<str> {
+    let end = text.char_indices().nth(KEPT);
+    end.map_or(text, |(end, _)| &text[..end]).into()
+}
+
+/// The beginning of a field's value. What is not visible ASCII is escaped.
+fn field(value: &HeaderValue) -> Box<str> {
+    let bytes = value.as_bytes();
+    let bytes = &bytes[..bytes.len().min(KEPT)];
+    match value.to_str() {
+        Ok(text) => kept(text),
+        Err(_) => bytes.escape_ascii().to_string().into(),
+    }
+}
+
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn record(request: http::request::Builder) -> Record {
+        let request = request.body(()).expect("a request");
+        Record::begin(&request, Ipv4Addr::LOCALHOST.into())
+    }
+
+    #[test]
+    fn a_record_knows_host_and_user_agent_as_the_client_sent_them() {
+        let record = record(
+            Request::get("/one?two")
+                .header(HOST, "app.acme.localhost:8080")
+                .header(USER_AGENT, "curl/8"),
+        );
+        assert_eq!(record.host.as_deref(), Some("app.acme.localhost:8080"));
+        assert_eq!(record.user_agent.as_deref(), Some("curl/8"));
+        assert_eq!(&*record.path, "/one");
+        let absolute = Request::get("http://app.acme.localhost/").header(HOST, "other");
+        let record = self::record(absolute);
+        assert_eq!(record.host.as_deref(), Some("app.acme.localhost"));
+        assert_eq!(record.user_agent, None);
+    }
+
+    #[test]
+    fn a_record_keeps_little_of_what_is_long_and_nothing_that_moves_a_terminal() {
+        let record = record(
+            Request::get(format!("/{}", "x".repeat(5_000)))
+                .header(USER_AGENT, "y".repeat(5_000))
+                .header(HOST, &b"\xff\x9b2J"[..]),
+        );
+        assert_eq!(record.path.len(), KEPT);
+        assert_eq!(record.user_agent.as_deref().map(str::len), Some(KEPT));
+        assert_eq!(record.host.as_deref(), Some("\\xff\\x9b2J"));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A budget measures the polls of the future that drives the guest by the CPU clock of the polling
 //! thread, so a busy machine does not spend a guest's budget. Ticks of the engine interrupt the
-//! guest to compare; a guest that has run for a tick also gives way to other tasks.
+//! guest to compare; a guest that has run for long also waits for its turn (`share.rs`).
 //!
 //! Reading that clock is a system call, and most calls are over before it would have mattered. So
 //! a call is measured by the monotonic clock, which costs next to nothing and never shows less,
@@ -15,16 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::cpu_account::CpuAccount;
 use crate::engine::TICK;
 use crate::limits::LimitExceeded;
+use crate::share::Place;
 
 /// No poll is under way.
 const IDLE: u64 = u64::MAX;
 
-/// From this much on a call is measured by the CPU clock.
+/// From this much on a call is measured by the CPU clock, and takes turns with others.
 const COARSE: Duration = Duration::from_millis(1);
 
 /// What a guest may use of the CPU, and what it has used. Clones are the same budget.
@@ -35,23 +38,41 @@ pub struct CpuBudget(Arc<State>);
 #[derive(Debug)]
 struct State {
     limit: u64,
+    account: Option<Arc<CpuAccount>>,
+    /// Up to the end of the last poll.
     used: AtomicU64,
-    ends_at: AtomicU64,
+    /// What was used when the call began.
+    before: AtomicU64,
+    /// How much the account knows.
+    told: AtomicU64,
     poll_began: AtomicU64,
     /// Whether `poll_began` is of the CPU clock; else it is of the monotonic clock.
     exact: AtomicBool,
+    /// Leave to run on, for the poll under way.
+    place: Mutex<Option<Place>>,
 }
 
 impl CpuBudget {
-    /// A budget of `limit`.
+    /// A budget of `limit`, of a guest that nobody pays for.
     pub fn new(limit: Duration) -> Self {
-        let limit = nanoseconds(limit);
+        Self::with(limit, None)
+    }
+
+    /// A budget of `limit`, of a guest whose CPU time `account` pays for.
+    pub fn paid_by(account: Arc<CpuAccount>, limit: Duration) -> Self {
+        Self::with(limit, Some(account))
+    }
+
+    fn with(limit: Duration, account: Option<Arc<CpuAccount>>) -> Self {
         Self(Arc::new(State {
-            limit,
+            limit: nanoseconds(limit),
+            account,
             used: AtomicU64::new(0),
-            ends_at: AtomicU64::new(limit),
+            before: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             poll_began: AtomicU64::new(IDLE),
             exact: AtomicBool::new(false),
+            place: Mutex::new(None),
         }))
     }
 
@@ -62,12 +83,10 @@ impl CpuBudget {
 
     /// Gives the whole limit again, from now on. For an instance that serves another call.
     pub fn renew(&self) {
-        let used = self.0.used.load(Relaxed);
-        self.0
-            .ends_at
-            .store(used.saturating_add(self.0.limit), Relaxed);
-        if self.0.poll_began.load(Relaxed) == IDLE {
-            self.0.exact.store(false, Relaxed);
+        let state = &*self.0;
+        state.before.store(state.used.load(Relaxed), Relaxed);
+        if state.poll_began.load(Relaxed) == IDLE {
+            state.exact.store(false, Relaxed);
         }
     }
 
@@ -94,25 +113,50 @@ impl CpuBudget {
 
     fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         let state = &*self.0;
-        let this_poll = if state.poll_began.load(Relaxed) == IDLE {
-            state.used.fetch_add(nanoseconds(TICK), Relaxed);
-            None
-        } else {
+        let is_measured = state.poll_began.load(Relaxed) != IDLE;
+        let this_poll = if is_measured {
             state.be_exact();
-            Some(state.this_poll())
+            state.this_poll()
+        } else {
+            state.used.fetch_add(nanoseconds(TICK), Relaxed);
+            0
         };
-        let used = state.used.load(Relaxed);
-        let used = used.saturating_add(this_poll.unwrap_or(0));
-        if used >= state.ends_at.load(Relaxed) {
+        let used = state.used.load(Relaxed).saturating_add(this_poll);
+        state.tell(used);
+        let of_call = used.saturating_sub(state.before.load(Relaxed));
+        if of_call >= state.limit {
             let limit = Duration::from_nanos(state.limit);
             return Err(wasmtime::Error::new(LimitExceeded::Cpu { limit }));
         }
-        // A guest that waited in the host finds ticks that were not its own.
-        Ok(if this_poll.is_none_or(|used| used >= nanoseconds(TICK)) {
-            UpdateDeadline::Yield(1)
-        } else {
-            UpdateDeadline::Continue(1)
-        })
+        if let Some(account) = &state.account
+            && let Some(overdrawn) = account.overdrawn()
+        {
+            return Err(wasmtime::Error::new(overdrawn));
+        }
+        if !is_measured {
+            return Ok(UpdateDeadline::Yield(1));
+        }
+        if of_call < nanoseconds(COARSE) {
+            // A guest that waited in the host finds ticks that were not its own.
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let Some(account) = &state.account else {
+            return Ok(UpdateDeadline::Yield(1));
+        };
+        // Asked for before the place of the slice that is over is given back, so that this guest
+        // competes for it too.
+        let turn = account.turn();
+        let place = state.place.lock().take();
+        drop(place);
+        let budget = self.clone();
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(async move {
+                let mut place = turn.await;
+                place.begin();
+                *budget.0.place.lock() = Some(place);
+            }),
+        ))
     }
 }
 
@@ -146,6 +190,13 @@ impl State {
             self.poll_began.store(began, Relaxed);
         }
     }
+
+    /// Tells the account what it does not know yet.
+    fn tell(&self, used: u64) {
+        if let Some(account) = &self.account {
+            account.charge(used.saturating_sub(self.told.swap(used, Relaxed)));
+        }
+    }
 }
 
 /// One poll under way; adds its time when it ends, also by a panic.
@@ -169,11 +220,13 @@ impl Drop for Running<'_> {
             this_poll = this_poll.min(nanoseconds(TICK));
         }
         let used = state.used.fetch_add(this_poll, Relaxed) + this_poll;
-        let call_began = state.ends_at.load(Relaxed).saturating_sub(state.limit);
-        if used.saturating_sub(call_began) >= nanoseconds(COARSE) {
+        if used.saturating_sub(state.before.load(Relaxed)) >= nanoseconds(COARSE) {
             state.exact.store(true, Relaxed);
         }
         state.poll_began.store(IDLE, Relaxed);
+        state.tell(used);
+        let place = state.place.lock().take();
+        drop(place);
     }
 }
 
@@ -184,6 +237,6 @@ fn time(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(IDLE - 1)
 }

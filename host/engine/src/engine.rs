@@ -8,8 +8,10 @@ use std::time::Duration;
 use wasmtime::Store;
 
 use crate::cpu::CpuBudget;
+use crate::cpu_account::{CpuAccount, CpuRate};
 use crate::limits::StoreLimits;
 use crate::settings::{EngineSettings, InvalidSetting};
+use crate::share::Shares;
 
 /// How often a running guest is interrupted to look at its budget.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -20,6 +22,7 @@ pub struct Engine {
     raw: wasmtime::Engine,
     settings: Arc<EngineSettings>,
     compatibility: Arc<str>,
+    shares: Shares,
 }
 
 /// Why there is no engine.
@@ -52,6 +55,7 @@ impl Engine {
             raw,
             settings: Arc::new(settings.clone()),
             compatibility,
+            shares: Shares::new(thread::available_parallelism().map_or(1, usize::from)),
         })
     }
 
@@ -69,6 +73,16 @@ impl Engine {
     /// settings that shape code, and this machine's CPU features.
     pub fn compatibility(&self) -> &str {
         &self.compatibility
+    }
+
+    /// An account for the CPU time of the guests of one owner.
+    pub fn cpu_account(&self, weight: u32, rate: CpuRate) -> Arc<CpuAccount> {
+        CpuAccount::new(&self.shares, weight, rate)
+    }
+
+    /// Guests that have run for long and wait for their next turn.
+    pub fn waiting_for_cpu(&self) -> usize {
+        self.shares.waiting()
     }
 
     /// A store for one instance, with every limit in force: the limiter that `limits` finds in the

@@ -18,7 +18,9 @@
 //! compile_child_main(request: &str) -> u8                       body of the hidden `canopy compile REQUEST`
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
 //!   .within(Arc<MemoryAccount>)                                 and a sum over several stores
-//! CpuBudget::new(Duration): .meter(future) .used() .renew()     CPU time of the guest's own thread
+//! CpuBudget::new(Duration): .meter(future) .used() .renew()     time that the guest's own code runs
+//! CpuBudget::paid_by(Arc<CpuAccount>, Duration)                 and a budget of several guests together,
+//!                                                               which take turns with others' by weight
 //! LimitExceeded::{Cpu, Memory, Stack, Wall, Pool, …}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
 //! ```
 
@@ -27,17 +29,20 @@ mod check;
 mod compile;
 mod compile_child;
 mod cpu;
+mod cpu_account;
 mod engine;
 mod inspect;
 mod limits;
 mod seal;
 mod settings;
+mod share;
 
 pub use artifacts::{ArtifactError, Artifacts};
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
 pub use cpu::{CpuBudget, forget_ticks};
+pub use cpu_account::{CpuAccount, CpuRate};
 pub use engine::{Engine, EngineError};
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 
+use crate::cpu_account::CpuRate;
 use crate::settings::EngineSettings;
 
 /// A limit that ended a call. It travels inside `wasmtime::Error`; [`LimitExceeded::of`] finds it.
@@ -17,6 +18,16 @@ pub enum LimitExceeded {
     Cpu {
         /// What it may use.
         limit: Duration,
+    },
+    /// All guests of the owner together used more CPU time than they may.
+    #[error(
+        "all instances together may use {} ms of CPU time a second", rate.per_second.as_millis()
+    )]
+    SharedCpu {
+        /// What they may use.
+        rate: CpuRate,
+        /// After what time one may run again.
+        retry_after: Duration,
     },
     /// The guest asked for more memory than it may have.
     #[error("the guest asked for {wanted} bytes of memory and may have {limit}")]

@@ -16,6 +16,17 @@ pub enum ServeError {
         /// [`Limits::cpu`](crate::spec::Limits::cpu).
         limit: Duration,
     },
+    /// The tenant's guests together have used their CPU time.
+    #[error(
+        "the tenant's applications used their CPU time, which is {} ms a second",
+        per_second.as_millis()
+    )]
+    TenantCpu {
+        /// [`TenantLimits::cpu_per_second`](crate::spec::TenantLimits::cpu_per_second).
+        per_second: Duration,
+        /// After what time it is worth trying again.
+        retry_after: Duration,
+    },
     /// The call's deadline has passed.
     #[error("the application did not finish in time ({} ms)", limit.as_millis())]
     Wall {
@@ -243,6 +254,10 @@ impl From<LimitExceeded> for ServeError {
     fn from(exceeded: LimitExceeded) -> Self {
         match exceeded {
             LimitExceeded::Cpu { limit } => Self::Cpu { limit },
+            LimitExceeded::SharedCpu { rate, retry_after } => Self::TenantCpu {
+                per_second: rate.per_second,
+                retry_after,
+            },
             LimitExceeded::Memory { limit, .. } => Self::Memory { limit },
             LimitExceeded::SharedMemory { limit } => Self::TenantMemory { limit },
             LimitExceeded::Table { limit, .. } => Self::Table { limit },

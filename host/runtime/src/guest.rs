@@ -194,6 +194,10 @@ impl DriverHost for GuestState {
         store.data().call.clone()
     }
 
+    fn cpu(&self) -> Option<&CpuBudget> {
+        Some(&self.cpu)
+    }
+
     fn begin_call(mut store: StoreContextMut<'_, Self>, call: GuestCall) {
         store.data_mut().begin(call);
     }

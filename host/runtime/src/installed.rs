@@ -1,11 +1,11 @@
-//! Installations that are ready to answer, one per generation.
+//! Installations that are ready to answer, one per generation, and as many as there is room for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use canopy_capability_identity::Installation;
-use canopy_ids::InstallationId;
+use canopy_ids::{InstallationId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
@@ -25,9 +25,34 @@ pub(crate) struct Installed {
 /// requests that began earlier still name.
 const GENERATIONS: usize = 2;
 
-/// Everything installed that has been asked for.
+/// Instances that make room at once when the pool is full: more than one component needs for its
+/// parts, and few enough for the others to stay warm.
+const ROOM: usize = 4;
+
+/// What of the installations is forgotten at once when there are too many, so that looking for those
+/// that were not asked for longest costs little for each: one part in so many.
+const FORGOTTEN: usize = 16;
+
+/// Everything installed that has been asked for, but for what was not asked for longest.
+pub(crate) struct Cache {
+    most: usize,
+    state: Mutex<State>,
+}
+
 #[derive(Default)]
-pub(crate) struct Cache(Mutex<HashMap<InstallationId, Vec<Slot>>>);
+struct State {
+    installations: HashMap<InstallationId, Kept>,
+    /// Counts what is asked for.
+    asked: u64,
+}
+
+/// The generations of one installation.
+#[derive(Default)]
+struct Kept {
+    slots: Vec<Slot>,
+    /// When it was asked for last.
+    asked: u64,
+}
 
 struct Slot {
     spec: Arc<InstallationSpec>,
@@ -49,43 +74,115 @@ impl Slot {
 }
 
 impl Cache {
+    /// For `most` installations.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most: most.max(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// How many installations there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().installations.len()
+    }
+
     /// Where the installation of this generation is, or will be.
     pub(crate) fn slot(&self, spec: &Arc<InstallationSpec>) -> Arc<OnceCell<Arc<Installed>>> {
-        let mut installations = self.0.lock();
-        let slots = installations.entry(spec.id).or_default();
-        if let Some(slot) = slots.iter().find(|slot| slot.is_of(spec)) {
-            return slot.cell.clone();
-        }
-        if slots.len() >= GENERATIONS {
-            slots.remove(0);
-        }
-        let cell = Arc::new(OnceCell::new());
-        slots.push(Slot {
-            spec: spec.clone(),
-            cell: cell.clone(),
-        });
+        let (cell, forgotten) = {
+            let mut state = self.state.lock();
+            state.asked += 1;
+            let asked = state.asked;
+            let is_new = !state.installations.contains_key(&spec.id);
+            let full = is_new && state.installations.len() >= self.most;
+            let forgotten = match full {
+                true => state.forget((self.most / FORGOTTEN).max(1)),
+                false => Vec::new(),
+            };
+            let kept = state.installations.entry(spec.id).or_default();
+            kept.asked = asked;
+            (kept.cell(spec), forgotten)
+        };
+        // Instances that waited end here, and not under the lock.
+        drop(forgotten);
         cell
     }
 
     /// Forgets the installations that `keep` does not name.
     pub(crate) fn retain(&self, keep: impl Fn(InstallationId) -> bool) {
-        self.0.lock().retain(|id, _| keep(*id));
+        let mut state = self.state.lock();
+        state.installations.retain(|id, _| keep(*id));
     }
 
-    /// Drops instances that have been waiting for a request since before `since`, and says how many
-    /// they were.
-    pub(crate) fn drop_idle(&self, since: Instant) -> usize {
-        let installed: Vec<_> = {
-            let installations = self.0.lock();
-            let cells = installations
-                .values()
-                .flatten()
-                .filter_map(|slot| slot.cell.get());
-            cells.cloned().collect()
-        };
-        installed
-            .iter()
-            .map(|installed| installed.idle.drop_before(since))
-            .sum()
+    /// Drops instances that have been waiting for a request since before `since`.
+    pub(crate) fn drop_idle(&self, since: Instant) {
+        for installed in self.ready() {
+            installed.idle.drop_before(since);
+        }
     }
+
+    /// Drops some of the instances that have waited longest: those of `tenant`, or if none of its
+    /// own waits, anybody's. Whether there were any.
+    pub(crate) fn make_room(&self, tenant: TenantId) -> bool {
+        let ready = self.ready();
+        let own = ready.iter().filter(|one| one.stores.tenant() == tenant);
+        drop_oldest(&own.collect::<Vec<_>>()) || drop_oldest(&ready.iter().collect::<Vec<_>>())
+    }
+
+    fn ready(&self) -> Vec<Arc<Installed>> {
+        let state = self.state.lock();
+        let slots = state.installations.values().flat_map(|kept| &kept.slots);
+        slots.filter_map(|slot| slot.cell.get()).cloned().collect()
+    }
+}
+
+impl State {
+    /// Takes out the `count` installations that were not asked for longest.
+    fn forget(&mut self, count: usize) -> Vec<Kept> {
+        let mut by_age: Vec<_> = self
+            .installations
+            .iter()
+            .map(|(id, kept)| (kept.asked, *id))
+            .collect();
+        by_age.sort_unstable_by_key(|(asked, _)| *asked);
+        by_age
+            .iter()
+            .take(count)
+            .filter_map(|(_, id)| self.installations.remove(id))
+            .collect()
+    }
+}
+
+impl Kept {
+    fn cell(&mut self, spec: &Arc<InstallationSpec>) -> Arc<OnceCell<Arc<Installed>>> {
+        if let Some(slot) = self.slots.iter().find(|slot| slot.is_of(spec)) {
+            return slot.cell.clone();
+        }
+        if self.slots.len() >= GENERATIONS {
+            self.slots.remove(0);
+        }
+        let cell = Arc::new(OnceCell::new());
+        self.slots.push(Slot {
+            spec: spec.clone(),
+            cell: cell.clone(),
+        });
+        cell
+    }
+}
+
+/// Drops up to [`ROOM`] of the instances that have waited longest.
+fn drop_oldest(installed: &[&Arc<Installed>]) -> bool {
+    let mut dropped = 0;
+    while dropped < ROOM {
+        let waiting = installed
+            .iter()
+            .filter_map(|one| Some((one.idle.oldest()?, one)));
+        let Some((_, oldest)) = waiting.min_by_key(|(since, _)| *since) else {
+            break;
+        };
+        if oldest.idle.drop_oldest() {
+            dropped += 1;
+        }
+    }
+    dropped > 0
 }

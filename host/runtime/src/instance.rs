@@ -136,13 +136,24 @@ impl Idle {
         drop(surplus);
     }
 
-    /// Drops those that have been waiting since before `since`, and says how many they were.
-    pub(crate) fn drop_before(&self, since: Instant) -> usize {
+    /// Since when the one that has waited longest does so.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.0.lock().front().map(|(since, _)| *since)
+    }
+
+    /// Drops the one that has waited longest, and says whether there was one.
+    pub(crate) fn drop_oldest(&self) -> bool {
+        let oldest = self.0.lock().pop_front();
+        oldest.is_some()
+    }
+
+    /// Drops those that have been waiting since before `since`.
+    pub(crate) fn drop_before(&self, since: Instant) {
         let dropped: Vec<_> = {
             let mut idle = self.0.lock();
             let count = idle.iter().take_while(|(at, _)| *at < since).count();
             idle.drain(..count).collect()
         };
-        dropped.len()
+        drop(dropped);
     }
 }

@@ -55,7 +55,7 @@ pub use canopy_capability_network::{
 pub use check::Verdict;
 pub use error::{PrepareError, ServeError};
 pub use messages::Messages;
-pub use runtime::{ComponentPath, Runtime, RuntimeError, RuntimeParts};
+pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
 pub use spec::{
     Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits,

@@ -24,7 +24,7 @@ use crate::messages::Messages;
 use crate::serve;
 use crate::settings::RuntimeSettings;
 use crate::spec::{DriverSpec, InstallationSpec};
-use crate::stores::{StoreParts, TenantMemory};
+use crate::stores::{StoreParts, TenantCpu, TenantMemory};
 
 /// Where the bytes of a component are.
 pub type ComponentPath = Arc<dyn Fn(&Digest) -> PathBuf + Send + Sync>;
@@ -61,6 +61,15 @@ pub enum RuntimeError {
     /// The platform's interfaces could not be defined.
     #[error("the platform's interfaces cannot be defined: {0}")]
     Linker(String),
+}
+
+/// What the guests of one tenant have used of the CPU on this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuUsage {
+    /// Time since the node was started, or since the first of the tenant's components was loaded.
+    pub used: Duration,
+    /// How much of [`TenantLimits::cpu_burst`](crate::TenantLimits::cpu_burst) is used now.
+    pub drawn: Duration,
 }
 
 /// Runs installations. Clones are the same runtime.
@@ -102,6 +111,7 @@ impl Runtime {
         } = parts;
         let platform =
             Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let prepared = settings.prepared_installations;
         let settings = Arc::new(settings);
         let messages = Messages::new(storage.clone(), settings.messages.clone(), logs.clone());
         let inner = Arc::new(Inner {
@@ -111,6 +121,7 @@ impl Runtime {
                 logs,
                 settings,
                 memory: TenantMemory::default(),
+                cpu: TenantCpu::default(),
             },
             artifacts,
             component_path,
@@ -121,7 +132,7 @@ impl Runtime {
             messages,
             platform,
             drivers: Drivers::default(),
-            installed: Cache::default(),
+            installed: Cache::new(prepared),
         });
         sweep(&inner);
         Ok(Self(inner))
@@ -164,6 +175,11 @@ impl Runtime {
         self.0.installed(spec).await.map(drop)
     }
 
+    /// Installations that are ready, or being made so.
+    pub fn prepared(&self) -> usize {
+        self.0.installed.len()
+    }
+
     /// Whether an installation could be made ready, without touching the one that runs under the
     /// same identifier, nor its driver instances: every function of a driver must have the shape
     /// that the application expects.
@@ -183,6 +199,15 @@ impl Runtime {
     /// How many drivers deep a call may go.
     pub fn driver_depth(&self) -> usize {
         self.0.parts.settings.drivers.depth
+    }
+
+    /// What the guests of a tenant have used of the CPU.
+    pub fn cpu_usage(&self, tenant: TenantId) -> CpuUsage {
+        let account = self.0.parts.cpu.get(tenant);
+        account.map_or_else(CpuUsage::default, |account| CpuUsage {
+            used: account.used(),
+            drawn: account.drawn(),
+        })
     }
 
     /// Forgets installations and driver instances that are gone. Requests under way go on.
@@ -225,9 +250,10 @@ impl Inner {
         slot.get_or_try_init(install).await.cloned()
     }
 
-    /// Gives the slots of waiting instances back to the pool. Whether there were any.
-    pub(crate) fn drop_all_idle(&self) -> bool {
-        self.installed.drop_idle(Instant::now()) > 0
+    /// Gives the slots of some waiting instances back to the pool, of those of `tenant` first.
+    /// Whether there were any.
+    pub(crate) fn make_room(&self, tenant: TenantId) -> bool {
+        self.installed.make_room(tenant)
     }
 }
 

@@ -44,6 +44,9 @@ async fn answer(
     call: Call,
     request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, ServeError> {
+    if let Some(overdrawn) = installed.stores.cpu().overdrawn() {
+        return Err(overdrawn.into());
+    }
     let is_head = request.method() == Method::HEAD;
     let log = installed.stores.log().clone();
     let (task, mut answer, body_done) = Task::new(inner, installed, &call);
@@ -217,7 +220,7 @@ impl Task {
             instance.instantiate(program).await
         })
         .await;
-        if is_pool_full(&outcome) && inner.drop_all_idle() {
+        while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
             outcome = within(&pace, &mut instance, async |instance| {

@@ -12,11 +12,12 @@ use canopy_driver::DriverSettings;
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuntimeSettings {
     /// Host resources (streams, headers, sockets, buckets …) that one instance may hold. Default
-    /// 1,000; beyond it the call that would make one more traps.
+    /// 160; beyond it the call that would make one more traps.
     pub resources: usize,
-    /// Bytes of one set of HTTP headers, as held in memory. Default 64 KiB; beyond it the guest
+    /// Bytes of one set of HTTP headers, as held in memory. Default 32 KiB; beyond it the guest
     /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Together with `resources` it
-    /// bounds what a guest can pin of the host's memory by headers: 64 MiB.
+    /// bounds what a guest can pin of the host's memory by headers: 5 MiB. Copies of headers that
+    /// came from outside are as large as the edge and the network let those be.
     pub header_bytes: usize,
     /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
     /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
@@ -31,6 +32,10 @@ pub struct RuntimeSettings {
     /// WASI 0.3 instances of one installation that wait at once. Default 64: as many as an
     /// installation may serve at once by default.
     pub reuse_instances: usize,
+    /// Installations that are kept ready to answer. Default 4,096. Beyond it those that were not
+    /// asked for longest are forgotten, and made ready anew, from their native code on disk, by the
+    /// next request.
+    pub prepared_installations: usize,
     /// Resources of drivers that one instance may hold. Default 1,024; beyond it the call that
     /// would give one more traps.
     pub driver_resources: usize,
@@ -51,13 +56,14 @@ pub struct RuntimeSettings {
 impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
-            resources: 1_000,
-            header_bytes: 64 << 10,
+            resources: 160,
+            header_bytes: 32 << 10,
             tenant_memory_bytes: 4 << 30,
             random_bytes: 64 << 10,
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),
             reuse_instances: 64,
+            prepared_installations: 4_096,
             driver_resources: 1_024,
             driver_hostcall_bytes: 48 << 20,
             blobs: BlobsSettings::default(),

@@ -192,6 +192,10 @@ pub struct TenantLimits {
     pub weight: u32,
     /// What they may use of the network outward.
     pub egress: TenantEgress,
+    /// CPU time of its guests each second, in the long run; more than a second is more than a core.
+    pub cpu_per_second: Duration,
+    /// CPU time of its guests at once, after a quiet time.
+    pub cpu_burst: Duration,
 }
 
 impl Default for TenantLimits {
@@ -203,6 +207,8 @@ impl Default for TenantLimits {
             connections: 2_048,
             weight: 100,
             egress: TenantEgress::default(),
+            cpu_per_second: Duration::from_secs(2),
+            cpu_burst: Duration::from_secs(60),
         }
     }
 }

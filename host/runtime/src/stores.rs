@@ -13,7 +13,7 @@ use canopy_capability_messages::MessagesCtx;
 use canopy_capability_network::{Gateway, Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
-use canopy_engine::{CpuBudget, Engine, MemoryAccount, StoreLimits};
+use canopy_engine::{CpuAccount, CpuBudget, CpuRate, Engine, MemoryAccount, StoreLimits};
 use canopy_ids::{Label, TenantId};
 use parking_lot::Mutex;
 use wasmtime::Store;
@@ -34,6 +34,7 @@ pub(crate) struct StoreParts {
     pub(crate) logs: LogStore,
     pub(crate) settings: Arc<RuntimeSettings>,
     pub(crate) memory: TenantMemory,
+    pub(crate) cpu: TenantCpu,
 }
 
 /// What the instances of each tenant have of memory, in an account that all its stores share.
@@ -54,6 +55,42 @@ impl TenantMemory {
     }
 }
 
+/// What the instances of each tenant use of the CPU, in an account that all its stores share.
+#[derive(Clone, Default)]
+pub(crate) struct TenantCpu(Arc<Mutex<HashMap<TenantId, Arc<CpuAccount>>>>);
+
+/// With more accounts than this, those that nobody needs are looked for.
+const ACCOUNTS: usize = 4_096;
+
+impl TenantCpu {
+    /// The account of a tenant, with the limits that it has now. An account outlives the stores, or
+    /// a tenant would be rid of what it owes when its last instance goes.
+    fn of(&self, engine: &Engine, tenant: &TenantSpec) -> Arc<CpuAccount> {
+        let limits = &tenant.limits;
+        let rate = CpuRate {
+            per_second: limits.cpu_per_second,
+            burst: limits.cpu_burst,
+        };
+        let mut accounts = self.0.lock();
+        if let Some(account) = accounts.get(&tenant.id) {
+            account.set(limits.weight, rate);
+            return account.clone();
+        }
+        if accounts.len() >= ACCOUNTS && accounts.len().is_power_of_two() {
+            accounts
+                .retain(|_, account| Arc::strong_count(account) > 1 || !account.drawn().is_zero());
+        }
+        let account = engine.cpu_account(limits.weight, rate);
+        accounts.insert(tenant.id, account.clone());
+        account
+    }
+
+    /// The account of a tenant, if any of its components has been loaded.
+    pub(crate) fn get(&self, tenant: TenantId) -> Option<Arc<CpuAccount>> {
+        self.0.lock().get(&tenant).cloned()
+    }
+}
+
 /// Makes stores for one component of one tenant.
 pub(crate) struct Stores {
     parts: StoreParts,
@@ -65,6 +102,7 @@ pub(crate) struct Stores {
     log: Log,
     gateway: Gateway,
     memory: Arc<MemoryAccount>,
+    cpu: Arc<CpuAccount>,
     meets_drivers: bool,
 }
 
@@ -131,6 +169,7 @@ impl Stores {
         let memory = parts
             .memory
             .of(tenant.id, parts.settings.tenant_memory_bytes);
+        let cpu = parts.cpu.of(&parts.engine, tenant);
         let (tenant_id, egress) = (tenant.id, tenant.limits.egress);
         let tenant = Tenant {
             id: tenant.id,
@@ -153,6 +192,7 @@ impl Stores {
             storage,
             borrows: Borrows::default(),
             memory,
+            cpu,
             meets_drivers,
         }
     }
@@ -181,6 +221,16 @@ impl Stores {
         &self.component
     }
 
+    /// Whose component it is.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant.id
+    }
+
+    /// What the tenant uses of the CPU.
+    pub(crate) fn cpu(&self) -> &CpuAccount {
+        &self.cpu
+    }
+
     /// A store for one instance. Nothing in it comes from another.
     pub(crate) fn store(&self) -> Store<GuestState> {
         let StoreParts {
@@ -203,7 +253,7 @@ impl Stores {
         let mut table = ResourceTable::new();
         table.set_max_capacity(settings.resources);
 
-        let cpu = CpuBudget::new(limits.cpu);
+        let cpu = CpuBudget::paid_by(self.cpu.clone(), limits.cpu);
         let state = GuestState {
             table,
             limits: StoreLimits::new(limits.memory_bytes, engine.settings())

@@ -13,7 +13,6 @@ mod settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use settings::Settings;
@@ -123,7 +122,8 @@ fn start(arguments: Serve) -> anyhow::Result<()> {
     if let Some(file) = arguments.operator_token_file {
         settings.operator_token_file = Some(settings::FilePath(file));
     }
-    logging::start(&settings.log).context("setting `log.filter`")?;
+    // Dropped last, so that the log has all that was said.
+    let _log = logging::start(&settings.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

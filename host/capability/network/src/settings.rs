@@ -24,12 +24,12 @@ pub struct NetworkSettings {
     pub response_body_bytes: u64,
     /// Bytes of a path with its query. Default 16 KiB; beyond it `HTTP-request-URI-too-long`.
     pub uri_bytes: usize,
-    /// Bytes of a response's status line and headers. Default 64 KiB; beyond it
+    /// Bytes of a response's status line and headers. Default 32 KiB; beyond it
     /// `HTTP-protocol-error`.
     pub response_header_bytes: usize,
     /// Headers of a response. Default 128; beyond it `HTTP-protocol-error`.
     pub response_headers: usize,
-    /// Bytes that one write to an outgoing body may bring. Default 256 KiB; a longer write is
+    /// Bytes that one write to an outgoing body may bring. Default 128 KiB; a longer write is
     /// split.
     pub body_chunk_bytes: usize,
     /// Whether requests by TLS may use HTTP/2. Default yes.
@@ -62,9 +62,9 @@ impl Default for NetworkSettings {
             request_body_bytes: 64 << 20,
             response_body_bytes: 256 << 20,
             uri_bytes: 16 << 10,
-            response_header_bytes: 64 << 10,
+            response_header_bytes: 32 << 10,
             response_headers: 128,
-            body_chunk_bytes: 256 << 10,
+            body_chunk_bytes: 128 << 10,
             http2: true,
             idle_time: Duration::from_secs(30),
             connection_age: Duration::from_secs(300),

@@ -42,7 +42,11 @@ impl Usage {
         } else {
             let usage: TenantUsage = client.get(&["tenants", tenant, "usage"]).await?;
             context.ui.result(&usage, |usage| {
-                stored(&usage.installations, Some((usage.bytes, usage.bytes_limit)))
+                let stored = stored(&usage.installations, Some((usage.bytes, usage.bytes_limit)));
+                format!(
+                    "{stored}\nprocessor time since the start: {} ms",
+                    usage.cpu_ms
+                )
             });
         }
         Ok(())

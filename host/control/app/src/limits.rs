@@ -27,10 +27,12 @@ impl App {
         let plan = self.plan_limits(&tenant.plan).await?;
         let stored = self.stored_by_tenant(&tenant).await?;
         let outward = self.runtime.egress_usage(tenant.id);
+        let cpu = self.runtime.cpu_usage(tenant.id);
         let used = |name: &str| match name {
             "storage_bytes" => Some(stored.bytes),
             "egress_connections" => Some(outward.connections as u64),
             "egress_bytes_per_day" => Some(outward.bytes_today),
+            "cpu_burst_ms" => Some(millis(cpu.drawn)),
             _ => None,
         };
         Ok(TenantLimitsShown {
@@ -110,6 +112,8 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         egress_connections: tenant.egress.connections as u64,
         egress_requests_per_second: tenant.egress.requests_per_second.into(),
         egress_bytes_per_day: tenant.egress.bytes_per_day,
+        cpu_ms_per_second: millis(tenant.cpu_per_second),
+        cpu_burst_ms: millis(tenant.cpu_burst),
         storage_bytes: quota.tenant_bytes,
         installation_concurrency: most.concurrency as u64,
         installation_requests_per_second: most.requests_per_second.into(),
@@ -137,6 +141,8 @@ fn setting_of(limit: &str) -> String {
         "wall_ms" => "limits.max.wall".into(),
         "stream_ms" => "limits.max.stream".into(),
         "request_body_bytes" => "limits.max.request_body".into(),
+        "cpu_ms_per_second" => "plan.cpu_per_second".into(),
+        "cpu_burst_ms" => "plan.cpu_burst".into(),
         other => format!("plan.{other}"),
     }
 }
@@ -225,6 +231,8 @@ pub(crate) fn of_tenant(values: &PlanValues) -> TenantLimits {
             requests_per_second: small(values.egress_requests_per_second),
             bytes_per_day: values.egress_bytes_per_day,
         },
+        cpu_per_second: Duration::from_millis(values.cpu_ms_per_second),
+        cpu_burst: Duration::from_millis(values.cpu_burst_ms),
     }
 }
 
@@ -367,7 +375,7 @@ fn decide(
     decided
 }
 
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -31,7 +31,8 @@ pub struct AppSettings {
     /// requests a second it is what an installation has where the plan says nothing else.
     pub max_limits: Limits,
     /// What a tenant's installations may use together where its plan says nothing else. Defaults:
-    /// 128 requests at once, 5,000 a second with bursts of 10,000, 2,048 connections, weight 100.
+    /// 128 requests at once, 5,000 a second with bursts of 10,000, 2,048 connections, weight 100,
+    /// 2 s of CPU time a second with bursts of 60 s.
     pub tenant_limits: TenantLimits,
     /// What may be stored where the plan says nothing else. Defaults: 1 GiB in 1,000,000 keys,
     /// 10 GiB in 1,000,000 objects, 1 GiB in 8 databases, 20 GiB of a tenant in all.

@@ -1,4 +1,4 @@
-//! What is stored, against what may be.
+//! What is stored, against what may be, and what is used of the processor.
 
 use canopy_api_types::{
     InstallationUsage, KindUsage, PlanValues, StorageKind as Kind, TenantUsage,
@@ -52,6 +52,7 @@ impl App {
         Ok(TenantUsage {
             bytes: kinds.map(|kind| kind.bytes).sum(),
             bytes_limit: plan.storage_bytes,
+            cpu_ms: limits::millis(self.runtime.cpu_usage(tenant.id).used),
             installations,
         })
     }

@@ -116,6 +116,10 @@ limits! {
         "Outgoing requests and new sockets a second.";
     egress_bytes_per_day: Bytes of Tenant,
         "Bytes of outgoing requests, their responses and TCP sockets, in a day (UTC).";
+    cpu_ms_per_second: Milliseconds of Tenant,
+        "Processor time of all calls together, each second in the long run; 1000 is one core.";
+    cpu_burst_ms: Milliseconds of Tenant,
+        "Processor time of all calls together, at once after a quiet time.";
     storage_bytes: Bytes of Tenant,
         "What is stored, of all kinds and by all installations.";
     installation_concurrency: Count of Installation,

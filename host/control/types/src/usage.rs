@@ -41,13 +41,16 @@ pub struct InstallationUsage {
     pub kinds: Vec<KindUsage>,
 }
 
-/// What a tenant stores.
+/// What a tenant stores and uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TenantUsage {
     /// Bytes of all kinds and all installations.
     pub bytes: u64,
     /// Bytes that may be.
     pub bytes_limit: u64,
+    /// Milliseconds of processor time that its applications and drivers have used on this node, since
+    /// it was started or since the first of them was loaded.
+    pub cpu_ms: u64,
     /// By installation, in the order of their names.
     pub installations: Vec<InstallationUsage>,
 }

@@ -105,6 +105,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "cpu-limit",
             "The application used up its processor time",
         ),
+        ServeError::TenantCpu { .. } => (
+            S::TOO_MANY_REQUESTS,
+            "tenant-cpu",
+            "The tenant's applications used up their processor time",
+        ),
         ServeError::Wall { .. } => (
             S::GATEWAY_TIMEOUT,
             "deadline-exceeded",

@@ -7,6 +7,7 @@ mod cpu;
 mod inspecting;
 mod memory;
 mod settings;
+mod share;
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Interfaces that a driver serves.
 
+use std::time::Duration;
+
 use canopy_runtime::{PrepareError, ServeError};
 
 use crate::support::{Node, driver};
@@ -65,5 +67,25 @@ async fn a_driver_that_does_not_fit_is_refused() {
     assert!(
         error.to_string().contains("acme:payments/charge"),
         "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_driver_runs_is_charged_to_its_tenant() {
+    let node = Node::new();
+    let mut component = node.guest("acme-payments");
+    component.limits.cpu = Duration::from_millis(200);
+    let payments = driver(component, "payments");
+    let app = node.app("shop").bind("acme:payments", &payments);
+    assert_eq!(node.get(&app, "/buy/4111").await.expect("answer").0, 200);
+    let failed = node.get(&app, "/tax/spin").await;
+    assert!(
+        matches!(&failed, Err(ServeError::DriverFailed { message, .. }) if message.contains("CPU")),
+        "{failed:?}"
+    );
+    let used = node.runtime.cpu_usage(payments.tenant.id).used;
+    assert!(
+        used >= Duration::from_millis(200) && used < Duration::from_secs(2),
+        "{used:?}"
     );
 }

@@ -116,3 +116,38 @@ async fn a_node_without_a_free_slot_says_so_and_recovers() {
     );
     assert_eq!(node.get(&app, "/?ms=1").await.expect("answer").0, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tenant_uses_of_the_cpu_in_all_its_applications_has_a_limit() {
+    let node = Node::new();
+    let mut spinning = node.app("spin");
+    let mut tenant = (*spinning.spec.tenant).clone();
+    tenant.limits.cpu_per_second = Duration::from_millis(1);
+    tenant.limits.cpu_burst = Duration::from_millis(300);
+    let tenant = std::sync::Arc::new(tenant);
+    spinning.spec.tenant = tenant.clone();
+    let mut quiet = node.app("hello-p2-wstd");
+    quiet.spec.tenant = tenant.clone();
+    let other = node.app("hello-p2-wstd");
+    assert_eq!(node.get(&quiet, "/").await.expect("answer").0, 200);
+    let ended = node.get(&spinning, "/").await;
+    let Err(ServeError::TenantCpu { per_second, .. }) = ended else {
+        panic!("{ended:?}")
+    };
+    assert_eq!(per_second, Duration::from_millis(1));
+    let log = node.log(spinning.id()).await;
+    assert!(
+        log.iter().any(|line| line.contains("1 ms a second")),
+        "{log:?}"
+    );
+    // Its other application is refused before it runs, until the time is there again.
+    let refused = node.get(&quiet, "/").await;
+    assert!(
+        matches!(refused, Err(ServeError::TenantCpu { retry_after, .. }) if !retry_after.is_zero()),
+        "{refused:?}"
+    );
+    let usage = node.runtime.cpu_usage(tenant.id);
+    assert!(usage.used >= Duration::from_millis(300), "{usage:?}");
+    assert!(usage.drawn >= Duration::from_millis(290), "{usage:?}");
+    assert_eq!(node.get(&other, "/").await.expect("answer").0, 200);
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use canopy_runtime::{Caller, RuntimeSettings, ServeError};
 use http_body_util::BodyExt;
 
-use crate::support::{Node, request};
+use crate::support::{App, Node, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_used_again_up_to_its_limit_and_within_its_installation() {
@@ -200,4 +200,34 @@ async fn waiting_instances_make_room_for_whoever_needs_it() {
             .0,
         200
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_is_made_of_the_own_instances_first() {
+    let node = Node::with(RuntimeSettings::default(), |engine| {
+        engine.pool.instances = 2;
+    });
+    let count = async |app: &App| node.get(app, "/count").await.expect("answer").1;
+    let (other, own) = (node.app("probe-p3"), node.app("probe-p3"));
+    let mut more = node.app("probe-p3");
+    more.spec.tenant = own.spec.tenant.clone();
+    let first = count(&other).await;
+    count(&own).await;
+    count(&more).await;
+    // The other tenant's instance has waited longest of all, and is still there.
+    assert_ne!(count(&other).await, first, "it counts on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installations_that_are_not_asked_for_are_forgotten_and_answer_again() {
+    let settings = RuntimeSettings {
+        prepared_installations: 2,
+        ..RuntimeSettings::default()
+    };
+    let node = Node::with(settings, |_| {});
+    let apps = [(); 4].map(|()| node.app("hello-p2-wstd"));
+    for app in apps.iter().chain(&apps[..1]) {
+        assert_eq!(node.get(app, "/").await.expect("answer").0, 200);
+        assert!(node.runtime.prepared() <= 2);
+    }
 }

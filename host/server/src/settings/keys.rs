@@ -83,6 +83,8 @@ keys! {
         "Form of the node's own log, on standard error: `text` or `json`.";
     text "log.filter" => log.filter:
         "What is logged: a level, or levels by target, as in `info,canopy::request=off`.";
+    size "log.queue" => log.queue_bytes:
+        "Records of the node's own log that wait to be written. What comes on top, where whoever reads standard error does not keep up, is dropped and counted.";
     list "egress.private_networks" => private_networks:
         "Networks that are not public and that every tenant may nevertheless grant to its applications and drivers, as in `10.2.0.0/16`. A grant is still needed. To open a network to a single one, grant it that network: `canopy egress allow`.";
     list "egress.allow" => operator_egress.allow:
@@ -182,7 +184,7 @@ keys! {
     time "admission.max_wait" => admission.max_wait:
         "How long a request may wait for its turn.";
     time "admission.shed_after" => admission.shed_after:
-        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once.";
+        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once, and those behind it that would wait in vain.";
     time "admission.retry_after" => admission.retry_after:
         "What a client that was refused for want of a slot is told to wait.";
 
@@ -278,6 +280,10 @@ keys! {
         "Outgoing requests and new sockets a second of one tenant.";
     size "plan.egress_bytes_per_day" => app.tenant_limits.egress.bytes_per_day:
         "Bytes of outgoing requests, their responses and TCP sockets of one tenant, in a day (UTC).";
+    time "plan.cpu_per_second" => app.tenant_limits.cpu_per_second:
+        "Processor time of one tenant's calls together, each second in the long run; 1 s is one core.";
+    time "plan.cpu_burst" => app.tenant_limits.cpu_burst:
+        "Processor time of one tenant's calls together, at once after a quiet time.";
     count "plan.installation_requests_per_second" => app.max_limits.requests_per_second:
         "Requests a second of one installation in the long run.";
     count "plan.installation_burst" => app.max_limits.burst:
@@ -335,6 +341,8 @@ keys! {
         "How long a WASI 0.3 instance waits for its next request.";
     count "guest.reuse_instances" => runtime.reuse_instances:
         "WASI 0.3 instances of one installation that wait at once.";
+    count "guest.prepared_installations" => runtime.prepared_installations:
+        "Installations that are kept ready to answer. Beyond it those that were not asked for longest are made ready anew by the next request.";
     count "guest.driver_resources" => runtime.driver_resources:
         "Resources of drivers that one instance may hold; one more traps.";
 

@@ -106,6 +106,8 @@ impl Tls {
 pub(crate) struct NodeLog {
     pub(crate) format: LogFormat,
     pub(crate) filter: String,
+    /// What may wait to be written.
+    pub(crate) queue_bytes: usize,
 }
 
 /// Form of the node's own log.
@@ -197,6 +199,7 @@ impl Default for Settings {
             log: NodeLog {
                 format: LogFormat::Text,
                 filter: "info".into(),
+                queue_bytes: 4 << 20,
             },
             app: AppSettings {
                 port: None,

@@ -69,7 +69,7 @@ fn answer(out: ResponseOutparam, text: &str) {
 /// Each nearly as full as the host lets it be, and none ever dropped.
 fn fields() -> String {
     let mut held = Vec::new();
-    let value = vec![b'x'; 20 << 10];
+    let value = vec![b'x'; 10 << 10];
     while held.len() < 1_000_000 {
         let fields = Fields::new();
         for name in ["x-1", "x-2", "x-3"] {

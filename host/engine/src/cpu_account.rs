@@ -1,0 +1,192 @@
+//! What the guests of one owner use of the CPU together: a budget in the course of time, and a
+//! weight by which they take turns with others'.
+//!
+//! The budget is a bucket that fills by so much CPU time a second. It may be overdrawn by the
+//! slices that are under way; then no guest of the owner goes on until it has filled again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::cpu::nanoseconds;
+use crate::limits::LimitExceeded;
+use crate::share::{Account, Place, Shares};
+
+/// CPU time that guests may use in the course of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuRate {
+    /// In the long run, each second. More than a second is more than one core.
+    pub per_second: Duration,
+    /// At once, after a quiet time.
+    pub burst: Duration,
+}
+
+/// The account of one owner. Made by [`Engine::cpu_account`](crate::Engine::cpu_account).
+#[derive(Debug)]
+pub struct CpuAccount {
+    shares: Shares,
+    turns: Arc<Account>,
+    bucket: Mutex<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    rate: CpuRate,
+    /// Nanoseconds; below zero when overdrawn.
+    level: i128,
+    filled: Instant,
+    /// CPU time altogether.
+    used: u64,
+}
+
+impl CpuAccount {
+    pub(crate) fn new(shares: &Shares, weight: u32, rate: CpuRate) -> Arc<Self> {
+        Arc::new(Self {
+            shares: shares.clone(),
+            turns: shares.account(weight),
+            bucket: Mutex::new(Bucket {
+                rate,
+                level: level(rate.burst),
+                filled: Instant::now(),
+                used: 0,
+            }),
+        })
+    }
+
+    /// What holds from now on.
+    pub fn set(&self, weight: u32, rate: CpuRate) {
+        self.turns.set_weight(weight);
+        let mut bucket = self.bucket.lock();
+        if bucket.rate != rate {
+            bucket.fill(Instant::now());
+            bucket.rate = rate;
+            bucket.level = bucket.level.min(level(rate.burst));
+        }
+    }
+
+    /// CPU time that the owner's guests have used since the account was made.
+    pub fn used(&self) -> Duration {
+        Duration::from_nanos(self.bucket.lock().used)
+    }
+
+    /// How much of the burst is used at the moment.
+    pub fn drawn(&self) -> Duration {
+        let mut bucket = self.bucket.lock();
+        bucket.fill(Instant::now());
+        let drawn = level(bucket.rate.burst).saturating_sub(bucket.level);
+        Duration::from_nanos(u64::try_from(drawn).unwrap_or(0))
+    }
+
+    /// Why no guest of this owner may run now, if none may.
+    pub fn overdrawn(&self) -> Option<LimitExceeded> {
+        let mut bucket = self.bucket.lock();
+        if bucket.level > 0 {
+            return None;
+        }
+        bucket.fill(Instant::now());
+        (bucket.level <= 0).then(|| LimitExceeded::SharedCpu {
+            rate: bucket.rate,
+            retry_after: bucket.until_filled(),
+        })
+    }
+
+    /// Counts CPU time.
+    pub(crate) fn charge(&self, nanoseconds: u64) {
+        if nanoseconds > 0 {
+            self.turns.charge(nanoseconds);
+            let mut bucket = self.bucket.lock();
+            bucket.fill(Instant::now());
+            bucket.level -= i128::from(nanoseconds);
+            bucket.used = bucket.used.saturating_add(nanoseconds);
+        }
+    }
+
+    /// Waits for the turn of one of the owner's guests.
+    pub(crate) fn turn(&self) -> impl Future<Output = Place> + use<> {
+        self.shares.turn(&self.turns)
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self, now: Instant) {
+        let elapsed = level(now.saturating_duration_since(self.filled));
+        let gained = elapsed * level(self.rate.per_second) / 1_000_000_000;
+        self.filled = now;
+        self.level = (self.level + gained).min(level(self.rate.burst));
+    }
+
+    /// When the owner's guests may run again. At least a millisecond, so that it is worth trying.
+    fn until_filled(&self) -> Duration {
+        let missing = -self.level + 1;
+        let a_second = level(self.rate.per_second).max(1);
+        let wait = missing * 1_000_000_000 / a_second;
+        Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)).max(Duration::from_millis(1))
+    }
+}
+
+fn level(duration: Duration) -> i128 {
+    i128::from(nanoseconds(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(per_second: u64, burst: u64) -> Arc<CpuAccount> {
+        let rate = CpuRate {
+            per_second: Duration::from_millis(per_second),
+            burst: Duration::from_millis(burst),
+        };
+        CpuAccount::new(&Shares::new(1), 100, rate)
+    }
+
+    fn milliseconds(count: u64) -> u64 {
+        count * 1_000_000
+    }
+
+    #[test]
+    fn an_account_is_overdrawn_when_its_burst_is_used_and_says_for_how_long() {
+        let account = account(10, 50);
+        account.charge(milliseconds(40));
+        assert_eq!(account.overdrawn(), None);
+        account.charge(milliseconds(20));
+        let Some(LimitExceeded::SharedCpu { retry_after, .. }) = account.overdrawn() else {
+            panic!("60 ms of 50 are used");
+        };
+        let wait = retry_after.as_millis();
+        assert!((500..=1_001).contains(&wait), "10 ms at 10 ms/s: {wait} ms");
+        assert_eq!(account.used(), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn an_account_fills_by_its_rate_up_to_its_burst() {
+        let account = account(500, 100);
+        account.charge(milliseconds(300));
+        assert!(account.overdrawn().is_some());
+        {
+            let mut bucket = account.bucket.lock();
+            let earlier = bucket.filled - Duration::from_millis(500);
+            bucket.filled = earlier;
+        }
+        assert_eq!(account.overdrawn(), None, "250 ms were gained");
+        account.bucket.lock().filled -= Duration::from_secs(3600);
+        assert!(account.drawn() <= Duration::from_millis(1));
+        assert_eq!(
+            account.bucket.lock().level,
+            level(Duration::from_millis(100))
+        );
+    }
+
+    #[test]
+    fn a_lower_burst_holds_at_once() {
+        let account = account(1, 1_000);
+        let rate = CpuRate {
+            per_second: Duration::from_millis(1),
+            burst: Duration::from_millis(10),
+        };
+        account.set(100, rate);
+        account.charge(milliseconds(11));
+        assert!(account.overdrawn().is_some());
+    }
+}
