@@ -16,6 +16,8 @@ SETTINGS = """
 concurrency = 1000
 requests_per_second = 1000000
 burst = 1000000
+cpu_per_second = "1000 s"
+cpu_burst = "1000 s"
 installation_requests_per_second = 1000000
 installation_burst = 1000000
 """

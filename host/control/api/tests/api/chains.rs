@@ -383,6 +383,7 @@ async fn a_driver_is_asked_whether_it_works_before_it_is_added_or_bound() {
         log.text.contains("without a check by the operator"),
         "{log:?}"
     );
-    let strange = node.put(&format!("{till}/version?check=no"), version("1.1.0"));
-    assert_eq!(strange.await.problem(400), "invalid-query");
+    let path = format!("{till}/version?check=no");
+    let strange = node.put(&path, version("1.1.0")).await;
+    assert_eq!(strange.problem(400), "invalid-query");
 }
