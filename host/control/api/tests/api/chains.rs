@@ -332,7 +332,7 @@ fn checking(said: &str) -> Vec<u8> {
             (func (export "check") (result i32) (i32.const 0)))
         (core instance $l (instantiate $l))
         (func $check (result (result (error string)))
-            (canon lift (core func $l "check") (memory $l "memory")))
+            (canon lift (core func $l "check") (memory (core memory $l "memory"))))
         (instance $lifecycle (export "check" (func $check)))
         (export "canopy:driver/lifecycle@0.1.0" (instance $lifecycle))"#
     ))
@@ -383,6 +383,7 @@ async fn a_driver_is_asked_whether_it_works_before_it_is_added_or_bound() {
         log.text.contains("without a check by the operator"),
         "{log:?}"
     );
-    let strange = node.put(&format!("{till}/version?check=no"), version("1.1.0"));
-    assert_eq!(strange.await.problem(400), "invalid-query");
+    let path = format!("{till}/version?check=no");
+    let strange = node.put(&path, version("1.1.0")).await;
+    assert_eq!(strange.problem(400), "invalid-query");
 }
