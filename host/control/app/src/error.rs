@@ -177,7 +177,10 @@ pub enum AppError {
         error: Box<AppError>,
     },
     /// A driver says that its configuration does not work.
-    #[error("driver `{driver}` does not work as it is set up: {message}")]
+    #[error(
+        "driver `{driver}` says: {message}; correct that, or do without asking it (`--no-check`, over \
+         the API `check=false`)"
+    )]
     CheckFailed {
         /// The driver instance.
         driver: Label,

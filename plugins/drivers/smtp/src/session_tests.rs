@@ -180,7 +180,10 @@ fn a_check_signs_in_and_sends_nothing() {
     };
     let (outcome, heard) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n235 welcome\n221 bye\n");
     outcome.unwrap();
-    assert!(heard.ends_with("QUIT\r\n") && !heard.contains("MAIL"), "{heard}");
+    assert!(
+        heard.ends_with("QUIT\r\n") && !heard.contains("MAIL"),
+        "{heard}"
+    );
     let (outcome, _) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n535 wrong password\n");
     let refused = outcome.unwrap_err().to_string();
     assert!(refused.contains("535 wrong password"), "{refused}");

@@ -332,7 +332,7 @@ fn checking(said: &str) -> Vec<u8> {
             (func (export "check") (result i32) (i32.const 0)))
         (core instance $l (instantiate $l))
         (func $check (result (result (error string)))
-            (canon lift (core func $l "check") (memory $l "memory")))
+            (canon lift (core func $l "check") (memory (core memory $l "memory"))))
         (instance $lifecycle (export "check" (func $check)))
         (export "canopy:driver/lifecycle@0.1.0" (instance $lifecycle))"#
     ))

@@ -212,15 +212,16 @@ async fn what_nobody_serves_is_named_with_the_nearest_known() {
             .to_owned();
         assert!(found.starts_with(nearest), "{interface}: {found}");
     }
-    let greedy = "[[needs]]\ninterface = \"acme:payments\"\nreason = \"r\"";
+    let strange = "[[needs]]\ninterface = \"acme:vault\"\nreason = \"r\"";
     let more = format!(
-        "kind = \"driver\"\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]\n{greedy}"
+        "kind = \"driver\"\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]\n{strange}"
     );
-    let answer = node.publish("pay", "2.0.0", &more, &driver(CHARGE)).await;
+    let import = r#"(import "acme:vault/keys@1.0.0" (instance (export "f" (func))))"#;
+    let answer = node.publish("pay", "2.0.0", &more, &driver(import)).await;
     assert_eq!(
         answer.problem(422),
         "unserved-interface",
-        "drivers are bound to nobody"
+        "of what a driver imports the same holds"
     );
     assert_eq!(
         node.publish("shop", "1.1.0", SHOP, &app(CHARGE))
