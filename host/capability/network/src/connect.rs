@@ -2,7 +2,7 @@
 //! version of HTTP.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
@@ -18,6 +18,7 @@ use crate::ctx::{Outlet, ResolveError};
 use crate::host::Host;
 use crate::http_client::Destination;
 use crate::pool::{Lease, Sender};
+use crate::proxy::{ProxyAddress, tunnel};
 
 /// What one stream and one connection of HTTP/2 may send before it is read.
 const STREAM_WINDOW: u32 = 256 << 10;
@@ -87,27 +88,25 @@ impl Outlet {
         let Destination {
             host, port, tls, ..
         } = destination;
-        let addresses = self
-            .resolve(host, Some((*port, destination.way())), within)
-            .await
-            .map_err(|error| match error {
-                ResolveError::Refused(refusal) => self.refused(&refusal),
-                ResolveError::Timeout => Error::DnsTimeout,
-                ResolveError::NotFound(error) => {
-                    tracing::debug!(%host, "look-up failed: {error}");
-                    Error::DnsError {
-                        rcode: Some("name not found".into()),
-                        info_code: None,
-                    }
-                }
-            })?;
+        let proxy = self.settings().proxy.as_ref();
+        let (addresses, next) = match proxy {
+            None => (self.addresses(destination, within).await?, *port),
+            Some(proxy) => (self.addresses_of(proxy, within).await?, proxy.port),
+        };
         let mut failure = Error::DestinationNotFound;
         for address in addresses {
-            let address = SocketAddr::new(address, *port);
+            let address = SocketAddr::new(address, next);
             match tokio::time::timeout(within, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
+                Ok(Ok(mut stream)) => {
                     // Small requests should not wait for an acknowledgement of the last one.
                     let _ = stream.set_nodelay(true);
+                    if proxy.is_some() && *tls {
+                        let authority = format!("{host}:{port}");
+                        match tokio::time::timeout(within, tunnel(&mut stream, &authority)).await {
+                            Ok(outcome) => outcome?,
+                            Err(_) => return Err(Error::ConnectionTimeout),
+                        }
+                    }
                     return match tls {
                         true => self.handshake(host, address, stream, within).await,
                         false => Ok(Connected {
@@ -122,6 +121,49 @@ impl Outlet {
             }
         }
         Err(failure)
+    }
+
+    /// The addresses of `destination` that the policy lets through.
+    async fn addresses(
+        &self,
+        destination: &Destination,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let Destination { host, port, .. } = destination;
+        self.resolve(host, Some((*port, destination.way())), within)
+            .await
+            .map_err(|error| match error {
+                ResolveError::Refused(refusal) => self.refused(&refusal),
+                ResolveError::Timeout => Error::DnsTimeout,
+                ResolveError::NotFound(error) => {
+                    tracing::debug!(%host, "look-up failed: {error}");
+                    Error::DnsError {
+                        rcode: Some("name not found".into()),
+                        info_code: None,
+                    }
+                }
+            })
+    }
+
+    /// The addresses of the operator's proxy, which stand under no policy.
+    async fn addresses_of(
+        &self,
+        proxy: &ProxyAddress,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, Error> {
+        let name = match &proxy.host {
+            Host::Address(address) => return Ok(vec![*address]),
+            Host::Name(name) => name,
+        };
+        let resolver = &self.gateway.0.network.0.resolver;
+        match tokio::time::timeout(within, resolver.resolve(name)).await {
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(error)) => {
+                tracing::warn!(proxy = %proxy, "look-up failed: {error}");
+                Err(Error::DestinationUnavailable)
+            }
+            Err(_) => Err(Error::DnsTimeout),
+        }
     }
 
     async fn handshake(

@@ -28,6 +28,8 @@ struct Head {
     headers: HeaderMap,
     authority: HeaderValue,
     is_tls: bool,
+    /// Whether it goes to a proxy, which is told the whole address.
+    is_proxied: bool,
 }
 
 impl Head {
@@ -35,9 +37,9 @@ impl Head {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
-        if is_http2 {
+        let is_absolute = is_http2 || self.is_proxied && !self.is_tls;
+        if is_absolute {
             let scheme = if self.is_tls { "https" } else { "http" };
-            *request.version_mut() = Version::HTTP_2;
             *request.uri_mut() = Uri::builder()
                 .scheme(scheme)
                 .authority(self.authority.as_bytes())
@@ -45,8 +47,12 @@ impl Head {
                 .build()
                 .map_err(|_| Error::HttpRequestUriInvalid)?;
         } else {
-            *request.version_mut() = Version::HTTP_11;
             *request.uri_mut() = self.path.clone().into();
+        }
+        if is_http2 {
+            *request.version_mut() = Version::HTTP_2;
+        } else {
+            *request.version_mut() = Version::HTTP_11;
             request
                 .headers_mut()
                 .insert(header::HOST, self.authority.clone());
@@ -79,7 +85,13 @@ impl Outlet {
             .insert(DEPTH, HeaderValue::from(self.next_depth()));
 
         let policy = self.policy();
+        head.is_proxied = settings.proxy.is_some();
+        let is_proxied = head.is_proxied;
         let is_allowed = |address: std::net::SocketAddr| {
+            // Of a proxy's address nothing is to be judged; the destination was.
+            if is_proxied {
+                return true;
+            }
             let way = destination.way();
             policy
                 .check_destination(address.ip(), address.port(), way)
@@ -186,6 +198,7 @@ fn prepare(
         headers,
         authority: authority.map_err(|_| Error::HttpRequestUriInvalid)?,
         is_tls: destination.tls,
+        is_proxied: false,
     };
     Ok((head, RequestBody::new(body, body_limit, account.clone())))
 }

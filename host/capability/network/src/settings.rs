@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::proxy::ProxyAddress;
+
 /// What the guests of a node may use of its network. Each limit has an error of its own, as
 /// `wasi:http` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct NetworkSettings {
     /// Bytes that one write to an outgoing body may bring. Default 128 KiB; a longer write is
     /// split.
     pub body_chunk_bytes: usize,
+    /// The proxy through which all outgoing HTTP goes. Default none.
+    pub proxy: Option<ProxyAddress>,
     /// Whether requests by TLS may use HTTP/2. Default yes.
     pub http2: bool,
     /// Time without use after which a connection is closed. Default 30 s.
@@ -65,6 +69,7 @@ impl Default for NetworkSettings {
             response_header_bytes: 32 << 10,
             response_headers: 128,
             body_chunk_bytes: 128 << 10,
+            proxy: None,
             http2: true,
             idle_time: Duration::from_secs(30),
             connection_age: Duration::from_secs(300),

@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 #[path = "http/pool.rs"]
 mod pool;
+#[path = "http/proxy.rs"]
+mod proxy;
 #[path = "http/quota.rs"]
 mod quota;
 #[path = "http/tls.rs"]

@@ -113,6 +113,8 @@ keys! {
         "Header fields of the response to one.";
     size "egress.body_chunk" => runtime.network.body_chunk_bytes:
         "What one write to an outgoing body may bring; a longer one is split.";
+    text "egress.proxy" => runtime.network.proxy as option:
+        "Proxy through which all outgoing HTTP goes, as in `http://proxy.example.com:3128`. What names resolve to is then the proxy's to judge; sockets do not use it.";
     flag "egress.http2" => runtime.network.http2:
         "Whether outgoing requests by TLS may use HTTP/2, where the server offers it.";
     time "egress.idle_time" => runtime.network.idle_time:
