@@ -119,3 +119,31 @@ async fn sockets_stand_under_the_same_policy() {
     }
     assert_eq!(untouched.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_is_opened_to_one_application_and_to_no_other() {
+    let node = Node::start_closed();
+    let (port, connections) = listener();
+    node.publish(&guest("fetch"));
+    for tenant in ["acme", "globex"] {
+        node.run(&format!("tenant create {tenant}"));
+    }
+    node.run(&format!(
+        "install guests/fetch --tenant acme --egress 127.0.0.0/8 --egress 127.0.0.1:{port}"
+    ));
+    let rule = format!("localhost:{port}");
+    node.run(&format!(
+        "install guests/fetch --tenant globex --egress {rule}"
+    ));
+    let path = format!("/?url=http://127.0.0.1:{port}/");
+    let answer = node.get("fetch.acme", &path).await;
+    assert_eq!(answer.json()["body"], "granted", "{answer:?}");
+    for host in ["127.0.0.1", "localhost"] {
+        let path = format!("/?url=http://{host}:{port}/");
+        let answer = node.get("fetch.globex", &path).await;
+        assert_eq!(answer.status, 502, "{host}: {answer:?}");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    let log = node.run("logs fetch --tenant globex").to_string();
+    assert!(log.contains("is not a public address"), "{log}");
+}

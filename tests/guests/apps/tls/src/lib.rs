@@ -45,10 +45,12 @@ struct Target {
 fn app() -> Router {
     Router::new().route(
         "/",
-        any(|Query(target): Query<Target>, body: String| match talk(&target, &body) {
-            Ok(reply) => reply.into_response(),
-            Err(error) => (StatusCode::BAD_GATEWAY, error).into_response(),
-        }),
+        any(
+            |Query(target): Query<Target>, body: String| match talk(&target, &body) {
+                Ok(reply) => reply.into_response(),
+                Err(error) => (StatusCode::BAD_GATEWAY, error).into_response(),
+            },
+        ),
     )
 }
 
