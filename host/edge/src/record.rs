@@ -154,7 +154,7 @@ mod tests {
 
     fn record(request: http::request::Builder) -> Record {
         let request = request.body(()).expect("a request");
-        Record::begin(&request, Ipv4Addr::LOCALHOST.into())
+        Record::begin(&request, Some(Ipv4Addr::LOCALHOST.into()))
     }
 
     #[test]
