@@ -13,7 +13,7 @@ const HANDLER: &str = "wasi:http/incoming-handler@0.2.6";
 
 fn names<T>(texts: &[&str]) -> Vec<T>
 where
-    T: std::str::FromStr<Err: std::fmt::Debug>,
+    T: std::str::FromStr<Err: fmt::Debug>,
 {
     texts.iter().map(|text| text.parse().expect(text)).collect()
 }
