@@ -41,7 +41,7 @@ fn imports_and_exports_in_their_order() {
     );
     let interfaces: Vec<_> = found
         .imported_interfaces()
-        .map(ToString::to_string)
+        .map(|import| import.to_string())
         .collect();
     assert_eq!(
         interfaces,
