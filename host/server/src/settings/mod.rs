@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) private_networks: Vec<IpNet>,
     pub(crate) trusted_certificates: Vec<FilePath>,
     pub(crate) upload_bytes: u64,
+    pub(crate) min_free_bytes: u64,
     pub(crate) backup_dir: Option<FilePath>,
     pub(crate) backup_roots: Vec<FilePath>,
     pub(crate) log: NodeLog,
@@ -189,6 +190,7 @@ impl Default for Settings {
             private_networks: Vec::new(),
             trusted_certificates: Vec::new(),
             upload_bytes: 64 << 20,
+            min_free_bytes: 64 << 20,
             backup_dir: None,
             backup_roots: Vec::new(),
             log: NodeLog {
