@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock          held by the process that serves; holds its process id
+//! format        number of the form of all this; a later one is refused
 //! operator.key  the key that wraps all others, unless a setting names another place
 //! control/      database of the control plane
 //! components/   published components, by digest
@@ -51,7 +52,28 @@ pub(crate) enum DataDirError {
     },
     #[error("data folder {path}: another canopy uses it (process {process})")]
     Locked { path: PathBuf, process: String },
+    #[error(
+        "data folder {path}: it has format {found}, made by a later version, and this one knows \
+         format {FORMAT}; nothing was touched: run the later version, or restore a backup that was \
+         made before it"
+    )]
+    Newer { path: PathBuf, found: u32 },
+    #[error("data folder {path}: its file `format` does not hold a format but {found:?}")]
+    NoFormat { path: PathBuf, found: String },
+    #[error(
+        "data folder {path}: {free} bytes are free on its disk, and a node starts with {needed} at \
+         least (setting `min_free_bytes`); free some space first"
+    )]
+    Full {
+        path: PathBuf,
+        free: u64,
+        needed: u64,
+    },
 }
+
+/// The form of the folder as a whole; its databases have versions of their own. A change that an
+/// earlier version of this program would misunderstand is a new number.
+const FORMAT: u32 = 1;
 
 impl DataDir {
     /// Makes the folder if it is missing, checks who may write to it, and locks it.
@@ -83,6 +105,7 @@ impl DataDir {
             return Err(DataDirError::Writable { path, mode });
         }
         let lock = lock(&path)?;
+        check_format(&path)?;
         let this = Self { path, _lock: lock };
         for folder in [
             this.control(),
@@ -99,6 +122,24 @@ impl DataDir {
             })?;
         }
         Ok(this)
+    }
+
+    /// Refuses a disk with so little space that a node could not keep what it is about to promise.
+    pub(crate) fn require_free(&self, needed: u64) -> Result<(), DataDirError> {
+        let path = &self.path;
+        let disk = rustix::fs::statvfs(path).map_err(|errno| DataDirError::Io {
+            path: path.clone(),
+            error: errno.into(),
+        })?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < needed {
+            return Err(DataDirError::Full {
+                path: path.clone(),
+                free,
+                needed,
+            });
+        }
+        Ok(())
     }
 
     /// The folder itself.
@@ -144,6 +185,41 @@ impl DataDir {
     /// Logs of installations and drivers.
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+}
+
+/// Reads the folder's format, before anything else is. A folder without one is new, or of the
+/// first format, from before it was written down.
+fn check_format(folder: &Path) -> Result<(), DataDirError> {
+    let path = folder.join("format");
+    let io_error = |error| DataDirError::Io {
+        path: path.clone(),
+        error,
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            // Written beside it and renamed, so that a kill leaves none by half.
+            let beside = folder.join("format.new");
+            let mut file = options.open(&beside).map_err(io_error)?;
+            let written = writeln!(file, "{FORMAT}").and_then(|()| file.sync_all());
+            let renamed = written.and_then(|()| std::fs::rename(&beside, &path));
+            return renamed.map_err(io_error);
+        }
+        Err(error) => return Err(io_error(error)),
+    };
+    match text.trim().parse::<u32>() {
+        Ok(1..=FORMAT) => Ok(()),
+        Ok(found) if found > FORMAT => Err(DataDirError::Newer {
+            path: folder.into(),
+            found,
+        }),
+        _ => Err(DataDirError::NoFormat {
+            path: folder.into(),
+            found: text.chars().take(40).collect(),
+        }),
     }
 }
 
@@ -242,6 +318,36 @@ mod tests {
         }
         std::fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).expect("changed");
         DataDir::open(parent.path()).expect("others may read");
+    }
+
+    #[test]
+    fn a_later_format_is_refused_and_left_alone() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let format = parent.path().join("format");
+        drop(DataDir::open(parent.path()).expect("made"));
+        assert_eq!(std::fs::read_to_string(&format).expect("written"), "1\n");
+        std::fs::remove_dir(parent.path().join("logs")).expect("removed");
+        for (text, said) in [
+            ("2\n", "format 2"),
+            ("", "does not hold"),
+            ("0", "does not hold"),
+        ] {
+            std::fs::write(&format, text).expect("changed");
+            let refused = DataDir::open(parent.path()).expect_err(text).to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+        assert!(!parent.path().join("logs").exists(), "it was touched");
+        std::fs::remove_file(&format).expect("removed");
+        DataDir::open(parent.path()).expect("from before formats were written down");
+    }
+
+    #[test]
+    fn a_disk_without_space_is_refused() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let data = DataDir::open(parent.path()).expect("made");
+        data.require_free(1).expect("some space");
+        let refused = data.require_free(u64::MAX).expect_err("no such disk");
+        assert!(refused.to_string().contains("min_free_bytes"), "{refused}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         .transpose()
         .context("settings `tls`")?;
     let data = DataDir::open(&settings.data_dir.0)?;
+    data.require_free(settings.min_free_bytes)?;
 
     // From right to left: what a request reaches last has to be there first.
     let quotas = PlanQuotas::new(settings.app.storage_quota);

@@ -79,6 +79,8 @@ keys! {
         "File to which the first operator token is written, readable by its owner alone, when the node starts for the first time. Without it the token is printed, once.";
     size "upload_bytes" => upload_bytes:
         "Size of an uploaded component.";
+    size "min_free_bytes" => min_free_bytes:
+        "Space on the data folder's disk without which a node does not start.";
     text "log.format" => log.format:
         "Form of the node's own log, on standard error: `text` or `json`.";
     text "log.filter" => log.filter:

@@ -43,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) operator_egress: OperatorEgress,
     pub(crate) trusted_certificates: Vec<FilePath>,
     pub(crate) upload_bytes: u64,
+    pub(crate) min_free_bytes: u64,
     pub(crate) backup_dir: Option<FilePath>,
     pub(crate) backup_roots: Vec<FilePath>,
     pub(crate) log: NodeLog,
@@ -194,6 +195,7 @@ impl Default for Settings {
             operator_egress: OperatorEgress::default(),
             trusted_certificates: Vec::new(),
             upload_bytes: 64 << 20,
+            min_free_bytes: 64 << 20,
             backup_dir: None,
             backup_roots: Vec::new(),
             log: NodeLog {
