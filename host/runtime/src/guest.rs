@@ -145,6 +145,10 @@ impl DriverHost for GuestState {
         store.data().call.clone()
     }
 
+    fn is_same_caller(one: &Arc<CallerFacts>, other: &Arc<CallerFacts>) -> bool {
+        Arc::ptr_eq(one, other)
+    }
+
     fn begin_call(mut store: StoreContextMut<'_, Self>, call: GuestCall) {
         store.data_mut().begin(call);
     }
