@@ -166,6 +166,7 @@ pub(crate) struct SqlDone {
 #[derive(ComponentType, Lift, Lower, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "Wasmtime makes its values from their numbers")]
 pub(crate) enum SqlConstraint {
     #[component(name = "unique")]
     Unique,

@@ -404,7 +404,8 @@ async fn a_caller_that_dies_in_mid_stream_is_no_end_of_the_stream() {
     let (driver, seen) = spawn("flow", DRIVER, settings());
     let mut first = app(1, &driver).await;
     let (stream, _) = giver(&mut first, 1000, false);
-    let call = first.call("consume", &[stream]);
+    let arguments = [stream];
+    let call = first.call("consume", &arguments);
     let cut = tokio::time::timeout(Duration::from_millis(100), call).await;
     assert!(cut.is_err(), "the stream has not ended");
     drop(first);
@@ -560,6 +561,7 @@ async fn the_streams_of_storage_cross() {
 
 #[tokio::test]
 async fn what_cannot_cross_is_refused_by_name() {
+    let nested = [("inner", "(future u8)"), ("outer", "(stream $inner)")];
     let types = [("point", "(record (field \"x\" u32) (field \"y\" u32))")];
     assert_eq!(
         linked(&types, "(result (tuple u32 (stream $point)))").await,
@@ -570,7 +572,7 @@ async fn what_cannot_cross_is_refused_by_name() {
         )
     );
     assert_eq!(
-        linked(&[], "(result (tuple u32 (stream (future u8))))").await,
+        linked(&nested, "(result (tuple u32 $outer))").await,
         Err(
             "`get` of `acme:flow/streams@1.0.0` cannot be served by a driver: result, element 1, \
              payload: streams and futures cannot be in others between components"
