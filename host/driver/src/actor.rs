@@ -1,12 +1,17 @@
 //! The actor of a driver instance: takes calls one after the other, and supervises the store.
+//!
+//! A call whose streams are open after it has returned is not over. The store goes on running for
+//! them, and further calls begin in it only if they are for the same caller: who asks for the
+//! identity of the caller gets one answer as long as any of them lasts.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::context::CallContext;
@@ -14,7 +19,8 @@ use crate::error::{Cause, FailureCause};
 use crate::handle::{Call, DriverHandle, Info, Message, Place, Target};
 use crate::host::{DriverHost, DriverProgram, metered};
 use crate::live::Live;
-use crate::values::Parcel;
+use crate::session::Session;
+use crate::values::{Handle, Parcel};
 
 type CallerOf<P> = <<P as DriverProgram>::Data as DriverHost>::Caller;
 type Reply<C> = oneshot::Sender<Result<Parcel<C>, FailureCause>>;
@@ -31,6 +37,9 @@ pub(crate) async fn run<P: DriverProgram>(
         live: None,
         incarnation: 0,
         backoff: None,
+        streaming: Vec::new(),
+        waiting: VecDeque::new(),
+        changed: Arc::new(Notify::new()),
     };
     while let Some(message) = actor.next(&mut messages).await {
         match message {
@@ -46,6 +55,24 @@ struct Actor<P: DriverProgram> {
     live: Option<Live<P::Data>>,
     incarnation: u64,
     backoff: Option<Backoff>,
+    /// Calls that have returned and whose streams are open.
+    streaming: Vec<Streaming<CallerOf<P>>>,
+    /// What waits for the streams of another caller to end.
+    waiting: VecDeque<Message<CallerOf<P>>>,
+    /// A stream has changed.
+    changed: Arc<Notify>,
+}
+
+/// A call that has returned and whose streams are open.
+struct Streaming<C> {
+    session: Arc<Session>,
+    context: CallContext<C>,
+    target: Arc<Target>,
+    /// Set when the streams should end soon, and what it is for the store if they do not.
+    ending: Option<(Instant, Option<FailureCause>)>,
+    _permit: OwnedSemaphorePermit,
+    /// Keeps the actor.
+    _driver: DriverHandle<C>,
 }
 
 /// Set after a failed start, until one succeeds.
@@ -55,8 +82,42 @@ struct Backoff {
     last: Cause,
 }
 
+/// What happens while streams are open.
+enum Event<C> {
+    Message(Option<Message<C>>),
+    /// Something about the streams, or it is time to look.
+    Streams,
+}
+
 impl<P: DriverProgram> Actor<P> {
+    /// The next message whose turn it is; meanwhile the store runs for its open streams.
     async fn next(
+        &mut self,
+        messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
+    ) -> Option<Message<CallerOf<P>>> {
+        loop {
+            self.look_after_streams();
+            let turn = self
+                .waiting
+                .iter()
+                .position(|message| self.may_begin(message));
+            if let Some(message) = turn.and_then(|turn| self.waiting.remove(turn)) {
+                return Some(message);
+            }
+            let received = match self.streaming.is_empty() {
+                true => Event::Message(self.receive(messages).await),
+                false => self.stream(messages).await,
+            };
+            match received {
+                Event::Message(Some(message)) => self.waiting.push_back(message),
+                // No handle is left, and so no stream and nothing that waits.
+                Event::Message(None) => return None,
+                Event::Streams => {}
+            }
+        }
+    }
+
+    async fn receive(
         &mut self,
         messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
     ) -> Option<Message<CallerOf<P>>> {
@@ -67,6 +128,104 @@ impl<P: DriverProgram> Actor<P> {
             }
         }
         messages.recv().await
+    }
+
+    /// Lets the driver run until there is something to do.
+    async fn stream(
+        &mut self,
+        messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
+    ) -> Event<CallerOf<P>> {
+        let Some(live) = &mut self.live else {
+            self.streaming.clear();
+            return Event::Streams;
+        };
+        let grace = self.info.settings.abandoned_grace;
+        let due = self.streaming.iter().map(|call| match call.ending {
+            Some((since, _)) => since + grace,
+            None => call.context.deadline,
+        });
+        let due = due.min().unwrap_or_else(Instant::now);
+        let changed = &self.changed;
+        let event = async {
+            tokio::select! {
+                biased;
+                () = changed.notified() => Event::Streams,
+                message = messages.recv() => Event::Message(message),
+                () = sleep_until(due.into()) => Event::Streams,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = AssertUnwindSafe(live.run(event)).catch_unwind() => match outcome {
+                Ok(event) => event.map_err(trap),
+                Err(_) => Err(panicked()),
+            },
+            // The guest computes and lets nothing else have its turn.
+            () = sleep_until((due + grace).into()) => Err(FailureCause::Deadline),
+        };
+        outcome.unwrap_or_else(|cause| {
+            self.break_streams(cause);
+            Event::Streams
+        })
+    }
+
+    /// Lets go of calls whose streams have ended, and ends those that should have.
+    fn look_after_streams(&mut self) {
+        if self.streaming.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let grace = self.info.settings.abandoned_grace;
+        let mut overdue = None;
+        self.streaming.retain_mut(|call| {
+            if call.ending.is_none() && call.session.is_abandoned() {
+                call.ending = Some((now, Some(FailureCause::Abandoned)));
+            }
+            if call.ending.is_none() && now >= call.context.deadline {
+                call.session.cut(FailureCause::Deadline);
+                call.ending = Some((now, Some(FailureCause::Deadline)));
+            }
+            if call.ending.is_none() && call.session.is_unread() {
+                call.ending = Some((now, None));
+            }
+            match &call.ending {
+                Some((since, Some(cause))) if *since + grace <= now => {
+                    overdue = Some(cause.clone());
+                }
+                // The driver keeps writers without readers and does not look after them.
+                Some((since, None)) if *since + grace <= now => {
+                    call.session.cut(FailureCause::Abandoned);
+                }
+                _ => {}
+            }
+            call.session.open() > 0
+        });
+        if self.streaming.is_empty() {
+            if let Some(live) = &mut self.live {
+                live.end();
+            }
+        } else if let Some(cause) = overdue {
+            self.break_streams(cause);
+        }
+    }
+
+    fn break_streams(&mut self, cause: FailureCause) {
+        let (interface, function) = match self.streaming.first() {
+            Some(call) => (call.target.interface.clone(), call.target.function.clone()),
+            None => ("its own".into(), "[streams]".into()),
+        };
+        self.replace(&interface, &function, cause);
+    }
+
+    /// Whether it is for the caller whose streams are open, if any are.
+    fn may_begin(&self, message: &Message<CallerOf<P>>) -> bool {
+        let caller = match message {
+            Message::Call(call) => &call.context.caller,
+            Message::Drop(place) => &place.context.caller,
+        };
+        self.streaming
+            .iter()
+            .all(|open| <P::Data as DriverHost>::is_same_caller(&open.context.caller, caller))
     }
 
     async fn answer(&mut self, call: Call<CallerOf<P>>) {
@@ -80,20 +239,56 @@ impl<P: DriverProgram> Actor<P> {
             context,
             mut reply,
             driver,
-            _permit,
+            permit,
         } = call;
+        let session = target
+            .has_streams
+            .then(|| Session::new(self.info.clone(), target.clone(), self.changed.clone()));
         let outcome = self
-            .perform(&target, arguments, &context, &mut reply, &driver)
+            .perform(
+                &target,
+                arguments,
+                &context,
+                &mut reply,
+                &driver,
+                session.as_ref(),
+            )
             .await;
         let outcome = outcome.map_err(|failure| match failure {
             Failure::Refused(cause) => cause,
             Failure::Broken(cause) => {
+                if let Some(session) = &session {
+                    session.fail(cause.clone());
+                }
                 self.replace(&target.interface, &target.function, cause.clone());
                 cause
             }
         });
-        // Where nobody takes the parcel, dropping it drops the resources that it gives out.
+        match session {
+            Some(session) if outcome.is_ok() && session.open() > 0 => {
+                self.streaming.push(Streaming {
+                    session,
+                    context,
+                    target,
+                    ending: None,
+                    _permit: permit,
+                    _driver: driver,
+                });
+            }
+            _ => self.end_call(),
+        }
+        // Where nobody takes the parcel, dropping it drops the resources that it gives out, and
+        // the streams.
         drop(reply.send(outcome));
+    }
+
+    /// A call is over; tells the store unless streams of others are open.
+    fn end_call(&mut self) {
+        if self.streaming.is_empty()
+            && let Some(live) = &mut self.live
+        {
+            live.end();
+        }
     }
 
     async fn perform(
@@ -103,9 +298,19 @@ impl<P: DriverProgram> Actor<P> {
         context: &CallContext<CallerOf<P>>,
         reply: &mut Reply<CallerOf<P>>,
         driver: &DriverHandle<CallerOf<P>>,
+        session: Option<&Arc<Session>>,
     ) -> Result<Parcel<CallerOf<P>>, Failure> {
         if Instant::now() >= context.deadline {
             return Err(Failure::Refused(FailureCause::Deadline));
+        }
+        let limit = self.info.settings.streams;
+        let open: usize = self.streaming.iter().map(|call| call.session.open()).sum();
+        if session.is_some() {
+            let is_pipe = |handle: &&Handle<_>| matches!(handle, Handle::Pipe(_));
+            let more = arguments.handles.iter().filter(is_pipe).count();
+            if more > 0 && open + more > limit {
+                return Err(Failure::Refused(FailureCause::StreamsFull { limit }));
+            }
         }
         let live = match &mut self.live {
             Some(live) => live,
@@ -120,7 +325,11 @@ impl<P: DriverProgram> Actor<P> {
                 .map_err(Failure::Refused)?,
             ),
         };
-        let arguments = live.unpack(arguments).map_err(Failure::Refused)?;
+        let arguments = live.unpack(arguments, session);
+        let arguments = arguments.map_err(|cause| match cause {
+            FailureCause::ResourceLost => Failure::Refused(cause),
+            _ => Failure::Broken(cause),
+        })?;
         let work = live.call(target, &arguments, context.clone());
         let grace = self.info.settings.abandoned_grace;
         let results = tokio::select! {
@@ -132,12 +341,16 @@ impl<P: DriverProgram> Actor<P> {
             () = sleep_until(context.deadline.into()) => Err(FailureCause::Deadline),
             () = async { reply.closed().await; sleep(grace).await } => Err(FailureCause::Abandoned),
         };
-        results
-            .and_then(|results| {
-                live.pack(results, target.results_carry, driver, context)
-                    .map_err(trap)
-            })
-            .map_err(Failure::Broken)
+        let parcel = results.and_then(|results| {
+            live.pack(results, target, driver, context, session)
+                .map_err(trap)
+        });
+        let parcel = parcel.map_err(Failure::Broken)?;
+        if session.is_some_and(|session| open + session.open() > limit) {
+            let text = format!("it has more than {limit} streams and futures open");
+            return Err(Failure::Broken(trap(wasmtime::Error::msg(text))));
+        }
+        Ok(parcel)
     }
 
     async fn drop_resource(&mut self, place: Place<CallerOf<P>>) {
@@ -146,7 +359,7 @@ impl<P: DriverProgram> Actor<P> {
         let context = place.context.until(Instant::now() + limit);
         let work = live.drop_resource(Place { context, ..place });
         let cause = match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Ok(()))) => return self.end_call(),
             Ok(Ok(Err(error))) => trap(error),
             Ok(Err(_)) => panicked(),
             Err(_) => FailureCause::Deadline,
@@ -156,6 +369,10 @@ impl<P: DriverProgram> Actor<P> {
 
     /// Drops the store after a failure; the next call starts a fresh one.
     fn replace(&mut self, interface: &Arc<str>, function: &Arc<str>, cause: FailureCause) {
+        // Those who read learn why before they notice that nothing comes any more.
+        for call in self.streaming.drain(..) {
+            call.session.fail(cause.clone());
+        }
         let lost = self.live.take().map_or(0, |live| live.given());
         let failure = self
             .info

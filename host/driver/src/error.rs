@@ -55,6 +55,12 @@ pub enum FailureCause {
         /// [`DriverSettings::queue`](crate::DriverSettings::queue).
         limit: usize,
     },
+    /// The call would have more streams and futures open with this driver instance than may be.
+    #[error("{limit} streams and futures are open with it, which is the limit")]
+    StreamsFull {
+        /// [`DriverSettings::streams`](crate::DriverSettings::streams).
+        limit: usize,
+    },
     /// The call went through too many drivers.
     #[error("the call is {limit} drivers deep, which is the limit")]
     DepthLimit {

@@ -15,6 +15,7 @@ use crate::error::{DriverFailed, FailureCause};
 use crate::exports::Exports;
 use crate::host::{DriverHost, DriverProgram};
 use crate::settings::DriverSettings;
+use crate::shape::Handles;
 use crate::values::Parcel;
 
 /// A running driver instance. Clones share it; it ends when the last of them is dropped together
@@ -70,8 +71,10 @@ pub(crate) struct Target {
     pub(crate) function: Arc<str>,
     pub(crate) index: ComponentExportIndex,
     pub(crate) results: usize,
-    /// Whether a resource can be among the results. Where not, they need no walk.
-    pub(crate) results_carry: bool,
+    /// What the results can hold. Where nothing, they need no walk.
+    pub(crate) carried: Handles,
+    /// Whether it has streams or futures at all.
+    pub(crate) has_streams: bool,
 }
 
 pub(crate) enum Message<C> {
@@ -86,8 +89,8 @@ pub(crate) struct Call<C> {
     pub(crate) reply: oneshot::Sender<Result<Parcel<C>, FailureCause>>,
     /// For the resources that the reply gives out.
     pub(crate) driver: DriverHandle<C>,
-    /// Held until the call is answered.
-    pub(crate) _permit: OwnedSemaphorePermit,
+    /// Held until the call is over, with all its streams.
+    pub(crate) permit: OwnedSemaphorePermit,
 }
 
 /// Where a resource is, and on whose behalf it was given out.
@@ -222,7 +225,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             .ok_or(FailureCause::NoCall)?
             .enter(self.id(), settings.depth)?;
         let permit = self.shared.queue.clone().try_acquire_owned();
-        let _permit = permit.map_err(|_| FailureCause::QueueFull {
+        let permit = permit.map_err(|_| FailureCause::QueueFull {
             limit: settings.queue,
         })?;
         let deadline = context.deadline.into();
@@ -234,7 +237,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             context,
             reply,
             driver,
-            _permit,
+            permit,
         };
         let sent = self.shared.mailbox.send(Message::Call(call));
         sent.map_err(|_| FailureCause::Stopped)?;

@@ -21,6 +21,10 @@ pub trait DriverHost: Sized + Send + 'static {
     /// call is refused then.
     fn outgoing_call(store: StoreContextMut<'_, Self>) -> Option<CallContext<Self::Caller>>;
 
+    /// Whether two calls are on behalf of the same caller, so that one may begin in a driver's store
+    /// while streams of the other are open.
+    fn is_same_caller(one: &Self::Caller, other: &Self::Caller) -> bool;
+
     /// A call of this driver, or a destructor of one of its resources, begins: keep the context,
     /// and renew the budgets that count per call.
     fn begin_call(store: StoreContextMut<'_, Self>, context: CallContext<Self::Caller>);
@@ -30,7 +34,8 @@ pub trait DriverHost: Sized + Send + 'static {
         None
     }
 
-    /// The call is over. Not called where it failed, as the store is dropped then.
+    /// The call is over, and so are its streams and those of all calls before it. Not called where
+    /// it failed, as the store is dropped then.
     fn end_call(store: StoreContextMut<'_, Self>);
 }
 

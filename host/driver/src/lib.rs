@@ -32,7 +32,22 @@
 //! - A resource lives in the driver's store. The application holds a proxy; when that is dropped,
 //!   or the whole store of the application is, the driver's destructor runs, once. Resources of a
 //!   store that has been replaced answer with [`FailureCause::ResourceLost`].
-//! - A driver runs only while it is called; what it left unfinished goes on at its next call.
+//! - Streams and futures cross in parameters and results. What is written in one store is taken at
+//!   the pace at which it is read in the other, with room for one chunk between them. A call is over
+//!   when it has returned and its streams have ended: as long as any is open the driver's store goes
+//!   on running for them, until the call's deadline at most, and begins no call of another caller.
+//! - An end of a stream is an end only if the writer made it. Where the driver has failed or was out
+//!   of time, its reader traps with the [`DriverFailed`], unless a future beside the stream has a
+//!   type by which it can say so (`result<_, E>` with a fitting `E`): then the stream ends and the
+//!   future gets that error. Where the caller's store is gone in the middle, the driver is never told
+//!   that it was all; its store is replaced as for an abandoned call. Whoever writes learns that the
+//!   reader is gone by its write.
+//! - A driver runs only while it is called or has streams open; what it left unfinished goes on at
+//!   its next call.
+//!
+//! What a stream or future carries is one of a list of types (`payload.rs`): the primitive ones,
+//! strings, lists of bytes, what is commonly made of these, and what `canopy:storage` has. Others,
+//! and resources in them, are refused when the component is linked.
 //!
 //! # Costs
 //! A call is two hops between tasks and a copy of its values; see the example `call_cost`. On the
@@ -53,8 +68,11 @@ mod handle;
 mod host;
 mod link;
 mod live;
+mod payload;
+mod pipe;
 mod plan;
 mod proxies;
+mod session;
 mod settings;
 mod shape;
 mod values;

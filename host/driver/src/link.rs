@@ -9,9 +9,10 @@ use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
 use crate::handle::{DriverHandle, Target};
 use crate::host::DriverHost;
+use crate::pipe::Pipe;
 use crate::plan::{self, PlannedFunction, PlannedInterface, Source};
-use crate::shape::Carries;
-use crate::values::{Handle, Parcel, each_resource};
+use crate::shape::Handles;
+use crate::values::{Handle, Parcel, each_handle};
 
 /// An import and the driver instance that serves it.
 pub struct Binding<'a, C> {
@@ -106,14 +107,14 @@ fn define_function<T: DriverHost>(
     let PlannedFunction {
         name,
         is_async,
-        carries,
+        parameters,
         failure,
         target,
     } = function;
     let linked = Arc::new(Linked {
         driver,
         target,
-        carries,
+        parameters,
         failure,
         numbers,
     });
@@ -152,7 +153,7 @@ fn define_function<T: DriverHost>(
 struct Linked<C> {
     driver: DriverHandle<C>,
     target: Arc<Target>,
-    carries: Carries,
+    parameters: Handles,
     failure: FailureShape,
     /// The numbers of the driver's resource types in the importing store.
     numbers: Arc<[Option<u32>]>,
@@ -160,17 +161,24 @@ struct Linked<C> {
 
 impl<C: Clone + Send + Sync + 'static> Linked<C> {
     /// Takes parameters out of the component's store: resources given away leave its table, those
-    /// lent stay in it.
+    /// lent stay in it, and streams are read from now on.
     fn take<T: DriverHost<Caller = C>>(
         &self,
         mut store: StoreContextMut<'_, T>,
         parameters: &[Val],
     ) -> wasmtime::Result<Parcel<C>> {
         let mut parcel = Parcel::of(parameters.to_vec());
-        if !self.carries.parameters {
+        if !self.parameters.any {
             return Ok(parcel);
         }
-        each_resource(&mut parcel.values, &mut |resource| {
+        let life = store.data_mut().proxies().life();
+        each_handle(&mut parcel.values, &mut |value| {
+            let Val::Resource(resource) = value else {
+                let payloads = &self.parameters.payloads;
+                let pipe = Pipe::take(store.as_context_mut(), value, payloads, life.clone(), true)?;
+                parcel.handles.push(Handle::Pipe(pipe));
+                return Ok(());
+            };
             let owned = resource.owned();
             let rep = ResourceDynamic::try_from_resource_any(*resource, &mut store)?.rep();
             let proxies = store.data_mut().proxies();
@@ -182,7 +190,7 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
             let remote = remote.ok_or_else(|| {
                 wasmtime::Error::msg("a parameter holds a resource that is not of this driver")
             })?;
-            parcel.handles.push(Handle { remote, owned });
+            parcel.handles.push(Handle::Resource { remote, owned });
             Ok(())
         })?;
         Ok(parcel)
@@ -207,9 +215,15 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         };
         if !handles.is_empty() {
             let mut handles = handles.into_iter();
-            each_resource(&mut values, &mut |resource| {
+            each_handle(&mut values, &mut |value| {
                 let unknown = || wasmtime::Error::msg("a result holds an unknown resource");
-                let Handle { remote, .. } = handles.next().ok_or_else(unknown)?;
+                let remote = match handles.next().ok_or_else(unknown)? {
+                    Handle::Resource { remote, .. } => remote,
+                    Handle::Pipe(pipe) => {
+                        *value = pipe.give(store.as_context_mut())?;
+                        return Ok(());
+                    }
+                };
                 let number = self.numbers.get(remote.kind()).copied().flatten();
                 let number = number.ok_or_else(unknown)?;
                 let rep = store
@@ -218,7 +232,7 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
                     .insert(remote)
                     .map_err(wasmtime::Error::new)?;
                 let proxy = ResourceDynamic::new_own(rep, number);
-                *resource = proxy.try_into_resource_any(&mut store)?;
+                *value = Val::Resource(proxy.try_into_resource_any(&mut store)?);
                 Ok(())
             })?;
         }

@@ -11,7 +11,7 @@ use crate::error::LinkError;
 use crate::exports::{ExportedInterface, Exports};
 use crate::failure::FailureShape;
 use crate::handle::Target;
-use crate::shape::{self, Carries, Mismatch};
+use crate::shape::{self, Handles, Mismatch};
 
 /// A driver component that is to serve an import.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ pub(crate) struct PlannedInterface {
 pub(crate) struct PlannedFunction {
     pub(crate) name: String,
     pub(crate) is_async: bool,
-    pub(crate) carries: Carries,
+    pub(crate) parameters: Handles,
     pub(crate) failure: FailureShape,
     pub(crate) target: Arc<Target>,
 }
@@ -336,14 +336,16 @@ fn plan_function(
         interface: interface.export.name.clone(),
         function: name.into(),
         index,
+        has_streams: !(carries.parameters.payloads.is_empty()
+            && carries.results.payloads.is_empty()),
         results: exported.results().len(),
-        results_carry: carries.results,
+        carried: carries.results,
     });
     let failure = FailureShape::of(imported);
     Ok(PlannedFunction {
         name: name.to_owned(),
         is_async: imported.async_(),
-        carries,
+        parameters: carries.parameters,
         failure,
         target,
     })

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use crate::error::ProxiesFull;
 use crate::handle::Remote;
+use crate::session::{Alive, StoreLife};
 
 /// A table of handles to resources in drivers' stores, one table per store.
 pub struct Proxies<C> {
     slots: Vec<Option<Arc<Remote<C>>>>,
     free: Vec<u32>,
     limit: usize,
+    alive: Alive,
 }
 
 impl<C> Proxies<C> {
@@ -26,7 +28,13 @@ impl<C> Proxies<C> {
             slots: Vec::new(),
             free: Vec::new(),
             limit,
+            alive: Alive::new(),
         }
+    }
+
+    /// By which the ends of streams know whether the store, whose data this is, still is there.
+    pub(crate) fn life(&self) -> StoreLife {
+        self.alive.life()
     }
 
     /// How many resources the component holds.

@@ -8,6 +8,10 @@ pub struct DriverSettings {
     /// Calls under way or waiting for one driver instance. Default 256; beyond it
     /// [`FailureCause::QueueFull`](crate::FailureCause::QueueFull).
     pub queue: usize,
+    /// Streams and futures open between one store of a driver instance and its callers. Default
+    /// 64; beyond it [`FailureCause::StreamsFull`](crate::FailureCause::StreamsFull) for what a
+    /// caller passes, and a trap for what the driver returns.
+    pub streams: usize,
     /// How many drivers deep a call may go. Default 16; beyond it
     /// [`FailureCause::DepthLimit`](crate::FailureCause::DepthLimit).
     pub depth: usize,
@@ -36,6 +40,7 @@ impl Default for DriverSettings {
     fn default() -> Self {
         Self {
             queue: 256,
+            streams: 64,
             depth: 16,
             start_timeout: Duration::from_secs(10),
             check_timeout: Duration::from_secs(20),

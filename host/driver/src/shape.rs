@@ -6,6 +6,8 @@
 use wasmtime::component::ResourceType;
 use wasmtime::component::types::{ComponentFunc, Type};
 
+use crate::payload::Payload;
+
 /// Types visited per function before the comparison gives up: a type may name another one many
 /// times over, so that its tree grows exponentially with its text.
 const MAX_TYPES: usize = 10_000;
@@ -22,12 +24,19 @@ pub(crate) enum Mismatch {
 }
 
 /// What is known of a function whose shape is the same on both sides.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Carries {
-    /// A parameter can hold a resource.
-    pub(crate) parameters: bool,
-    /// A result can hold a resource.
-    pub(crate) results: bool,
+    pub(crate) parameters: Handles,
+    pub(crate) results: Handles,
+}
+
+/// What values of a type can hold that belongs to a store.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Handles {
+    /// A resource, a stream or a future.
+    pub(crate) any: bool,
+    /// What its streams and futures carry.
+    pub(crate) payloads: Vec<Payload>,
 }
 
 /// Compares a function's two types. `corresponds` says of two resource types whether they are
@@ -55,7 +64,8 @@ pub(crate) fn compare(
         corresponds,
         path: Vec::new(),
         visited: 0,
-        carries: false,
+        handles: Handles::default(),
+        in_payload: false,
     };
     let (ours, theirs): (Vec<_>, Vec<_>) =
         (imported.params().collect(), exported.params().collect());
@@ -76,7 +86,7 @@ pub(crate) fn compare(
     for ((name, a), (_, b)) in ours.iter().zip(&theirs) {
         walk.within(format!("parameter `{name}`"), a, b)?;
     }
-    let parameters = std::mem::take(&mut walk.carries);
+    let parameters = std::mem::take(&mut walk.handles);
     let (ours, theirs): (Vec<_>, Vec<_>) =
         (imported.results().collect(), exported.results().collect());
     match (ours.as_slice(), theirs.as_slice()) {
@@ -93,7 +103,7 @@ pub(crate) fn compare(
     }
     Ok(Carries {
         parameters,
-        results: walk.carries,
+        results: walk.handles,
     })
 }
 
@@ -101,7 +111,9 @@ struct Walk<'a> {
     corresponds: &'a dyn Fn(ResourceType, ResourceType) -> Result<(), Mismatch>,
     path: Vec<String>,
     visited: usize,
-    carries: bool,
+    handles: Handles,
+    /// Within what a stream or future carries.
+    in_payload: bool,
 }
 
 impl Walk<'_> {
@@ -213,19 +225,43 @@ impl Walk<'_> {
                 self.optional("err".to_owned(), a.err(), b.err())
             }
             (Type::Own(a), Type::Own(b)) | (Type::Borrow(a), Type::Borrow(b)) => {
-                self.carries = true;
+                self.handles.any = true;
+                if self.in_payload {
+                    let reason = "resources cannot be in streams and futures between components";
+                    return Err(self.placed(Mismatch::Unsupported(reason.to_owned())));
+                }
                 (self.corresponds)(*a, *b).map_err(|mismatch| self.placed(mismatch))
             }
-            (Type::Future(_), Type::Future(_)) | (Type::Stream(_), Type::Stream(_)) => {
-                let reason = "streams and futures between components are not supported";
-                Err(self.placed(Mismatch::Unsupported(reason.to_owned())))
-            }
+            (Type::Future(a), Type::Future(b)) => self.carried(a.ty(), b.ty()),
+            (Type::Stream(a), Type::Stream(b)) => self.carried(a.ty(), b.ty()),
             (Type::ErrorContext, Type::ErrorContext) => {
                 let reason = "error contexts between components are not supported";
                 Err(self.placed(Mismatch::Unsupported(reason.to_owned())))
             }
             (a, b) => Err(self.differs(&show(a), &show(b))),
         }
+    }
+
+    /// Compares what two streams or futures carry.
+    fn carried(&mut self, a: Option<Type>, b: Option<Type>) -> Result<(), Mismatch> {
+        if self.in_payload {
+            let reason = "streams and futures cannot be in others between components";
+            return Err(self.placed(Mismatch::Unsupported(reason.to_owned())));
+        }
+        self.in_payload = true;
+        self.optional("payload".to_owned(), a.clone(), b)?;
+        self.in_payload = false;
+        let Some(payload) = Payload::of(a.as_ref()) else {
+            let shown = a.as_ref().map_or("nothing".to_owned(), show);
+            return Err(self.placed(Mismatch::Unsupported(format!(
+                "streams and futures of {shown} are not supported between components"
+            ))));
+        };
+        self.handles.any = true;
+        if !self.handles.payloads.contains(&payload) {
+            self.handles.payloads.push(payload);
+        }
+        Ok(())
     }
 
     fn same_names(&self, what: &str, a: &[String], b: &[String]) -> Result<(), Mismatch> {

@@ -1,25 +1,31 @@
 //! Values on their way from one store to another.
 //!
-//! A [`Val`] belongs to no store except for the resource handles in it. Those travel beside the
-//! values, in the order in which a walk meets them, and take their places again on arrival.
+//! A [`Val`] belongs to no store except for the handles in it: resources, streams, futures. Those
+//! travel beside the values, in the order in which a walk meets them, and take their places again
+//! on arrival.
 
 use std::sync::Arc;
 
-use wasmtime::component::{ResourceAny, Val};
+use wasmtime::component::Val;
 
 use crate::handle::Remote;
+use crate::pipe::Pipe;
 
-/// Values with the resources in them taken out.
+/// Values with the handles in them taken out.
 pub(crate) struct Parcel<C> {
     pub(crate) values: Vec<Val>,
     pub(crate) handles: Vec<Handle<C>>,
 }
 
-/// A resource on its way.
-pub(crate) struct Handle<C> {
-    pub(crate) remote: Arc<Remote<C>>,
-    /// Given away rather than lent.
-    pub(crate) owned: bool,
+/// What belongs to a store, on its way to another.
+pub(crate) enum Handle<C> {
+    Resource {
+        remote: Arc<Remote<C>>,
+        /// Given away rather than lent.
+        owned: bool,
+    },
+    /// The readable end of a stream or future.
+    Pipe(Pipe),
 }
 
 impl<C> Parcel<C> {
@@ -31,10 +37,11 @@ impl<C> Parcel<C> {
     }
 }
 
-/// Calls `visit` with every resource in `values`, in an order that depends on the values alone.
-pub(crate) fn each_resource(
+/// Calls `visit` with every resource, stream and future in `values`, in an order that depends on
+/// the values alone.
+pub(crate) fn each_handle(
     values: &mut [Val],
-    visit: &mut impl FnMut(&mut ResourceAny) -> wasmtime::Result<()>,
+    visit: &mut impl FnMut(&mut Val) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
     values
         .iter_mut()
@@ -43,12 +50,12 @@ pub(crate) fn each_resource(
 
 fn in_value(
     value: &mut Val,
-    visit: &mut impl FnMut(&mut ResourceAny) -> wasmtime::Result<()>,
+    visit: &mut impl FnMut(&mut Val) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
     match value {
-        Val::Resource(resource) => visit(resource),
+        Val::Resource(_) | Val::Stream(_) | Val::Future(_) => visit(value),
         Val::List(values) | Val::Tuple(values) | Val::FixedLengthList(values) => {
-            each_resource(values, visit)
+            each_handle(values, visit)
         }
         Val::Record(fields) => fields
             .iter_mut()
@@ -78,8 +85,6 @@ fn in_value(
         | Val::Option(None)
         | Val::Result(Ok(None) | Err(None))
         | Val::Flags(_)
-        | Val::Future(_)
-        | Val::Stream(_)
         | Val::ErrorContext(_) => Ok(()),
     }
 }

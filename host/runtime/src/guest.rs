@@ -194,6 +194,10 @@ impl DriverHost for GuestState {
         store.data().call.clone()
     }
 
+    fn is_same_caller(one: &Arc<CallerFacts>, other: &Arc<CallerFacts>) -> bool {
+        Arc::ptr_eq(one, other)
+    }
+
     fn cpu(&self) -> Option<&CpuBudget> {
         Some(&self.cpu)
     }

@@ -102,6 +102,10 @@ impl DriverHost for Host {
         store.data().context.clone()
     }
 
+    fn is_same_caller(one: &u64, other: &u64) -> bool {
+        one == other
+    }
+
     fn begin_call(mut store: StoreContextMut<'_, Self>, context: CallContext<u64>) {
         store.data_mut().context = Some(context);
     }

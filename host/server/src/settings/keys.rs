@@ -354,6 +354,8 @@ keys! {
         "What a component that calls drivers, or is one, may hand over in one call, as held in memory: each element of a list takes 40 bytes or more.";
     count "driver.queue" => runtime.drivers.queue:
         "Calls under way or waiting for one driver instance.";
+    count "driver.streams" => runtime.drivers.streams:
+        "Streams and futures open between one store of a driver instance and its callers.";
     count "driver.depth" => runtime.drivers.depth:
         "How many drivers deep a call may go.";
     time "driver.start_timeout" => runtime.drivers.start_timeout:

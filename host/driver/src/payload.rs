@@ -1,0 +1,364 @@
+//! What streams and futures can carry from store to store.
+//!
+//! Values of calls cross as they are, whatever their type. What a stream carries is read and
+//! written by Wasmtime as a Rust type that must be known when the platform is built, so there is a
+//! list of them: the primitive types, what is commonly made of them, and the payloads of the
+//! interfaces that the platform serves itself and a driver may serve in its place. A type of a
+//! component is looked up in it by its full text.
+
+use std::fmt::Write as _;
+
+use wasmtime::component::types::Type;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::error::DriverFailed;
+
+/// Length of a type's text beyond which no payload is looked for. The longest in the list has about
+/// 400 characters.
+const MAX_TEXT: usize = 1024;
+
+/// A type that streams and futures can carry.
+pub(crate) trait Item:
+    ComponentType + Lift + Lower + Send + Sync + Sized + Unpin + 'static
+{
+    /// How many of a stream are on their way at once.
+    const CHUNK: usize;
+    /// Whether it can say that the driver failed.
+    const TELLS: bool;
+
+    /// Says that the driver failed.
+    fn failed(failure: &DriverFailed) -> Option<Self>;
+}
+
+/// Something to be done for the Rust type of a payload.
+pub(crate) trait Visit {
+    type Output;
+
+    fn visit<T: Item>(self) -> Self::Output;
+}
+
+macro_rules! payloads {
+    ($($name:ident: $ty:ty = $text:expr, $chunk:expr $(, tells $tell:expr)?;)*) => {
+        /// A type that streams and futures can carry, by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Payload { $($name,)* }
+
+        const PAYLOADS: &[(Payload, &str)] = &[$((Payload::$name, $text),)*];
+
+        impl Payload {
+            /// Does something for its Rust type.
+            pub(crate) fn visit<V: Visit>(self, visit: V) -> V::Output {
+                match self { $(Self::$name => visit.visit::<$ty>(),)* }
+            }
+        }
+
+        $(impl Item for $ty {
+            const CHUNK: usize = $chunk;
+            const TELLS: bool = payloads!(@tells $($tell)?);
+
+            fn failed(failure: &DriverFailed) -> Option<Self> {
+                payloads!(@failed failure $($tell)?)
+            }
+        })*
+    };
+    (@tells) => { false };
+    (@tells $tell:expr) => { true };
+    (@failed $failure:ident) => {{
+        let _ = $failure;
+        None
+    }};
+    (@failed $failure:ident $tell:expr) => { Some(Err($tell($failure.to_string()))) };
+}
+
+macro_rules! sql_error {
+    () => {
+        "variant {no-such-database, access-denied(string), invalid-statement(string), \
+         constraint(record {constraint: enum {unique, foreign-key, not-null, check, other}, \
+         message: string}), quota-exceeded(string), too-large(string), timeout(string), busy, \
+         transaction-over(string), other(string)}"
+    };
+}
+
+macro_rules! blobs_error {
+    () => {
+        "variant {no-such-container, no-such-object, no-such-upload, container-not-empty, \
+         invalid(string), condition-failed(option<string>), invalid-range(u64), \
+         invalid-part(string), wrong-size, too-large(string), quota-exceeded(string), busy, \
+         access-denied, damaged, other(string)}"
+    };
+}
+
+/// Bytes of a stream on their way at once. One such chunk waits between the stores and one with the
+/// reader, so a stream pins twice as much.
+const BYTES: usize = 32 * 1024;
+/// The same for numbers, which have at most 8 bytes.
+const NUMBERS: usize = 4 * 1024;
+/// The same for what has parts of its own. Their size is bounded by the hostcall fuel of the store.
+const VALUES: usize = 16;
+
+payloads! {
+    Unit: () = "", NUMBERS;
+    Bool: bool = "bool", NUMBERS;
+    S8: i8 = "s8", BYTES;
+    U8: u8 = "u8", BYTES;
+    S16: i16 = "s16", NUMBERS;
+    U16: u16 = "u16", NUMBERS;
+    S32: i32 = "s32", NUMBERS;
+    U32: u32 = "u32", NUMBERS;
+    S64: i64 = "s64", NUMBERS;
+    U64: u64 = "u64", NUMBERS;
+    Float32: f32 = "f32", NUMBERS;
+    Float64: f64 = "f64", NUMBERS;
+    Char: char = "char", NUMBERS;
+    Text: String = "string", VALUES;
+    Bytes: Vec<u8> = "list<u8>", VALUES;
+    Texts: Vec<String> = "list<string>", VALUES;
+    Pair: (String, String) = "tuple<string, string>", VALUES;
+    Pairs: Vec<(String, String)> = "list<tuple<string, string>>", VALUES;
+    Entry: (String, Vec<u8>) = "tuple<string, list<u8>>", VALUES;
+    Entries: Vec<(String, Vec<u8>)> = "list<tuple<string, list<u8>>>", VALUES;
+    OptionalText: Option<String> = "option<string>", VALUES;
+    OptionalBytes: Option<Vec<u8>> = "option<list<u8>>", VALUES;
+    Done: Result<(), ()> = "result<_, _>", VALUES;
+    DoneOrText: Result<(), String> = "result<_, string>", VALUES, tells std::convert::identity;
+    BoolOrText: Result<bool, String> = "result<bool, string>", VALUES, tells std::convert::identity;
+    U32OrText: Result<u32, String> = "result<u32, string>", VALUES, tells std::convert::identity;
+    U64OrText: Result<u64, String> = "result<u64, string>", VALUES, tells std::convert::identity;
+    TextOrText: Result<String, String> = "result<string, string>", VALUES,
+        tells std::convert::identity;
+    BytesOrText: Result<Vec<u8>, String> = "result<list<u8>, string>", VALUES,
+        tells std::convert::identity;
+    SqlRow: Vec<SqlValue> =
+        "list<variant {null, integer(s64), real(f64), text(string), blob(list<u8>)}>", VALUES;
+    SqlOutcome: Result<SqlDone, SqlError> =
+        concat!("result<record {changes: u64, last-insert-rowid: s64}, ", sql_error!(), ">"),
+        VALUES, tells SqlError::Other;
+    BlobsOutcome: Result<(), BlobsError> = concat!("result<_, ", blobs_error!(), ">"),
+        VALUES, tells BlobsError::Other;
+}
+
+/// `canopy:storage/sql.value`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum SqlValue {
+    #[component(name = "null")]
+    Null,
+    #[component(name = "integer")]
+    Integer(i64),
+    #[component(name = "real")]
+    Real(f64),
+    #[component(name = "text")]
+    Text(String),
+    #[component(name = "blob")]
+    Blob(Vec<u8>),
+}
+
+/// `canopy:storage/sql.outcome`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct SqlDone {
+    changes: u64,
+    #[component(name = "last-insert-rowid")]
+    last_insert_rowid: i64,
+}
+
+/// `canopy:storage/sql.constraint`.
+#[derive(ComponentType, Lift, Lower, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "Wasmtime makes its values from their numbers")]
+pub(crate) enum SqlConstraint {
+    #[component(name = "unique")]
+    Unique,
+    #[component(name = "foreign-key")]
+    ForeignKey,
+    #[component(name = "not-null")]
+    NotNull,
+    #[component(name = "check")]
+    Check,
+    #[component(name = "other")]
+    Other,
+}
+
+/// `canopy:storage/sql.violation`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct SqlViolation {
+    constraint: SqlConstraint,
+    message: String,
+}
+
+/// `canopy:storage/sql.error`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum SqlError {
+    #[component(name = "no-such-database")]
+    NoSuchDatabase,
+    #[component(name = "access-denied")]
+    AccessDenied(String),
+    #[component(name = "invalid-statement")]
+    InvalidStatement(String),
+    #[component(name = "constraint")]
+    Constraint(SqlViolation),
+    #[component(name = "quota-exceeded")]
+    QuotaExceeded(String),
+    #[component(name = "too-large")]
+    TooLarge(String),
+    #[component(name = "timeout")]
+    Timeout(String),
+    #[component(name = "busy")]
+    Busy,
+    #[component(name = "transaction-over")]
+    TransactionOver(String),
+    #[component(name = "other")]
+    Other(String),
+}
+
+/// `canopy:storage/blobs.error`.
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum BlobsError {
+    #[component(name = "no-such-container")]
+    NoSuchContainer,
+    #[component(name = "no-such-object")]
+    NoSuchObject,
+    #[component(name = "no-such-upload")]
+    NoSuchUpload,
+    #[component(name = "container-not-empty")]
+    ContainerNotEmpty,
+    #[component(name = "invalid")]
+    Invalid(String),
+    #[component(name = "condition-failed")]
+    ConditionFailed(Option<String>),
+    #[component(name = "invalid-range")]
+    InvalidRange(u64),
+    #[component(name = "invalid-part")]
+    InvalidPart(String),
+    #[component(name = "wrong-size")]
+    WrongSize,
+    #[component(name = "too-large")]
+    TooLarge(String),
+    #[component(name = "quota-exceeded")]
+    QuotaExceeded(String),
+    #[component(name = "busy")]
+    Busy,
+    #[component(name = "access-denied")]
+    AccessDenied,
+    #[component(name = "damaged")]
+    Damaged,
+    #[component(name = "other")]
+    Other(String),
+}
+
+impl Payload {
+    /// The payload of a stream or future, where it is one that can cross.
+    pub(crate) fn of(ty: Option<&Type>) -> Option<Self> {
+        let mut text = String::new();
+        if let Some(ty) = ty {
+            spell(ty, &mut text)?;
+        }
+        PAYLOADS
+            .iter()
+            .find(|(_, known)| *known == text)
+            .map(|(payload, _)| *payload)
+    }
+}
+
+/// Writes a type in full. `None` where it is too long, or has what no payload has.
+fn spell(ty: &Type, text: &mut String) -> Option<()> {
+    if text.len() > MAX_TEXT {
+        return None;
+    }
+    let or_blank = |ty: Option<Type>, text: &mut String| match ty {
+        Some(ty) => spell(&ty, text),
+        None => {
+            text.push('_');
+            Some(())
+        }
+    };
+    match ty {
+        Type::Bool => text.push_str("bool"),
+        Type::S8 => text.push_str("s8"),
+        Type::U8 => text.push_str("u8"),
+        Type::S16 => text.push_str("s16"),
+        Type::U16 => text.push_str("u16"),
+        Type::S32 => text.push_str("s32"),
+        Type::U32 => text.push_str("u32"),
+        Type::S64 => text.push_str("s64"),
+        Type::U64 => text.push_str("u64"),
+        Type::Float32 => text.push_str("f32"),
+        Type::Float64 => text.push_str("f64"),
+        Type::Char => text.push_str("char"),
+        Type::String => text.push_str("string"),
+        Type::List(list) => {
+            text.push_str("list<");
+            spell(&list.ty(), text)?;
+            text.push('>');
+        }
+        Type::Option(option) => {
+            text.push_str("option<");
+            spell(&option.ty(), text)?;
+            text.push('>');
+        }
+        Type::Result(result) => {
+            text.push_str("result<");
+            or_blank(result.ok(), text)?;
+            text.push_str(", ");
+            or_blank(result.err(), text)?;
+            text.push('>');
+        }
+        Type::Tuple(tuple) => {
+            text.push_str("tuple<");
+            for (index, ty) in tuple.types().enumerate() {
+                separate(index, text);
+                spell(&ty, text)?;
+            }
+            text.push('>');
+        }
+        Type::Record(record) => {
+            text.push_str("record {");
+            for (index, field) in record.fields().enumerate() {
+                separate(index, text);
+                let _ = write!(text, "{}: ", field.name);
+                spell(&field.ty, text)?;
+            }
+            text.push('}');
+        }
+        Type::Variant(variant) => {
+            text.push_str("variant {");
+            for (index, case) in variant.cases().enumerate() {
+                separate(index, text);
+                text.push_str(case.name);
+                if let Some(ty) = case.ty {
+                    text.push('(');
+                    spell(&ty, text)?;
+                    text.push(')');
+                }
+            }
+            text.push('}');
+        }
+        Type::Enum(cases) => {
+            text.push_str("enum {");
+            for (index, name) in cases.names().enumerate() {
+                separate(index, text);
+                text.push_str(name);
+            }
+            text.push('}');
+        }
+        Type::Map(_)
+        | Type::FixedLengthList(_)
+        | Type::Flags(_)
+        | Type::Own(_)
+        | Type::Borrow(_)
+        | Type::Future(_)
+        | Type::Stream(_)
+        | Type::ErrorContext => return None,
+    }
+    Some(())
+}
+
+fn separate(index: usize, text: &mut String) {
+    if index > 0 {
+        text.push_str(", ");
+    }
+}
