@@ -270,7 +270,8 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             function: function.into(),
             index: component.get_export_index(Some(&export.index), function)?,
             results: ty.results().len(),
-            results_carry: false,
+            carried: Handles::default(),
+            has_streams: false,
         });
         let called = self.call(target, Parcel::of(Vec::new()), Some(context));
         Some(called.await.map(|parcel| parcel.values))
