@@ -171,24 +171,8 @@ pub enum PrepareError {
         error: Box<PrepareError>,
     },
     /// Two interfaces share a resource and are served by different sides.
-    #[error(
-        "{package}: `{one}` is served by {by_one} and `{other}` by {by_other}, but they share the \
-         resource `{resource}`, which cannot be of both; bind the two to the same"
-    )]
-    SharedResource {
-        /// The package.
-        package: String,
-        /// An import.
-        one: String,
-        /// Who serves it.
-        by_one: String,
-        /// The other import.
-        other: String,
-        /// Who serves that.
-        by_other: String,
-        /// The resource's name.
-        resource: String,
-    },
+    #[error(transparent)]
+    SharedResource(Box<SharedResource>),
     /// wasmtime refused to link the component.
     #[error("the component of {package} could not be linked: {message}")]
     Link {
@@ -197,6 +181,27 @@ pub enum PrepareError {
         /// What wasmtime says.
         message: String,
     },
+}
+
+/// Two interfaces that share a resource and are served by different sides.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{package}: `{one}` is served by {by_one} and `{other}` by {by_other}, but they share the \
+     resource `{resource}`, which cannot be of both; bind the two to the same"
+)]
+pub struct SharedResource {
+    /// The package.
+    pub package: String,
+    /// An import.
+    pub one: String,
+    /// Who serves it.
+    pub by_one: String,
+    /// The other import.
+    pub other: String,
+    /// Who serves that.
+    pub by_other: String,
+    /// The resource's name.
+    pub resource: String,
 }
 
 fn list(names: &[String]) -> String {

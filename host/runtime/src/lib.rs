@@ -53,7 +53,7 @@ pub use canopy_capability_network::{
     TenantEgress, TlsIdentity, is_public,
 };
 pub use check::Verdict;
-pub use error::{PrepareError, ServeError};
+pub use error::{PrepareError, ServeError, SharedResource};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;

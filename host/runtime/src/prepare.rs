@@ -17,7 +17,7 @@ use wasmtime::component::{Component, InstancePre, ResourceType};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::driver::{self, Drivers, Handle};
-use crate::error::PrepareError;
+use crate::error::{PrepareError, SharedResource};
 use crate::guest::GuestState;
 use crate::installed::Installed;
 use crate::instance::{Idle, Program};
@@ -361,14 +361,14 @@ impl Shared {
                     if known.as_ref().map(Handle::id) != driver.map(Handle::id)
                         && !one.starts_with("wasi:io/") =>
                 {
-                    return Err(PrepareError::SharedResource {
+                    return Err(PrepareError::SharedResource(Box::new(SharedResource {
                         package: package.to_owned(),
                         one: one.clone(),
                         by_one: by(known.as_ref()),
                         other: import.to_owned(),
                         by_other: by(driver),
                         resource: resource.to_owned(),
-                    });
+                    })));
                 }
                 Some(_) => {}
                 None => self.0.push((ty, import.to_owned(), driver.cloned())),

@@ -12,11 +12,12 @@ use canopy_driver::DriverSettings;
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuntimeSettings {
     /// Host resources (streams, headers, sockets, buckets …) that one instance may hold. Default
-    /// 160; beyond it the call that would make one more traps.
+    /// 1000; beyond it the call that would make one more traps. A component that has a hundred
+    /// outgoing requests prepared at once holds most of that.
     pub resources: usize,
     /// Bytes of one set of HTTP headers, as held in memory. Default 32 KiB; beyond it the guest
     /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Together with `resources` it
-    /// bounds what a guest can pin of the host's memory by headers: 5 MiB. Copies of headers that
+    /// bounds what a guest can pin of the host's memory by headers: 32 MiB. Copies of headers that
     /// came from outside are as large as the edge and the network let those be.
     pub header_bytes: usize,
     /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
@@ -56,7 +57,7 @@ pub struct RuntimeSettings {
 impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
-            resources: 160,
+            resources: 1000,
             header_bytes: 32 << 10,
             tenant_memory_bytes: 4 << 30,
             random_bytes: 64 << 10,

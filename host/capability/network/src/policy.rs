@@ -54,7 +54,7 @@ pub enum Refusal {
         /// The destination.
         wanted: Wanted,
         /// A grant of its host and port for other ways or methods.
-        other: Option<EgressRule>,
+        other: Option<Box<EgressRule>>,
     },
     /// A grant names it, and the package does not ask for it.
     #[error("`{wanted}` is granted by `{grant}`, but the package does not ask for it{}", near(.other))]
@@ -62,9 +62,9 @@ pub enum Refusal {
         /// The destination.
         wanted: Wanted,
         /// The grant.
-        grant: EgressRule,
+        grant: Box<EgressRule>,
         /// A rule of the package for its host and port, for other ways or methods.
-        other: Option<EgressRule>,
+        other: Option<Box<EgressRule>>,
     },
     /// The operator's allow-list does not name it.
     #[error("the operator's `egress.allow` does not name `{wanted}`")]
@@ -78,7 +78,7 @@ pub enum Refusal {
         /// The destination, or the address that it has.
         wanted: String,
         /// The entry of the list.
-        rule: Denial,
+        rule: Box<Denial>,
     },
     /// The address is not of the public Internet and the operator did not open its network.
     #[error("{address} is not a public address, and the operator has not opened its network")]
@@ -113,7 +113,7 @@ impl Refusal {
     }
 }
 
-fn near(other: &Option<EgressRule>) -> String {
+fn near(other: &Option<Box<EgressRule>>) -> String {
     other
         .as_ref()
         .map_or_else(String::new, |rule| format!("; `{rule}` is for other ways"))
@@ -219,7 +219,7 @@ impl OperatorEgress {
         match self.deny.iter().find(denies) {
             Some(rule) => Err(Refusal::Denied {
                 wanted: format!("`{}`", wanted()),
-                rule: rule.clone(),
+                rule: Box::new(rule.clone()),
             }),
             None => Ok(()),
         }
@@ -230,7 +230,7 @@ impl OperatorEgress {
         match self.deny.iter().find(denies) {
             Some(rule) => Err(Refusal::Denied {
                 wanted: address.to_canonical().to_string(),
-                rule: rule.clone(),
+                rule: Box::new(rule.clone()),
             }),
             None => Ok(()),
         }
@@ -310,19 +310,20 @@ impl EgressPolicy {
     }
 
     /// Steps 2 to 4: whether `host` at `port` may be asked for by `way`.
-    pub fn check_host(&self, host: &Host, port: u16, way: Way<'_>) -> Result<(), Refusal> {
-        let matching = |rules: &[EgressRule]| {
+    pub fn check_host<'a>(&'a self, host: &Host, port: u16, way: Way<'_>) -> Result<(), Refusal> {
+        let matching = |rules: &'a [EgressRule]| {
             let rule = rules.iter().find(|rule| rule.matches(host, port, way));
-            rule.cloned().ok_or_else(|| {
+            rule.ok_or_else(|| {
                 let other = rules.iter().find(|rule| rule.matches_place(host, port));
-                (Wanted::new(host, port, way), other.cloned())
+                let other = other.cloned().map(Box::new);
+                (Wanted::new(host, port, way), other)
             })
         };
         let grant = matching(&self.granted)
             .map_err(|(wanted, other)| Refusal::NotGranted { wanted, other })?;
         matching(&self.asked).map_err(|(wanted, other)| Refusal::NotAsked {
             wanted,
-            grant,
+            grant: Box::new(grant.clone()),
             other,
         })?;
         self.operator.check(host, port, way)

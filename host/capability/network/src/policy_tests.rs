@@ -181,7 +181,7 @@ fn what_is_reached_is_asked_for_and_granted_and_allowed() {
     for asked in [&[][..], &["b.example.com:443"], &["http://*:*"]] {
         let policy = layers(asked, &granted, &["*"], &[]);
         let refusal = check(&policy).expect_err("not asked for");
-        let is_such = matches!(&refusal, Refusal::NotAsked { grant: by, .. } if *by == grant);
+        let is_such = matches!(&refusal, Refusal::NotAsked { grant: by, .. } if **by == grant);
         assert!(is_such, "{refusal}");
     }
     let refusal = check(&layers(&["*"], &granted, &["*.example.org:*"], &[]));

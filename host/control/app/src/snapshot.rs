@@ -217,10 +217,8 @@ impl Builder {
             };
         };
         joining.under_way.push(id);
-        let bound = row.bindings.values().flatten();
-        let below = bound
-            .map(|driver| self.join(joining, driver.id, releases, secrets))
-            .collect::<Result<(), _>>();
+        let mut bound = row.bindings.values().flatten();
+        let below = bound.try_for_each(|driver| self.join(joining, driver.id, releases, secrets));
         joining.under_way.pop();
         below?;
         let Some(tenant) = self.tenants.get(&row.tenant) else {
