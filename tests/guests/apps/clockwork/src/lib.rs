@@ -44,7 +44,9 @@ fn write_down(method: &Method, headers: &HeaderMap) -> Result<(), StatusCode> {
 }
 
 fn calls() -> Result<Json<Vec<Value>>, StatusCode> {
-    read().map(Json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    read()
+        .map(Json)
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn read() -> Result<Vec<Value>, Error> {

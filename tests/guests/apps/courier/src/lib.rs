@@ -5,9 +5,9 @@
 use canopy_sdk::identity;
 use canopy_sdk::kv::{Bucket, Error};
 use canopy_sdk::{HeaderMap, Json, Query, Router, StatusCode, any, get};
-use wit::canopy::networking::messages::{self, Options};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use wit::canopy::networking::messages::{self, Options};
 use wit::wasmcloud::messaging::consumer;
 
 canopy_sdk::import!(
