@@ -103,7 +103,7 @@ def write(folder, fresh, order, options, reasons_file):
     """Writes the page; scenarios that were not measured now keep what was found before."""
     folder.mkdir(parents=True, exist_ok=True)
     today = datetime.date.today().isoformat()
-    machine = f"{platform.system()} {platform.release()}, {os.cpu_count()} CPUs"
+    machine = f"{platform.system()}, {os.cpu_count()} CPUs"
     kept_file = folder / "results.json"
     kept = json.loads(kept_file.read_text()) if kept_file.exists() else {}
     for name, result in fresh.items():
