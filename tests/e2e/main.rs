@@ -4,6 +4,7 @@
 mod browse;
 mod databases;
 mod demo;
+mod disconnects;
 mod documents;
 mod drivers;
 mod durability;
