@@ -6,17 +6,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Node, answer, plugin};
 
-const APP: &str = "documents.acme";
+pub(crate) const APP: &str = "documents.acme";
 
 fn node() -> Node {
     let node = Node::start();
-    node.publish(&plugin("documents"));
-    node.run("tenant create acme");
-    node.run("install canopy/documents --tenant acme --set anonymous_access=write");
+    install(&node);
     node
 }
 
-async fn put(node: &Node, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+pub(crate) fn install(node: &Node) {
+    node.publish(&plugin("documents"));
+    node.run("tenant create acme");
+    node.run("install canopy/documents --tenant acme --set anonymous_access=write");
+}
+
+pub(crate) async fn put(node: &Node, path: &str, body: impl Into<reqwest::Body>) -> Answer {
     let path = format!("/api/files/{path}");
     answer(node.request(Method::PUT, APP, &path).body(body)).await
 }
@@ -41,12 +45,15 @@ async fn post(node: &Node, path: &str, form: &str) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_keep_versions_a_history_and_their_words() {
-    let node = node();
-    let made = put(&node, "plans/2027/budget.md", "# Budget\nWages and rent").await;
+    keeps_documents(&node()).await;
+}
+
+pub(crate) async fn keeps_documents(node: &Node) {
+    let made = put(node, "plans/2027/budget.md", "# Budget\nWages and rent").await;
     assert_eq!(made.status, 201, "{made:?}");
     let made = made.json();
     assert_eq!(made["content_type"], "text/markdown");
-    let changed = put(&node, "plans/2027/BUDGET.md", "# Budget\nWages and heating").await;
+    let changed = put(node, "plans/2027/BUDGET.md", "# Budget\nWages and heating").await;
     assert_eq!(changed.status, 200, "{changed:?}");
     assert_eq!(id(&changed.json()), id(&made), "case makes no other name");
     let document = id(&made);
@@ -71,7 +78,7 @@ async fn documents_keep_versions_a_history_and_their_words() {
         .await;
     assert_eq!(old.body, "# Budget\nWages and rent");
 
-    let hits = get(&node, "/api/search?q=heat").await;
+    let hits = get(node, "/api/search?q=heat").await;
     assert_eq!(hits[0]["folder"], "/plans/2027", "{hits}");
     assert_eq!(
         hits[0]["excerpt"][1],
@@ -79,11 +86,11 @@ async fn documents_keep_versions_a_history_and_their_words() {
         "{hits}"
     );
     assert_eq!(
-        get(&node, "/api/search?q=rent").await,
+        get(node, "/api/search?q=rent").await,
         json!([]),
         "an old version"
     );
-    let strange = get(&node, "/api/search?q=%22%20OR%20%2A%20name%3A").await;
+    let strange = get(node, "/api/search?q=%22%20OR%20%2A%20name%3A").await;
     assert_eq!(strange, json!([]), "no language to speak in");
 
     let path = format!("/api/documents/{document}/versions/1/revive");
@@ -93,9 +100,9 @@ async fn documents_keep_versions_a_history_and_their_words() {
         node.get(APP, "/api/files/plans/2027/budget.md").await.body,
         "# Budget\nWages and rent"
     );
-    assert_eq!(id(&get(&node, "/api/search?q=rent").await[0]), document);
+    assert_eq!(id(&get(node, "/api/search?q=rent").await[0]), document);
 
-    let history = get(&node, &format!("/api/nodes/{document}/history")).await;
+    let history = get(node, &format!("/api/nodes/{document}/history")).await;
     let happened: Vec<&str> = history
         .as_array()
         .expect("events")
@@ -103,7 +110,7 @@ async fn documents_keep_versions_a_history_and_their_words() {
         .map(|event| event["what"].as_str().expect("text"))
         .collect();
     assert_eq!(happened, ["changed", "changed", "created"]);
-    let usage = get(&node, "/api/usage").await;
+    let usage = get(node, "/api/usage").await;
     assert_eq!(
         (&usage["documents"], &usage["folders"], &usage["versions"]),
         (&json!(1), &json!(2), &json!(3)),
@@ -118,10 +125,13 @@ async fn documents_keep_versions_a_history_and_their_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_moved_deleted_restored_and_purged_stays_in_order() {
-    let node = node();
-    let a = put(&node, "a/one.txt", "one").await.json();
-    put(&node, "b/two.txt", "two").await;
-    let root = get(&node, "/api/folders").await;
+    keeps_order(&node()).await;
+}
+
+pub(crate) async fn keeps_order(node: &Node) {
+    let a = put(node, "a/one.txt", "one").await.json();
+    put(node, "b/two.txt", "two").await;
+    let root = get(node, "/api/folders").await;
     let folder = |name: &str| {
         let children = root["children"].as_array().expect("children");
         id(children
@@ -179,25 +189,25 @@ async fn what_is_moved_deleted_restored_and_purged_stays_in_order() {
         404
     );
     assert_eq!(
-        get(&node, "/api/search?q=two").await,
+        get(node, "/api/search?q=two").await,
         json!([]),
         "it is in the trash"
     );
-    assert_eq!(get(&node, "/api/trash").await[0]["name"], "a");
+    assert_eq!(get(node, "/api/trash").await[0]["name"], "a");
 
-    put(&node, "a/new.txt", "new").await;
+    put(node, "a/new.txt", "new").await;
     let restored = node
         .post(APP, &format!("/api/trash/{a_folder}/restore"), json!({}))
         .await;
     assert_eq!(restored.json()["name"], "a (restored 1)", "{restored:?}");
     assert_eq!(
-        get(&node, "/api/search?q=two").await[0]["folder"],
+        get(node, "/api/search?q=two").await[0]["folder"],
         "/a (restored 1)/inner"
     );
 
     assert_eq!(delete(&format!("/api/nodes/{a_folder}")).await, 204);
     assert_eq!(delete(&format!("/api/trash/{a_folder}")).await, 204);
-    assert_eq!(get(&node, "/api/trash").await, json!([]));
+    assert_eq!(get(node, "/api/trash").await, json!([]));
     assert_eq!(
         node.post(APP, &format!("/api/trash/{a_folder}/restore"), json!({}))
             .await
@@ -205,7 +215,7 @@ async fn what_is_moved_deleted_restored_and_purged_stays_in_order() {
         404
     );
     assert_eq!(
-        get(&node, "/api/usage").await["bytes"],
+        get(node, "/api/usage").await["bytes"],
         3,
         "only new.txt is left"
     );
@@ -264,8 +274,11 @@ async fn browsers_upload_and_download_past_the_application() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_work_by_forms_alone() {
-    let node = node();
-    let made = post(&node, "/folders/1/folders", "name=Reports").await;
+    works_by_forms(&node()).await;
+}
+
+pub(crate) async fn works_by_forms(node: &Node) {
+    let made = post(node, "/folders/1/folders", "name=Reports").await;
     assert_eq!(made.status, 303, "{made:?}");
     let folder = made.headers[LOCATION].to_str().expect("text").to_owned();
     let boundary = "----x";

@@ -10,10 +10,10 @@ use crate::samples::issues_invoices_without_gaps;
 use crate::support::{Answer, Node, Postgres, Redis, S3, answer, guest, plugin};
 
 /// The configuration of a driver, what it may reach, and its secrets.
-struct Setup {
-    config: Vec<(&'static str, String)>,
-    egress: String,
-    secrets: Vec<(&'static str, String)>,
+pub(crate) struct Setup {
+    pub(crate) config: Vec<(&'static str, String)>,
+    pub(crate) egress: String,
+    pub(crate) secrets: Vec<(&'static str, String)>,
 }
 
 /// A node on which `driver` serves keys and values to `kv-probe` and `invoices` of `acme`, and to
@@ -32,7 +32,7 @@ fn node_on(driver: &str, setup: &Setup) -> Node {
 
 const TENANTS: [&str; 2] = ["acme", "globex"];
 
-fn add_driver(node: &Node, driver: &str, tenant: &str, setup: &Setup) {
+pub(crate) fn add_driver(node: &Node, driver: &str, tenant: &str, setup: &Setup) {
     let mut add = format!(
         "driver add canopy/{driver} --tenant {tenant} --egress {}",
         setup.egress
@@ -267,7 +267,7 @@ async fn a_postgresql_server_that_does_not_let_the_driver_in_is_told_so() {
     assert!(refused.contains("28P01"), "{refused}");
 }
 
-fn s3_setup(s3: &S3) -> Setup {
+pub(crate) fn s3_setup(s3: &S3) -> Setup {
     Setup {
         config: vec![
             ("endpoint", format!("http://127.0.0.1:{}", s3.port)),

@@ -1,4 +1,5 @@
-"""A server of S3 in memory that checks signatures: `s3_server.py PORT`.
+"""A server of S3 in memory that checks signatures: `s3_server.py PORT`, or, as it knows none in addresses,
+does not: `s3_server.py PORT open`.
 
 Prints an access key and its secret, which may do everything with the bucket `canopy-books`.
 """
@@ -9,7 +10,8 @@ import sys
 import threading
 
 # So many calls come before the first whose signature is checked: those that are made here.
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
+if sys.argv[2:] != ["open"]:
+    os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
 
 import boto3
 from moto.server import ThreadedMotoServer

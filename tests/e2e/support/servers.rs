@@ -265,7 +265,14 @@ impl S3 {
 
     pub(crate) fn start() -> Self {
         let port = free_port();
-        let (server, key) = Self::run(port);
+        let (server, key) = Self::run(port, &[]);
+        Self { port, key, server }
+    }
+
+    /// One that takes every signature: the other does not know those in addresses.
+    pub(crate) fn start_open() -> Self {
+        let port = free_port();
+        let (server, key) = Self::run(port, &["open"]);
         Self { port, key, server }
     }
 
@@ -276,10 +283,40 @@ impl S3 {
 
     /// Starts the server after [`Self::kill`]: it is empty and has another access key.
     pub(crate) fn start_again(&mut self) {
-        (self.server, self.key) = Self::run(self.port);
+        (self.server, self.key) = Self::run(self.port, &[]);
     }
 
-    fn run(port: u16) -> (Server, (String, String)) {
+    /// The names of all objects.
+    pub(crate) fn objects(&self) -> Vec<String> {
+        self.inspect("names").lines().map(str::to_owned).collect()
+    }
+
+    /// The contents of all objects, one after the other.
+    pub(crate) fn content(&self) -> String {
+        self.inspect("contents")
+    }
+
+    /// What the server has, as it tells somebody with its key.
+    fn inspect(&self, what: &str) -> String {
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/e2e/support/s3_look.py"
+        );
+        let output = python()
+            .args([
+                script,
+                &self.port.to_string(),
+                &self.key.0,
+                &self.key.1,
+                what,
+            ])
+            .output()
+            .expect("python");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn run(port: u16, how: &[&str]) -> (Server, (String, String)) {
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../tests/e2e/support/s3_server.py"
@@ -287,6 +324,7 @@ impl S3 {
         let mut child = python()
             .arg(script)
             .arg(port.to_string())
+            .args(how)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -6,7 +6,7 @@
 use canopy_sdk::http::Uri;
 use canopy_sdk::{
     Body, Created, HeaderMap, IntoResponse, Json, Path, Problem, Query, Response, Router,
-    StatusCode, delete, get, header, patch, post,
+    StatusCode, delete, get, header, patch, post, put,
 };
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,7 @@ pub fn routes() -> Router {
         .route("/files/{*path}", get(fetch).put(store).delete(remove_file))
         .route("/uploads", post(begin))
         .route("/uploads/{upload}", post(finish))
+        .route("/uploads/{upload}/content", put(accept))
         .route("/search", get(search))
         .route("/trash", get(trash).delete(empty_trash))
         .route("/trash/{id}", delete(purge))
@@ -201,6 +202,10 @@ fn begin(
 ) -> Result<(StatusCode, Json<Ticket>), Problem> {
     let ticket = contents::begin(&Tree::open()?, &announced)?;
     Ok((StatusCode::CREATED, Json(ticket)))
+}
+
+fn accept(_: MayWrite, Path(upload): Path<String>, body: Body) -> Result<(), Problem> {
+    contents::accept(&Tree::open()?, &upload, body)
 }
 
 fn finish(_: MayWrite, Path(upload): Path<String>) -> Result<Response, Problem> {

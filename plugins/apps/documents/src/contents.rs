@@ -45,9 +45,9 @@ pub fn receive(
     kind: Option<&str>,
 ) -> Result<Content, Problem> {
     sweep(tree)?;
-    let statement = "INSERT INTO loose (blob, since) VALUES (lower(hex(randomblob(16))), ?) \
-         RETURNING blob";
-    let blob: String = reserved(tree.database.row(statement, params![now()])?)?;
+    let blob = fresh_name()?;
+    let statement = "INSERT INTO loose (blob, since) VALUES (?, ?)";
+    tree.database.execute(statement, params![&blob, now()])?;
     let kind = content_type(kind, file);
     match container()?.put_with(&blob, body, Put::new().content_type(&kind)) {
         Ok(info) => describe(blob, info, kind),
@@ -81,19 +81,22 @@ pub struct Announced {
     pub content_type: Option<String>,
 }
 
-/// Lets the caller put a document into the storage without passing through this application.
+/// Lets the caller put a document into the storage without passing through this application, where
+/// the storage takes it so.
 pub fn begin(tree: &Tree, announced: &Announced) -> Result<Ticket, Problem> {
     sweep(tree)?;
     tree.folder(announced.folder)?;
     let name = name(&announced.name)?;
     let kind = content_type(announced.content_type.as_deref(), &name);
+    let blob = fresh_name()?;
     let statement = "INSERT INTO loose (blob, since, folder, name, content_type) \
-         VALUES (lower(hex(randomblob(16))), ?, ?, ?, ?) RETURNING blob";
-    let parameters = params![now(), announced.folder, name, &kind];
-    let blob: String = reserved(tree.database.row(statement, parameters)?)?;
+         VALUES (?, ?, ?, ?, ?)";
+    let parameters = params![&blob, now(), announced.folder, name, &kind];
+    tree.database.execute(statement, parameters)?;
     // An object has at least one byte's worth of an address.
     let size = announced.size.max(1);
-    let url = container()?.presign_put(&blob, UPLOAD, size, Some(&kind))?;
+    let url = container()?.presign_put(&blob, UPLOAD, size, Some(&kind));
+    let url = given(url)?.unwrap_or_else(|| format!("/api/uploads/{blob}/content"));
     Ok(Ticket {
         upload: blob,
         url,
@@ -101,13 +104,24 @@ pub fn begin(tree: &Tree, announced: &Announced) -> Result<Ticket, Problem> {
     })
 }
 
-/// Makes what has been uploaded a version. Returns the document and whether it is new.
-pub fn finish(tree: &Tree, upload: &str) -> Result<(i64, bool), Problem> {
+/// Takes the bytes of an upload that was begun, where the storage gives no addresses to put them to.
+pub fn accept(tree: &Tree, upload: &str, body: Body) -> Result<(), Problem> {
+    let (_, _, kind) = begun(tree, upload)?;
+    container()?.put_with(upload, body, Put::new().content_type(&kind))?;
+    Ok(())
+}
+
+/// Folder, name and type of an upload that was begun.
+fn begun(tree: &Tree, upload: &str) -> Result<(i64, String, String), Problem> {
     let statement = "SELECT folder, name, content_type FROM loose \
          WHERE blob = ? AND folder IS NOT NULL";
-    let begun: Option<(i64, String, String)> = tree.database.row(statement, params![upload])?;
-    let (folder, name, kind) =
-        begun.ok_or_else(|| Problem::not_found("There is no such upload."))?;
+    let begun = tree.database.row(statement, params![upload])?;
+    begun.ok_or_else(|| Problem::not_found("There is no such upload."))
+}
+
+/// Makes what has been uploaded a version. Returns the document and whether it is new.
+pub fn finish(tree: &Tree, upload: &str) -> Result<(i64, bool), Problem> {
+    let (folder, name, kind) = begun(tree, upload)?;
     let info = match container()?.info(upload) {
         Err(Error::NoSuchObject) => {
             return Err(Problem::conflict("Nothing has been uploaded yet."));
@@ -117,13 +131,25 @@ pub fn finish(tree: &Tree, upload: &str) -> Result<(i64, bool), Problem> {
     tree.add(folder, &name, &describe(upload.to_owned(), info, kind)?)
 }
 
-fn reserved<T>(row: Option<T>) -> Result<T, Problem> {
-    row.ok_or_else(|| {
+/// A name for an object, which nobody else comes upon.
+fn fresh_name() -> Result<String, Problem> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "The database did not answer as it should.",
+            "The platform gave no random numbers.",
         )
-    })
+    })?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+/// An address, or nothing where the storage gives none: not every one has a place of its own that
+/// browsers reach.
+fn given(address: Result<String, Error>) -> Result<Option<String>, Error> {
+    match address {
+        Err(Error::Other(_)) => Ok(None),
+        address => address.map(Some),
+    }
 }
 
 fn describe(blob: String, info: Info, kind: String) -> Result<Content, Problem> {
@@ -164,9 +190,13 @@ pub fn sweep(tree: &Tree) -> Result<(), Problem> {
     Ok(())
 }
 
-/// An address from which a version is downloaded under the name `file`.
-pub fn address(version: &Version, file: &str) -> Result<String, Problem> {
-    Ok(container()?.presign_get(&version.blob, DOWNLOAD, Some(file))?)
+/// An address from which a version is downloaded under the name `file`, if the storage gives any.
+pub fn address(version: &Version, file: &str) -> Result<Option<String>, Problem> {
+    Ok(given(container()?.presign_get(
+        &version.blob,
+        DOWNLOAD,
+        Some(file),
+    ))?)
 }
 
 /// A response with the content of a version, to be saved or, if `shown`, to be looked at where that

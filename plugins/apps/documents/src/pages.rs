@@ -323,16 +323,19 @@ struct Wanted {
     show: bool,
 }
 
-/// The content of a document: shown here, or fetched by the browser from the storage itself.
+/// The content of a document: shown here, or fetched by the browser, from the storage itself where
+/// that gives addresses.
 fn content(Path(id): Path<i64>, Query(wanted): Query<Wanted>) -> Result<Response, Failure> {
     access::read()?;
     let tree = Tree::open()?;
     let node = tree.document(id)?;
     let version = tree.version(id, wanted.version)?;
-    if wanted.show {
-        return Ok(contents::send(&version, &node.name, true)?);
+    if !wanted.show
+        && let Some(address) = contents::address(&version, &node.name)?
+    {
+        return Ok(Redirect::to(address).into_response());
     }
-    Ok(Redirect::to(contents::address(&version, &node.name)?).into_response())
+    Ok(contents::send(&version, &node.name, wanted.show)?)
 }
 
 fn upload(

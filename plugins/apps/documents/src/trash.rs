@@ -25,7 +25,8 @@ pub struct Usage {
 
 /// All nodes in and below those of `?`, by their ids.
 const BELOW: &str = "WITH RECURSIVE below (id) AS ( \
-     SELECT ? UNION SELECT node.id FROM node JOIN below ON node.parent = below.id)";
+     SELECT CAST(? AS BIGINT) UNION \
+     SELECT node.id FROM node JOIN below ON node.parent = below.id)";
 
 impl Tree {
     /// What has been deleted, the latest first.
@@ -100,13 +101,14 @@ impl Tree {
         self.trashed(id)?;
         self.database.transaction(|change| {
             let statement = format!(
-                "{BELOW} INSERT OR IGNORE INTO loose (blob, since) SELECT DISTINCT blob, 0 \
-                 FROM version WHERE document IN below"
+                "{BELOW} INSERT INTO loose (blob, since) SELECT DISTINCT blob, 0 FROM version \
+                 WHERE document IN (SELECT id FROM below) ON CONFLICT DO NOTHING"
             );
             change.execute(&statement, params![id])?;
-            let statement = format!("{BELOW} DELETE FROM words WHERE rowid IN below");
+            let statement =
+                format!("{BELOW} DELETE FROM words WHERE rowid IN (SELECT id FROM below)");
             change.execute(&statement, params![id])?;
-            let statement = format!("{BELOW} DELETE FROM node WHERE id IN below");
+            let statement = format!("{BELOW} DELETE FROM node WHERE id IN (SELECT id FROM below)");
             change.execute(&statement, params![id])?;
             Ok::<_, Problem>(())
         })?;
@@ -136,14 +138,18 @@ impl Tree {
         let statement = "WITH RECURSIVE gone (id) AS ( \
                  SELECT id FROM node WHERE trashed IS NOT NULL \
                  UNION SELECT node.id FROM node JOIN gone ON node.parent = gone.id), \
-             stored (blob, size, kept) AS ( \
-                 SELECT blob, max(size), max(document NOT IN gone) FROM version GROUP BY blob) \
-             SELECT (SELECT count(*) FROM node WHERE kind = 'document' AND id NOT IN gone) AS documents, \
+             stored (size, kept) AS ( \
+                 SELECT max(size), max(CASE WHEN document IN (SELECT id FROM gone) THEN 0 ELSE 1 END) \
+                 FROM version GROUP BY blob) \
+             SELECT (SELECT count(*) FROM node WHERE kind = 'document' \
+                     AND id NOT IN (SELECT id FROM gone)) AS documents, \
                  (SELECT count(*) FROM node WHERE kind = 'folder' AND parent IS NOT NULL \
-                     AND id NOT IN gone) AS folders, \
-                 (SELECT count(*) FROM version WHERE document NOT IN gone) AS versions, \
-                 (SELECT coalesce(sum(size), 0) FROM stored) AS bytes, \
-                 (SELECT coalesce(sum(size), 0) FROM stored WHERE NOT kept) AS trash_bytes";
+                     AND id NOT IN (SELECT id FROM gone)) AS folders, \
+                 (SELECT count(*) FROM version \
+                     WHERE document NOT IN (SELECT id FROM gone)) AS versions, \
+                 (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM stored) AS bytes, \
+                 (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM stored \
+                     WHERE kept = 0) AS trash_bytes";
         self.database.row(statement, params![])?.ok_or_else(missing)
     }
 }

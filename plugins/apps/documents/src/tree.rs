@@ -284,11 +284,12 @@ fn insert(change: &Transaction, parent: i64, kind: Kind, name: &str) -> Result<i
     };
     let (now, statement) = (
         now(),
-        "INSERT INTO node (parent, kind, name, created, changed) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO node (parent, kind, name, created, changed) VALUES (?, ?, ?, ?, ?) \
+         RETURNING id",
     );
-    let made = change.execute(statement, params![parent, kind_name, name, now, now]);
-    let id = made.map_err(|error| unless_taken(error, name))?;
-    let id = id.last_insert_rowid;
+    let made = change.row(statement, params![parent, kind_name, name, now, now]);
+    let made: Option<i64> = made.map_err(|error| unless_taken(error, name))?;
+    let id = made.ok_or_else(missing)?;
     let statement = "INSERT INTO words (rowid, name, body) VALUES (?, ?, '')";
     change.execute(statement, params![id, name])?;
     Ok(id)
@@ -298,7 +299,7 @@ fn add_version(change: &Transaction, document: i64, content: &Content) -> Result
     let (author, now) = (Author::current(), now());
     let statement = "INSERT INTO version (document, number, blob, size, content_type, etag, \
          author, author_name, created) VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM version \
-         WHERE document = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+         WHERE document = ?1), ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id, number";
     let Content {
         blob,
         size,
@@ -316,13 +317,13 @@ fn add_version(change: &Transaction, document: i64, content: &Content) -> Result
         author.name,
         now
     ];
-    let id = change.execute(statement, parameters)?.last_insert_rowid;
+    let made: Option<(i64, i64)> = change.row(statement, parameters)?;
+    let (id, number) = made.ok_or_else(missing)?;
     let statement = "UPDATE node SET current = ?, changed = ? WHERE id = ?";
     change.execute(statement, params![id, now, document])?;
     let statement = "UPDATE words SET body = ? WHERE rowid = ?";
     change.execute(statement, params![words::bounded(text), document])?;
-    let number = change.row("SELECT number FROM version WHERE id = ?", params![id])?;
-    number.ok_or_else(missing)
+    Ok(number)
 }
 
 /// Writes down what the caller did.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::memory::{Key, Memory};
+use remember::{Key, Memory};
 
 /// The bucket that keeps the data.
 pub trait Inner {
@@ -24,7 +24,7 @@ pub trait Inner {
 
 /// A bucket of one installation.
 pub struct Front<'a, I> {
-    pub memory: &'a RefCell<Memory>,
+    pub memory: &'a RefCell<Memory<Option<Vec<u8>>>>,
     pub installation: &'a str,
     pub bucket: &'a str,
     pub ttl: Duration,

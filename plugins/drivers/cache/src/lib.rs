@@ -1,11 +1,10 @@
 //! Serves `wasi:keyvalue` from `wasi:keyvalue` of another driver, and remembers what was read and
 //! written.
 //!
-//! [`memory`] is what is remembered, [`front`] says when it is used; here the interface is joined to
+//! The crate `remember` is what is remembered, [`front`] says when it is used; here the interface is joined to
 //! it on both sides.
 
 mod front;
-mod memory;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use bindings::exports::wasi::keyvalue::{atomics, batch, store};
 use bindings::wasi::keyvalue as beneath;
 use canopy_sdk::{config, identity, log};
 use front::{Front, Inner};
-use memory::Memory;
+use remember::Memory;
 
 #[canopy_sdk::driver(
     "wasi:keyvalue/store@0.2.0-draft",
@@ -33,7 +32,7 @@ use memory::Memory;
 struct Cache;
 
 thread_local! {
-    static MEMORY: RefCell<Memory> = RefCell::default();
+    static MEMORY: RefCell<Memory<Option<Vec<u8>>>> = RefCell::default();
     static BEGUN: Instant = Instant::now();
 }
 
@@ -48,16 +47,6 @@ struct Opened {
 
 /// The bucket of the driver beneath.
 struct Beneath(beneath::store::Bucket);
-
-impl From<beneath::store::Error> for Error {
-    fn from(error: beneath::store::Error) -> Self {
-        match error {
-            beneath::store::Error::NoSuchStore => Self::NoSuchStore,
-            beneath::store::Error::AccessDenied => Self::AccessDenied,
-            beneath::store::Error::Other(text) => Self::Other(text),
-        }
-    }
-}
 
 impl From<config::Error> for Error {
     fn from(error: config::Error) -> Self {
@@ -101,7 +90,7 @@ impl Opened {
                 now: &|| BEGUN.with(Instant::elapsed),
                 inner: &self.inner,
             };
-            Ok(work(front)?)
+            work(front)
         })
     }
 }
@@ -125,10 +114,6 @@ impl GuestBucket for Opened {
 
     fn list_keys(&self, cursor: Option<u64>) -> Result<KeyResponse, Error> {
         self.with(|front| front.inner.0.list_keys(cursor))
-            .map(|page| KeyResponse {
-                keys: page.keys,
-                cursor: page.cursor,
-            })
     }
 }
 

@@ -1,21 +1,19 @@
 //! Serves `wasi:keyvalue` and keeps everything, encrypted, by `wasi:keyvalue` of another driver.
 //!
-//! [`keyring`] has the tenant's keys, [`envelope`] says what a kept value looks like, [`names`] what
-//! it is kept under, [`vault`] puts them together; here the interface is joined to it on both sides.
+//! The crate `vault` has the tenant's keys and says what a kept value looks like, [`names`] what it is
+//! kept under, [`bucket`] puts them together; here the interface is joined to it on both sides.
 
-mod envelope;
-mod keyring;
+mod bucket;
 mod names;
-mod vault;
 
 use bindings::exports::wasi::keyvalue::store::{
     Bucket, BucketBorrow, Error, GuestBucket, KeyResponse,
 };
 use bindings::exports::wasi::keyvalue::{atomics, batch, store};
 use bindings::wasi::keyvalue as beneath;
+use bucket::{Inner, Page, Refusal, Vault};
 use canopy_sdk::{config, identity, log};
-use keyring::Keyring;
-use vault::{Inner, Page, Refusal, Vault};
+use vault::keyring::Keyring;
 
 #[canopy_sdk::driver(
     "wasi:keyvalue/store@0.2.0-draft",
@@ -42,20 +40,10 @@ struct Opened {
 /// The bucket of the driver beneath.
 struct Beneath(beneath::store::Bucket);
 
-impl From<beneath::store::Error> for Error {
-    fn from(error: beneath::store::Error) -> Self {
-        match error {
-            beneath::store::Error::NoSuchStore => Self::NoSuchStore,
-            beneath::store::Error::AccessDenied => Self::AccessDenied,
-            beneath::store::Error::Other(text) => Self::Other(text),
-        }
-    }
-}
-
 impl From<Refusal<beneath::store::Error>> for Error {
     fn from(refusal: Refusal<beneath::store::Error>) -> Self {
         match refusal {
-            Refusal::Inner(error) => error.into(),
+            Refusal::Inner(error) => error,
             other => {
                 log::error!("{other}");
                 Self::Other(other.to_string())

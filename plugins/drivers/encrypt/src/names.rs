@@ -8,7 +8,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::keyring::KEY;
+use vault::keyring::KEY;
 
 /// Bytes of the nonce, which stands at the front.
 const NONCE: usize = 24;

@@ -1,7 +1,10 @@
 //! Numbers on a service that has none: a sum is written on the condition that the number is still
 //! what it was when it was read.
 
+use std::cell::RefCell;
+
 use crate::service::{Condition, Failure, Service, Transport};
+use crate::settings::Settings;
 
 /// How often a sum is tried to be written before others are let go first for good.
 const ATTEMPTS: usize = 32;
@@ -22,7 +25,9 @@ pub enum Refusal {
     #[error("too many count on this key at the same time; try again")]
     Contended,
     /// The service would lose what others count.
-    #[error("this S3 service takes no conditions on writing, so that nothing can be counted on it")]
+    #[error(
+        "this S3 service takes no conditions on writing, so that nothing can be counted on it and no object written on one"
+    )]
     Unsuitable,
 }
 
@@ -56,6 +61,21 @@ fn number(value: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
+}
+
+thread_local! {
+    /// For which service it has been proved that it honours conditions.
+    static PROVED: RefCell<Option<Settings>> = const { RefCell::new(None) };
+}
+
+/// Tries whether the service honours conditions, unless it has been tried.
+pub fn prove_once<T: Transport>(service: &Service<'_, T>) -> Result<(), Refusal> {
+    if PROVED.with_borrow(|proved| proved.as_ref() != Some(service.settings)) {
+        // Beside the tenants' own, which are a level deeper.
+        prove(service, &format!("{}/conditions", service.settings.prefix))?;
+        PROVED.set(Some(service.settings.clone()));
+    }
+    Ok(())
 }
 
 /// Tries on `object`, which holds nothing else, whether the service honours both conditions: one

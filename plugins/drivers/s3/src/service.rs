@@ -1,9 +1,12 @@
 //! What the driver asks of the service: reading, writing, removing and listing objects, each as
 //! signed requests, and which answers are worth another try.
 
+use std::io::Read;
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use canopy_sdk::client;
+use canopy_sdk::{HeaderMap, client};
 use md5::{Digest as _, Md5};
 use time::OffsetDateTime;
 
@@ -14,6 +17,9 @@ use crate::signature::{Signed, Signer, encoded_path, encoded_query};
 /// How many requests of a batch are under way at once.
 pub const AT_ONCE: usize = 8;
 
+/// Bytes of the longest refusal that is read.
+const MAX_REFUSAL: u64 = 64 << 10;
+
 /// How often a request is sent whose answer is that the service failed or is too busy.
 const ATTEMPTS: u32 = 3;
 
@@ -23,21 +29,34 @@ pub struct Outgoing {
     pub method: &'static str,
     pub url: String,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+    pub body: Rc<Vec<u8>>,
 }
 
-/// An answer as it comes.
+/// An answer as it comes, with its body read or to be read.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub struct Incoming<B = Vec<u8>> {
     pub status: u16,
-    pub etag: Option<String>,
-    pub body: Vec<u8>,
+    pub headers: HeaderMap,
+    pub body: B,
+}
+
+impl<B> Incoming<B> {
+    /// A header, if it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
 }
 
 /// What carries requests to the service.
 pub trait Transport {
+    /// A body that is read as it comes.
+    type Body: Read + 'static;
+
     /// Sends `requests`, of which there are at most [`AT_ONCE`], and returns their answers in order.
     fn exchange(&self, requests: Vec<Outgoing>) -> Vec<Result<Incoming, client::Error>>;
+
+    /// Sends a request and leaves the body of its answer to be read.
+    fn fetch(&self, request: Outgoing) -> Result<Incoming<Self::Body>, client::Error>;
 
     /// Waits before the attempt of this number.
     fn pause(&self, attempt: u32);
@@ -75,16 +94,27 @@ pub enum Condition<'a> {
     Unchanged(&'a str),
 }
 
+impl Condition<'_> {
+    /// The header that says it.
+    pub fn header(self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Always => None,
+            Self::Absent => Some(("if-none-match", "*".to_owned())),
+            Self::Unchanged(etag) => Some(("if-match", etag.to_owned())),
+        }
+    }
+}
+
 /// A request before it is signed.
 #[derive(Debug, Default)]
-struct Asked<'a> {
-    method: &'static str,
-    object: &'a str,
-    query: &'a [(&'a str, &'a str)],
-    headers: Vec<(&'static str, String)>,
-    body: &'a [u8],
+pub struct Asked<'a> {
+    pub method: &'static str,
+    pub object: &'a str,
+    pub query: &'a [(&'a str, &'a str)],
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Rc<Vec<u8>>,
     /// Whether doing it twice is not the same as doing it once.
-    once: bool,
+    pub once: bool,
 }
 
 /// The service as the settings describe it.
@@ -116,24 +146,10 @@ impl<T: Transport> Service<'_, T> {
         condition: Condition<'_>,
     ) -> Result<bool, Failure> {
         let mut asked = put(object, value);
-        match condition {
-            Condition::Always => {}
-            Condition::Absent => asked.headers.push(("if-none-match", "*".to_owned())),
-            Condition::Unchanged(etag) => asked.headers.push(("if-match", etag.to_owned())),
-        }
+        asked.headers.extend(condition.header());
         // Done twice it would meet what it wrote itself, and take that for another's.
         asked.once = condition != Condition::Always;
-        let answer = self.one(asked)?;
-        match answer.status {
-            409 | 412 if condition != Condition::Always => Ok(false),
-            // It has been removed meanwhile.
-            404 if matches!(condition, Condition::Unchanged(_)) => match refused(&answer) {
-                Failure::Refused { code, .. } if code == "NoSuchKey" => Ok(false),
-                failure => Err(failure),
-            },
-            200..=299 => Ok(true),
-            _ => Err(refused(&answer)),
-        }
+        Ok(held(self.one(asked)?, condition)?.is_some())
     }
 
     /// Writes objects.
@@ -176,7 +192,7 @@ impl<T: Transport> Service<'_, T> {
                     BASE64_STANDARD.encode(Md5::digest(body.as_bytes())),
                 ),
             ],
-            body: body.as_bytes(),
+            body: Rc::new(body.into_bytes()),
             ..Asked::default()
         })?;
         done(&answer)?;
@@ -204,9 +220,9 @@ impl<T: Transport> Service<'_, T> {
             // first name that begins with this one is this one, if it is there.
             404 => Ok(self
                 .list(object, None, 1)?
-                .names
+                .objects
                 .first()
-                .is_some_and(|name| name == object)),
+                .is_some_and(|first| first.name == object)),
             _ => Err(refused(&answer)),
         }
     }
@@ -231,12 +247,36 @@ impl<T: Transport> Service<'_, T> {
         answers::page(text).ok_or(Failure::Confused)
     }
 
-    fn one(&self, asked: Asked<'_>) -> Result<Incoming, Failure> {
+    /// Sends what is asked and returns the answer.
+    pub fn one(&self, asked: Asked<'_>) -> Result<Incoming, Failure> {
         self.many(vec![asked])?.pop().ok_or(Failure::Confused)
     }
 
+    /// Sends what is asked, and leaves the body of the answer to be read if it is one of success.
+    pub fn fetch(&self, asked: &Asked<'_>) -> Result<Result<Incoming<T::Body>, Incoming>, Failure> {
+        let mut attempt = 1;
+        loop {
+            let answer = self.transport.fetch(self.signed(asked)?)?;
+            if answer.status < 300 {
+                return Ok(Ok(answer));
+            }
+            if answer.status < 500 || attempt == ATTEMPTS {
+                let mut body = Vec::new();
+                // A refusal whose words break off is one all the same.
+                let _ = answer.body.take(MAX_REFUSAL).read_to_end(&mut body);
+                return Ok(Err(Incoming {
+                    status: answer.status,
+                    headers: answer.headers,
+                    body,
+                }));
+            }
+            attempt += 1;
+            self.transport.pause(attempt);
+        }
+    }
+
     /// Sends all that is asked and returns the answers in order.
-    fn many(&self, asked: Vec<Asked<'_>>) -> Result<Vec<Incoming>, Failure> {
+    pub fn many(&self, asked: Vec<Asked<'_>>) -> Result<Vec<Incoming>, Failure> {
         let mut answers = Vec::with_capacity(asked.len());
         for some in asked.chunks(AT_ONCE) {
             let mut found: Vec<Option<Incoming>> = vec![None; some.len()];
@@ -264,19 +304,14 @@ impl<T: Transport> Service<'_, T> {
     fn signed(&self, asked: &Asked<'_>) -> Result<Outgoing, Failure> {
         let settings = self.settings;
         let (host, path) = (settings.host(), settings.path(asked.object));
-        let signer = Signer {
-            access_key_id: &settings.access_key_id,
-            secret_access_key: &settings.secret_access_key,
-            session_token: settings.session_token.as_deref(),
-            region: &settings.region,
-        };
+        let signer = self.signer();
         let request = Signed {
             method: asked.method,
             host: &host,
             path: &path,
             query: asked.query,
             headers: &asked.headers,
-            body: asked.body,
+            body: &asked.body,
         };
         let added = signer.sign(request, self.transport.now());
         let mut headers = asked.headers.clone();
@@ -290,8 +325,19 @@ impl<T: Transport> Service<'_, T> {
             method: asked.method,
             url,
             headers,
-            body: asked.body.to_vec(),
+            body: Rc::clone(&asked.body),
         })
+    }
+
+    /// Signs with the access key of the settings.
+    pub fn signer(&self) -> Signer<'_> {
+        let settings = self.settings;
+        Signer {
+            access_key_id: &settings.access_key_id,
+            secret_access_key: &settings.secret_access_key,
+            session_token: settings.session_token.as_deref(),
+            region: &settings.region,
+        }
     }
 }
 
@@ -303,12 +349,12 @@ fn get(object: &str) -> Asked<'_> {
     }
 }
 
-fn put<'a>(object: &'a str, value: &'a [u8]) -> Asked<'a> {
+fn put<'a>(object: &'a str, value: &[u8]) -> Asked<'a> {
     Asked {
         method: "PUT",
         object,
         headers: vec![("content-type", "application/octet-stream".to_owned())],
-        body: value,
+        body: Rc::new(value.to_vec()),
         ..Asked::default()
     }
 }
@@ -316,7 +362,7 @@ fn put<'a>(object: &'a str, value: &'a [u8]) -> Asked<'a> {
 fn read(answer: Incoming) -> Result<Option<(Vec<u8>, String)>, Failure> {
     match answer.status {
         200 => {
-            let etag = answer.etag.ok_or(Failure::Confused)?;
+            let etag = answer.header("etag").ok_or(Failure::Confused)?.to_owned();
             Ok(Some((answer.body, etag)))
         }
         404 => match refused(&answer) {
@@ -327,14 +373,30 @@ fn read(answer: Incoming) -> Result<Option<(Vec<u8>, String)>, Failure> {
     }
 }
 
-fn done(answer: &Incoming) -> Result<(), Failure> {
+/// What a write on a condition answered, or nothing if the condition does not hold.
+pub fn held(answer: Incoming, condition: Condition<'_>) -> Result<Option<Incoming>, Failure> {
+    match answer.status {
+        200..=299 => Ok(Some(answer)),
+        409 | 412 if condition != Condition::Always => Ok(None),
+        // It has been removed meanwhile.
+        404 if matches!(condition, Condition::Unchanged(_)) => match refused(&answer) {
+            Failure::Refused { code, .. } if code == "NoSuchKey" => Ok(None),
+            failure => Err(failure),
+        },
+        _ => Err(refused(&answer)),
+    }
+}
+
+/// Whether the answer is one of success.
+pub fn done(answer: &Incoming) -> Result<(), Failure> {
     match answer.status {
         200..=299 => Ok(()),
         _ => Err(refused(answer)),
     }
 }
 
-fn refused(answer: &Incoming) -> Failure {
+/// Why the service refused.
+pub fn refused(answer: &Incoming) -> Failure {
     let text = String::from_utf8_lossy(&answer.body);
     let (code, message) = answers::refusal(&text).unwrap_or_default();
     Failure::Refused {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use canopy_sdk::header;
 use time::macros::datetime;
 
 use super::*;
@@ -27,15 +28,16 @@ struct Memory {
 fn refusal(status: u16, code: &str) -> Incoming {
     Incoming {
         status,
-        etag: None,
+        headers: HeaderMap::new(),
         body: format!("<Error><Code>{code}</Code><Message>m</Message></Error>").into_bytes(),
     }
 }
 
 fn success(body: &[u8], etag: Option<u32>) -> Incoming {
+    let etag = etag.map(|tag| (header::ETAG, format!("\"{tag}\"").parse().unwrap()));
     Incoming {
         status: 200,
-        etag: etag.map(|tag| format!("\"{tag}\"")),
+        headers: etag.into_iter().collect(),
         body: body.to_vec(),
     }
 }
@@ -101,7 +103,7 @@ impl Memory {
                     return refusal(412, "PreconditionFailed");
                 }
                 self.writes.set(self.writes.get() + 1);
-                objects.insert(name, (request.body.clone(), self.writes.get()));
+                objects.insert(name, (request.body.to_vec(), self.writes.get()));
                 success(b"", Some(self.writes.get()))
             }
             "DELETE" => {
@@ -110,7 +112,7 @@ impl Memory {
             }
             "POST" => {
                 assert_eq!(query, "delete=");
-                let text = String::from_utf8(request.body.clone()).unwrap();
+                let text = String::from_utf8(request.body.to_vec()).unwrap();
                 for part in text.split("<Key>").skip(1) {
                     objects.remove(part.split_once("</Key>").unwrap().0);
                 }
@@ -122,6 +124,17 @@ impl Memory {
 }
 
 impl Transport for &Memory {
+    type Body = std::io::Cursor<Vec<u8>>;
+
+    fn fetch(&self, request: Outgoing) -> Result<Incoming<Self::Body>, client::Error> {
+        let answer = self.answer(&request);
+        Ok(Incoming {
+            status: answer.status,
+            headers: answer.headers,
+            body: std::io::Cursor::new(answer.body),
+        })
+    }
+
     fn exchange(&self, requests: Vec<Outgoing>) -> Vec<Result<Incoming, client::Error>> {
         assert!(requests.len() <= AT_ONCE);
         let answer = |request: &Outgoing| match self.unreachable.get() {
@@ -151,6 +164,8 @@ fn settings() -> Settings {
         prefix: "canopy".into(),
         timeout: Duration::from_secs(1),
         max_batch: 100,
+        part_bytes: 5 << 20,
+        public: None,
     }
 }
 
@@ -176,13 +191,17 @@ fn objects_are_written_read_listed_and_removed() {
         assert_eq!(read[39].as_deref(), Some(&[39][..]), "answers are in order");
         let first = service.list("p/", None, 30).unwrap();
         let rest = service
-            .list("p/", first.names.last().map(String::as_str), 30)
+            .list(
+                "p/",
+                first.objects.last().map(|last| last.name.as_str()),
+                30,
+            )
             .unwrap();
         assert!(first.more && !rest.more);
-        assert_eq!([first.names, rest.names].concat(), names);
+        assert_eq!([first.names(), rest.names()].concat(), names);
         service.delete(&names[0]).unwrap();
         service.delete_many(&names).unwrap();
-        assert!(service.list("p/", None, 30).unwrap().names.is_empty());
+        assert!(service.list("p/", None, 30).unwrap().objects.is_empty());
     });
 }
 

@@ -21,22 +21,23 @@ pub struct Settings {
     pub timeout: Duration,
     /// The most keys that are read or written by one call.
     pub max_batch: usize,
+    /// Bytes of an object that are held and sent at once.
+    pub part_bytes: usize,
+    /// Scheme, and host and perhaps port, at which clients reach the service, if they may.
+    pub public: Option<(String, String)>,
 }
 
 impl Settings {
     /// Reads them from the platform.
     pub fn read() -> Result<Self, config::Error> {
-        let endpoint = config::require("endpoint")?;
-        let (scheme, authority) = endpoint
-            .trim_end_matches('/')
-            .split_once("://")
-            .ok_or_else(|| config::Error::Invalid {
-                key: "endpoint".to_owned(),
-                reason: "it is no address".to_owned(),
-            })?;
+        let (scheme, authority) = address("endpoint", &config::require("endpoint")?)?;
+        let public = config::get("public_endpoint")?;
         Ok(Self {
-            scheme: scheme.to_owned(),
-            authority: authority.to_owned(),
+            scheme,
+            authority,
+            public: public
+                .map(|public| address("public_endpoint", &public))
+                .transpose()?,
             region: config::get("region")?.unwrap_or_else(|| "us-east-1".to_owned()),
             bucket: config::require("bucket")?,
             virtual_host: config::parse_or("virtual_host", false)?,
@@ -46,6 +47,7 @@ impl Settings {
             prefix: config::get("prefix")?.unwrap_or_else(|| "canopy".to_owned()),
             timeout: Duration::from_millis(config::parse_or("timeout_ms", 5000)?),
             max_batch: config::parse_or("max_batch", 100)?,
+            part_bytes: config::parse_or("part_bytes", 16 << 20)?,
         })
     }
 
@@ -68,4 +70,14 @@ impl Settings {
             format!("/{}/{object}", self.bucket)
         }
     }
+}
+
+/// Scheme and authority of an address.
+fn address(key: &str, text: &str) -> Result<(String, String), config::Error> {
+    let parts = text.trim_end_matches('/').split_once("://");
+    let (scheme, authority) = parts.ok_or_else(|| config::Error::Invalid {
+        key: key.to_owned(),
+        reason: "it is no address".to_owned(),
+    })?;
+    Ok((scheme.to_owned(), authority.to_owned()))
 }

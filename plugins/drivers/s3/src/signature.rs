@@ -29,6 +29,9 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
+/// What signatures are made by.
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
 impl Signer<'_> {
     /// The headers that `request` has to be sent with besides its own.
     pub fn sign(
@@ -36,26 +39,76 @@ impl Signer<'_> {
         request: Signed<'_>,
         now: OffsetDateTime,
     ) -> Result<Vec<(&'static str, String)>, time::error::Format> {
-        let moment = now.format(format_description!(
-            "[year][month][day]T[hour][minute][second]Z"
-        ))?;
-        let day = now.format(format_description!("[year][month][day]"))?;
+        let moment = Moment::of(now)?;
         let body = hex(&Sha256::digest(request.body));
         let mut added = vec![
             ("x-amz-content-sha256", body.clone()),
-            ("x-amz-date", moment.clone()),
+            ("x-amz-date", moment.second.clone()),
         ];
         if let Some(token) = self.session_token {
             added.push(("x-amz-security-token", token.to_owned()));
         }
+        let all: Vec<_> = request.headers.iter().chain(&added).cloned().collect();
+        let signed = Signed {
+            headers: &all,
+            ..request
+        };
+        let (names, signature) = self.signature(signed, &body, &moment);
+        let scope = self.scope(&moment);
+        added.push((
+            "authorization",
+            format!(
+                "{ALGORITHM} Credential={}/{scope},SignedHeaders={names},Signature={signature}",
+                self.access_key_id
+            ),
+        ));
+        Ok(added)
+    }
 
-        let mut headers = vec![("host", request.host)];
-        let all = request.headers.iter().chain(&added);
-        headers.extend(all.map(|(name, value)| (*name, value.trim())));
-        headers.sort_unstable();
-        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
-        let names = names.join(";");
-        let lines: String = headers
+    /// The query of an address that whoever has it may follow for `seconds`, with `request.query`
+    /// in it and with the headers of `request`, whatever the body.
+    pub fn presign(
+        self,
+        request: Signed<'_>,
+        seconds: u32,
+        now: OffsetDateTime,
+    ) -> Result<String, time::error::Format> {
+        let moment = Moment::of(now)?;
+        let credential = format!("{}/{}", self.access_key_id, self.scope(&moment));
+        let seconds = seconds.to_string();
+        let names = request.names();
+        let mut query = vec![
+            ("X-Amz-Algorithm", ALGORITHM),
+            ("X-Amz-Credential", &credential),
+            ("X-Amz-Date", &moment.second),
+            ("X-Amz-Expires", &seconds),
+            ("X-Amz-SignedHeaders", &names),
+        ];
+        query.extend(
+            self.session_token
+                .map(|token| ("X-Amz-Security-Token", token)),
+        );
+        query.extend_from_slice(request.query);
+        let signed = Signed {
+            query: &query,
+            ..request
+        };
+        let (_, signature) = self.signature(signed, "UNSIGNED-PAYLOAD", &moment);
+        Ok(format!(
+            "{}&X-Amz-Signature={signature}",
+            encoded_query(&query)
+        ))
+    }
+
+    fn scope(self, moment: &Moment) -> String {
+        format!("{}/{}/s3/aws4_request", moment.day, self.region)
+    }
+
+    /// The names of the headers that are signed, and the signature.
+    fn signature(self, request: Signed<'_>, body: &str, moment: &Moment) -> (String, String) {
+        let names = request.names();
+        let lines: String = request
+            .sorted()
             .iter()
             .map(|(name, value)| format!("{name}:{value}\n"))
             .collect();
@@ -65,23 +118,48 @@ impl Signer<'_> {
             encoded_path(request.path),
             encoded_query(request.query),
         );
-
-        let scope = format!("{day}/{}/s3/aws4_request", self.region);
+        let scope = self.scope(moment);
         let digest = hex(&Sha256::digest(canonical.as_bytes()));
-        let text = format!("AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}");
+        let text = format!("{ALGORITHM}\n{}\n{scope}\n{digest}", moment.second);
         let mut key = format!("AWS4{}", self.secret_access_key).into_bytes();
-        for part in [&day, self.region, "s3", "aws4_request"] {
+        for part in [&moment.day, self.region, "s3", "aws4_request"] {
             key = keyed(&key, part.as_bytes());
         }
-        let signature = hex(&keyed(&key, text.as_bytes()));
-        added.push((
-            "authorization",
-            format!(
-                "AWS4-HMAC-SHA256 Credential={}/{scope},SignedHeaders={names},Signature={signature}",
-                self.access_key_id
-            ),
-        ));
-        Ok(added)
+        (names, hex(&keyed(&key, text.as_bytes())))
+    }
+}
+
+impl Signed<'_> {
+    /// The headers that are signed, the host among them, in the order of their names.
+    fn sorted(&self) -> Vec<(&str, &str)> {
+        let own = self.headers.iter();
+        let mut headers = vec![("host", self.host)];
+        headers.extend(own.map(|(name, value)| (*name, value.trim())));
+        headers.sort_unstable();
+        headers
+    }
+
+    fn names(&self) -> String {
+        let headers = self.sorted();
+        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+        names.join(";")
+    }
+}
+
+/// When something is signed.
+struct Moment {
+    second: String,
+    day: String,
+}
+
+impl Moment {
+    fn of(now: OffsetDateTime) -> Result<Self, time::error::Format> {
+        Ok(Self {
+            second: now.format(format_description!(
+                "[year][month][day]T[hour][minute][second]Z"
+            ))?,
+            day: now.format(format_description!("[year][month][day]"))?,
+        })
     }
 }
 
@@ -199,6 +277,31 @@ mod tests {
             signature(list),
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
         );
+    }
+
+    #[test]
+    fn the_documented_address_is_signed_as_documented() {
+        let request = Signed {
+            path: "/test.txt",
+            ..PLAIN
+        };
+        let query = SIGNER.presign(request, 86400, NOW).unwrap();
+        assert!(
+            query.ends_with(
+                "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+            ),
+            "{query}"
+        );
+        let other = Signed {
+            query: &[("response-content-type", "text/plain")],
+            ..request
+        };
+        let other = SIGNER.presign(other, 86400, NOW).unwrap();
+        assert!(
+            other.contains("response-content-type=text%2Fplain"),
+            "{other}"
+        );
+        assert_ne!(other.rsplit('=').next(), query.rsplit('=').next());
     }
 
     #[test]

@@ -1,12 +1,17 @@
-//! Streams of WASI 0.3, for storage modules; an application meets them as [`Body`](crate::Body).
+//! Streams of WASI 0.3, for storage modules and drivers; an application meets them as
+//! [`Body`](crate::Body).
 
 use std::future::Future;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::Poll;
 
+/// Lets a future go on after the call that began it has returned, as for the bytes that follow.
+pub use wasip3::spawn_local as spawn;
 pub use wasip3::wit_bindgen::block_on;
-use wasip3::wit_bindgen::rt::async_support::{StreamReader, StreamResult};
+pub use wasip3::wit_bindgen::rt::async_support::{
+    FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter,
+};
 
 use crate::Body;
 

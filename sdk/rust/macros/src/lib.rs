@@ -78,7 +78,8 @@ fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
 ///
 /// A driver that stands between applications and another driver serves an interface and uses it,
 /// too: `imports = ["acme:payments/charge@1.2.0"]` before `wit` names what it uses, which is then in
-/// the modules `namespace::package::interface`.
+/// the modules `namespace::package::interface`. Types of both sides that are alike are one, but for
+/// resources.
 #[proc_macro_attribute]
 pub fn driver(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let interfaces = parse_macro_input!(arguments as Interfaces);
@@ -199,7 +200,6 @@ fn check_interface(name: &LitStr) -> syn::Result<()> {
 impl Interfaces {
     fn generate(&self, module: &str, direction: &str, world: &str) -> TokenStream2 {
         let names = self.names.iter().map(|name| (direction, name));
-        // What is served refers to its own types, not to those of the same name that are used.
         let items: String = self
             .imports
             .iter()
@@ -208,6 +208,9 @@ impl Interfaces {
             .map(|(direction, name)| format!("{direction} {};", name.value()))
             .collect();
         let inline = format!("package canopy:generated; world {world} {{ {items} }}");
+        // What is passed on from one side to the other need not be rewritten on the way.
+        let merged =
+            (!self.imports.is_empty()).then(|| quote!(merge_structurally_equal_types: true,));
         let module = format_ident!("{module}");
         let folders = &self.folders;
         quote! {
@@ -221,6 +224,7 @@ impl Interfaces {
                     path: [#(#folders),*],
                     runtime_path: "::canopy_sdk::__private::wit_bindgen::rt",
                     generate_all,
+                    #merged
                 });
             }
         }

@@ -1,12 +1,14 @@
 //! Objects by `canopy:storage/blobs`: takes and gives `/o/{name}` in the container `box`, lists it at
-//! `/list`, puts an object in parts at `/parts/{name}`, and gives addresses at `/get/{name}` and
+//! `/list` and by slashes at `/groups`, copies and moves at `/copy/{name}/{to}` and `/move/{name}/{to}`,
+//! puts an object in parts at `/parts/{name}`, the first of `?first=` bytes, and gives addresses at `/get/{name}` and
 //! `/put/{name}`, the latter for 16 bytes of text, `/large/{name}` for any type and a gigabyte, and
 //! `/short/{name}` for a second.
 
 use std::time::Duration;
 
 use canopy_sdk::blobs::{Condition, Container, Error, Object, Put};
-use canopy_sdk::{Body, Path, Problem, Response, Router, get, put};
+use canopy_sdk::{Body, Path, Problem, Query, Response, Router, get, put};
+use serde::Deserialize;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -17,6 +19,9 @@ fn app() -> Router {
         .route("/new/{name}", put(take_new))
         .route("/from/{name}/{offset}", get(give_from))
         .route("/list", get(list))
+        .route("/groups", get(groups))
+        .route("/copy/{name}/{to}", put(copy))
+        .route("/move/{name}/{to}", put(rename))
         .route("/parts/{name}", put(parts))
         .route(
             "/get/{name}",
@@ -98,9 +103,44 @@ fn list() -> Result<String, Problem> {
     Ok(lines)
 }
 
-fn parts(Path(name): Path<String>) -> Result<String, Problem> {
+fn groups() -> Result<String, Problem> {
+    let (mut lines, mut cursor) = (String::new(), None);
+    loop {
+        let page = Container::named("box").page("", Some("/"), cursor)?;
+        lines.extend(page.prefixes.iter().map(|prefix| format!("{prefix}\n")));
+        lines.extend(
+            page.objects
+                .iter()
+                .map(|object| format!("{}\n", object.name)),
+        );
+        cursor = page.cursor;
+        if cursor.is_none() {
+            return Ok(lines);
+        }
+    }
+}
+
+fn copy(Path((name, to)): Path<(String, String)>) -> Result<String, Problem> {
+    let container = Container::named("box");
+    Ok(container.copy(&name, &container, &to)?.etag)
+}
+
+fn rename(Path((name, to)): Path<(String, String)>) -> Result<String, Problem> {
+    let container = Container::named("box");
+    Ok(container.rename(&name, &container, &to)?.etag)
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    first: Option<usize>,
+}
+
+fn parts(Path(name): Path<String>, Query(parts): Query<Parts>) -> Result<String, Problem> {
     let upload = Container::create("box")?.begin_upload(&name, Put::new())?;
     let second = upload.put(2, "two")?;
-    let first = upload.put(1, "one, ")?;
+    let first = match parts.first {
+        Some(length) => upload.put(1, vec![b'x'; length])?,
+        None => upload.put(1, "one, ")?,
+    };
     Ok(upload.complete(&[first, second])?.etag)
 }

@@ -1,4 +1,4 @@
-//! What is remembered: bounded in bytes and in time, the longest unused forgotten first.
+//! A memory of what was read and written: bounded in bytes and in time, the longest unused forgotten first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,30 +9,52 @@ const ENTRY: usize = 160;
 /// Whose key it is: installation, bucket and key.
 pub type Key = (String, String, String);
 
-struct Entry {
-    value: Option<Vec<u8>>,
+/// What takes memory.
+pub trait Weighed {
+    /// Bytes of it beside its own.
+    fn weight(&self) -> usize;
+}
+
+impl Weighed for Option<Vec<u8>> {
+    fn weight(&self) -> usize {
+        self.as_ref().map_or(0, Vec::len)
+    }
+}
+
+struct Entry<V> {
+    value: V,
     until: Duration,
     used: u64,
 }
 
 /// A memory of values. Times are counted from any moment, the same for all calls.
-#[derive(Default)]
-pub struct Memory {
-    entries: HashMap<Key, Entry>,
+pub struct Memory<V> {
+    entries: HashMap<Key, Entry<V>>,
     /// The entries by when they were last used.
     order: BTreeMap<u64, Key>,
     bytes: usize,
     uses: u64,
 }
 
-fn size(key: &Key, value: Option<&Vec<u8>>) -> usize {
-    // A key is in both tables.
-    2 * (key.0.len() + key.1.len() + key.2.len()) + value.map_or(0, Vec::len) + ENTRY
+impl<V> Default for Memory<V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            bytes: 0,
+            uses: 0,
+        }
+    }
 }
 
-impl Memory {
-    /// What is known of `key`: nothing, or that it has no value, or its value.
-    pub fn get(&mut self, key: &Key, now: Duration) -> Option<Option<Vec<u8>>> {
+fn size(key: &Key, value: &impl Weighed) -> usize {
+    // A key is in both tables.
+    2 * (key.0.len() + key.1.len() + key.2.len()) + value.weight() + ENTRY
+}
+
+impl<V: Weighed + Clone> Memory<V> {
+    /// What is known of `key`.
+    pub fn get(&mut self, key: &Key, now: Duration) -> Option<V> {
         if self.entries.get(key)?.until <= now {
             self.forget(key);
             return None;
@@ -46,11 +68,11 @@ impl Memory {
         Some(entry.value.clone())
     }
 
-    /// Remembers the value of `key`, or that it has none, until `until`, within `most` bytes. What
-    /// does not fit by itself is not remembered.
-    pub fn put(&mut self, key: Key, value: Option<Vec<u8>>, until: Duration, most: usize) {
+    /// Remembers this of `key` until `until`, within `most` bytes. What does not fit by itself is not
+    /// remembered.
+    pub fn put(&mut self, key: Key, value: V, until: Duration, most: usize) {
         self.forget(&key);
-        let size = size(&key, value.as_ref());
+        let size = size(&key, &value);
         if size > most {
             return;
         }
@@ -71,7 +93,25 @@ impl Memory {
     pub fn forget(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.used);
-            self.bytes -= size(key, entry.value.as_ref());
+            self.bytes -= size(key, &entry.value);
+        }
+    }
+
+    /// Forgets all that is known of keys whose first two parts are these.
+    pub fn forget_all(&mut self, first: &str, second: &str) {
+        self.forget_where(|key| key.0 == first && key.1 == second);
+    }
+
+    /// Forgets all that is known of keys whose first part is this.
+    pub fn forget_of(&mut self, first: &str) {
+        self.forget_where(|key| key.0 == first);
+    }
+
+    fn forget_where(&mut self, of: impl Fn(&Key) -> bool) {
+        let keys = self.entries.keys().filter(|key| of(key));
+        let keys: Vec<Key> = keys.cloned().collect();
+        for key in keys {
+            self.forget(&key);
         }
     }
 }
@@ -101,9 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn all_of_a_kind_are_forgotten_together() {
+        let mut memory = Memory::default();
+        memory.put(key("a"), Some(Vec::new()), at(10), 1 << 16);
+        let other = ("i".to_owned(), "c".to_owned(), "a".to_owned());
+        memory.put(other.clone(), None, at(10), 1 << 16);
+        memory.forget_all("i", "b");
+        assert_eq!(memory.get(&key("a"), at(0)), None);
+        assert_eq!(memory.get(&other, at(0)), Some(None));
+        memory.forget_of("i");
+        assert_eq!(memory.get(&other, at(0)), None);
+    }
+
+    #[test]
     fn the_longest_unused_goes_first() {
         let mut memory = Memory::default();
-        let most = 3 * size(&key("a"), Some(&vec![0; 100]));
+        let most = 3 * size(&key("a"), &Some(vec![0; 100]));
         for name in ["a", "b", "c"] {
             memory.put(key(name), Some(vec![0; 100]), at(10), most);
         }
@@ -131,7 +184,7 @@ mod tests {
             let counted: usize = memory
                 .entries
                 .iter()
-                .map(|(key, entry)| size(key, entry.value.as_ref()))
+                .map(|(key, entry)| size(key, &entry.value))
                 .sum();
             assert_eq!(memory.bytes, counted);
             assert!(counted <= 4000 && memory.order.len() == memory.entries.len());

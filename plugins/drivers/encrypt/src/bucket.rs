@@ -1,7 +1,8 @@
 //! A bucket whose values and names are encrypted, over one that keeps them.
 
-use crate::envelope::{self, OVERHEAD};
-use crate::keyring::Keyring;
+use vault::envelope::{self, OVERHEAD};
+use vault::keyring::Keyring;
+
 use crate::names::{MAX_KEY, Names};
 
 /// Bytes of the longest value: what is kept has to fit into a mebibyte.
@@ -180,5 +181,5 @@ fn is_number(kept: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "vault_tests.rs"]
+#[path = "bucket_tests.rs"]
 mod tests;

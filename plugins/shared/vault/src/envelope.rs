@@ -119,7 +119,8 @@ fn bound(before: &[u8], place: &[u8]) -> Vec<u8> {
     bound
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+/// Bytes that nobody can guess.
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| Failure::NoRandomness)?;
     Ok(bytes)
