@@ -17,7 +17,7 @@ struct Stored {
     /// As committed.
     bytes: u64,
     items: u64,
-    /// Of bodies that are being written.
+    /// Of bodies that are being written, without what they replace.
     in_flight: u64,
 }
 
@@ -76,8 +76,8 @@ impl Account {
         stored.items = stored.items.saturating_add_signed(change.items);
     }
 
-    /// Room for `bytes` more of a body that takes the place of `replaced` bytes.
-    pub(crate) fn reserve(&self, bytes: u64, replaced: u64) -> Result<(), StorageError> {
+    /// Room for `bytes` more of a body, in the quotas of the installation and of its tenant.
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
         let quota = self
             .ledger
             .quotas()
@@ -86,11 +86,11 @@ impl Account {
         let wanted = stored
             .bytes
             .saturating_add(stored.in_flight)
-            .saturating_add(bytes)
-            .saturating_sub(replaced);
+            .saturating_add(bytes);
         if wanted > quota.bytes {
             return Err(exceeded(QuotaOf::InstallationBytes, quota.bytes));
         }
+        self.ledger.arrive(self.scope.tenant, bytes)?;
         stored.in_flight += bytes;
         Ok(())
     }
@@ -98,6 +98,7 @@ impl Account {
     /// A body that reserved `bytes` has ended, whichever way.
     pub(crate) fn release(&self, bytes: u64) {
         self.stored.lock().in_flight -= bytes;
+        self.ledger.arrived(self.scope.tenant, bytes);
     }
 }
 

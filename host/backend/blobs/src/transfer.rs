@@ -86,13 +86,12 @@ pub(crate) async fn receive(
     let mut writer =
         aside(move || SegmentWriter::create(&begin.folder, &begin.file_key()?).map_err(io_failed))
             .await?;
-    let mut batch = BytesMut::new();
+    let (mut batch, mut received) = (BytesMut::new(), 0);
     loop {
         let bytes = body.next().await.transpose()?;
         let ended = bytes.is_none();
         if let Some(bytes) = bytes {
-            let length = bytes.len() as u64;
-            let received = reserved.bytes + length;
+            received += bytes.len() as u64;
             match bounds.size {
                 Some(expected) if received > expected => {
                     return Err(BlobError::WrongSize {
@@ -103,8 +102,12 @@ pub(crate) async fn receive(
                 _ if received > bounds.limit => return Err(too_large(bounds.limit)),
                 _ => {}
             }
-            store.account.reserve(length, bounds.replaced)?;
-            reserved.bytes = received;
+            // Room is needed for what is more than it replaces, whatever the quota has become.
+            let grown = received.saturating_sub(bounds.replaced);
+            if grown > reserved.bytes {
+                store.account.reserve(grown - reserved.bytes)?;
+                reserved.bytes = grown;
+            }
             batch.extend_from_slice(&bytes);
         }
         if batch.len() >= BATCH || (ended && !batch.is_empty()) {
@@ -120,9 +123,9 @@ pub(crate) async fn receive(
         }
     }
     match bounds.size {
-        Some(expected) if expected != reserved.bytes => Err(BlobError::WrongSize {
+        Some(expected) if expected != received => Err(BlobError::WrongSize {
             expected,
-            actual: reserved.bytes,
+            actual: received,
         }),
         _ => Ok(Incoming {
             writer,

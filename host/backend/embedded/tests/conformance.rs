@@ -5,25 +5,47 @@ mod support;
 
 use std::sync::Arc;
 
-use canopy_backend::conformance::{Environment, Suite, scope};
-use canopy_backend::{KeyPage, KeyValueProvider, Ledger};
+use canopy_backend::conformance::{Backend, Environment, Running, in_place_of, scope};
+use canopy_backend::{KeyPage, KeyValueProvider, Ledger, Scope};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
+use tempfile::TempDir;
 
-async fn open(environment: Environment) -> Suite {
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut settings = EmbeddedSettings::default();
-    settings.limits.value_bytes = 64 << 10;
-    settings.limits.batch_bytes = 256 << 10;
-    let parts = EmbeddedParts {
-        ledger: Ledger::new(Arc::new(environment.quota)),
-        clock: environment.clock.clone(),
-        ..support::parts(dir.path(), environment.quota)
-    };
-    let storage = EmbeddedStorage::open(parts, settings).expect("storage opens");
-    Suite::new(environment, storage, dir)
+/// A storage in a folder.
+struct Embedded(TempDir);
+
+#[async_trait::async_trait]
+impl Backend<dyn KeyValueProvider> for Embedded {
+    async fn open(&self, environment: &Environment) -> Running<dyn KeyValueProvider> {
+        let mut settings = EmbeddedSettings::default();
+        settings.limits.value_bytes = 64 << 10;
+        settings.limits.batch_bytes = 256 << 10;
+        let parts = EmbeddedParts {
+            ledger: Ledger::new(Arc::new(environment.quota)),
+            clock: environment.clock.clone(),
+            ..support::parts(self.0.path(), environment.quota)
+        };
+        let storage = EmbeddedStorage::open(parts, settings).expect("storage opens");
+        let closing = storage.clone();
+        Running {
+            provider: Arc::new(storage.clone()),
+            maintenance: Arc::new(storage),
+            close: Box::new(move || {
+                let storage = closing.clone();
+                Box::pin(async move { storage.close().await })
+            }),
+        }
+    }
+
+    fn lose(&self, scope: Scope) {
+        in_place_of(&support::folder(self.0.path(), scope), true);
+    }
+
+    fn find(&self, scope: Scope) {
+        in_place_of(&support::folder(self.0.path(), scope), false);
+    }
 }
 
-canopy_backend::keyvalue_conformance!(open);
+canopy_backend::keyvalue_conformance!(Embedded(tempfile::tempdir().expect("a folder")));
 
 #[tokio::test]
 async fn pages_are_limited_whatever_is_asked_for() {

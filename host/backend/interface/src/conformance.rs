@@ -1,16 +1,18 @@
 //! What every key-value backend does, as cases that a backend runs in its own tests:
 //!
 //! ```ignore
-//! canopy_backend::keyvalue_conformance!(|environment| async move { Suite::new(…) });
+//! canopy_backend::keyvalue_conformance!(MyBackend::new());
 //! ```
 //!
 //! Each case gets a backend of its own with nothing in it. A failed expectation panics and says
 //! what was expected.
 
+mod backend;
 mod batch;
 pub mod blobs;
 mod concurrency;
 mod expiry;
+mod faults;
 mod isolation;
 mod limits;
 mod listing;
@@ -20,18 +22,15 @@ mod transactions;
 mod values;
 mod versions;
 
-use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use canopy_ids::{InstallationId, TenantId};
 
 use crate::{
-    Clock, KeyValue, KeyValueProvider, Maintenance, Operation, Quota, Scope, StorageError,
-    StorageLimits, StorageQuota, SystemClock, Transaction, Usage,
+    KeyValue, KeyValueProvider, Operation, Scope, StorageError, StorageLimits, Transaction,
 };
 
+pub use backend::{Backend, Environment, ManualClock, Running, Suite, in_place_of};
 pub use batch::{
     a_batch_over_a_limit_changes_nothing, a_batch_reads_and_removes_in_order,
     the_last_pair_of_a_key_counts,
@@ -42,6 +41,10 @@ pub use concurrency::{
 pub use expiry::{
     an_expired_entry_is_as_if_removed, expired_entries_free_the_quota,
     setting_anew_ends_a_time_to_live, what_expires_is_listed_until_then,
+};
+pub use faults::{
+    a_caller_that_goes_away_leaves_nothing_half, a_closed_backend_takes_nothing_and_says_so,
+    what_is_out_of_reach_is_an_error_and_nobody_elses, what_was_stored_is_there_after_a_restart,
 };
 pub use isolation::{
     buckets_are_apart, erased_storage_does_not_come_back, erasing_again_is_no_error,
@@ -72,12 +75,12 @@ pub use versions::{
     of_writers_with_one_version_one_wins,
 };
 
-/// Makes a test of each case of the suite for the backend that `$open` gives: a function from
-/// [`Environment`](conformance::Environment) to a future of a [`Suite`](conformance::Suite).
+/// Makes a test of each case of the suite for `$backend`: an expression that gives a
+/// [`Backend`](conformance::Backend) with nothing in it.
 #[macro_export]
 macro_rules! keyvalue_conformance {
-    ($open:expr) => {
-        $crate::keyvalue_conformance!($open;
+    ($backend:expr) => {
+        $crate::keyvalue_conformance!($backend;
             a_value_is_what_was_set_last
             an_absent_key_is_none
             any_key_and_value_comes_back
@@ -118,113 +121,32 @@ macro_rules! keyvalue_conformance {
             transactions_move_between_buckets_without_loss
             the_quota_of_keys_holds_to_the_key
             the_tenants_quota_holds_over_its_installations
+            what_was_stored_is_there_after_a_restart
+            a_closed_backend_takes_nothing_and_says_so
+            what_is_out_of_reach_is_an_error_and_nobody_elses
+            a_caller_that_goes_away_leaves_nothing_half
         );
     };
-    ($open:expr; $($case:ident)+) => {
+    ($backend:expr; $($case:ident)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let open = $open;
-                let suite = open($crate::conformance::Environment::default()).await;
-                $crate::conformance::$case(&suite).await;
+                let environment = $crate::conformance::Environment::default();
+                let mut suite = $crate::conformance::Suite::of(environment, $backend).await;
+                $crate::conformance::$case(&mut suite).await;
             }
         )+
     };
 }
 
-/// What a backend under test is to work with.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// The time.
-    pub clock: Arc<ManualClock>,
-    /// How much may be stored: little, so that a test can fill it.
-    pub quota: StorageQuota,
-}
-
-impl Default for Environment {
-    fn default() -> Self {
-        Self {
-            clock: Arc::new(ManualClock::new()),
-            quota: StorageQuota {
-                key_value: Quota {
-                    bytes: 2 << 20,
-                    items: 5000,
-                },
-                tenant_bytes: 3 << 20,
-                ..StorageQuota::default()
-            },
-        }
-    }
-}
-
-/// A time that goes on only when it is told to.
-#[derive(Debug)]
-pub struct ManualClock(AtomicU64);
-
-impl ManualClock {
-    /// One that shows the present time.
-    pub fn new() -> Self {
-        Self(AtomicU64::new(SystemClock.now()))
-    }
-
-    /// Goes on.
-    pub fn advance(&self, by: Duration) {
-        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        self.0.fetch_add(by, Ordering::SeqCst);
-    }
-}
-
-impl Default for ManualClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-/// A backend under test.
-pub struct Suite {
-    environment: Environment,
-    provider: Arc<dyn KeyValueProvider>,
-    maintenance: Arc<dyn Maintenance>,
-    _goes_with_it: Box<dyn Any + Send + Sync>,
-}
-
-impl Suite {
-    /// `storage`, opened for `environment`, and what is to go when it goes, as its folder.
-    pub fn new<S: KeyValueProvider + Maintenance>(
-        environment: Environment,
-        storage: S,
-        goes_with_it: impl Any + Send + Sync,
-    ) -> Self {
-        let storage = Arc::new(storage);
-        Self {
-            environment,
-            provider: storage.clone(),
-            maintenance: storage,
-            _goes_with_it: Box::new(goes_with_it),
-        }
-    }
-
+impl Suite<dyn KeyValueProvider> {
     fn limits(&self) -> StorageLimits {
-        self.provider.limits()
-    }
-
-    fn quota(&self) -> &StorageQuota {
-        &self.environment.quota
-    }
-
-    fn advance(&self, by: Duration) {
-        self.environment.clock.advance(by);
+        self.provider().limits()
     }
 
     /// A bucket of `scope`.
     pub async fn open(&self, scope: Scope, name: &str) -> Result<Arc<dyn KeyValue>, StorageError> {
-        self.provider.open(scope, name).await
+        self.provider().open(scope, name).await
     }
 
     async fn transact(
@@ -232,16 +154,7 @@ impl Suite {
         scope: Scope,
         operations: Vec<Operation>,
     ) -> Result<Transaction, StorageError> {
-        self.provider.transact(scope, operations).await
-    }
-
-    async fn erase(&self, scope: Scope) -> Result<(), StorageError> {
-        self.maintenance.erase(scope).await
-    }
-
-    async fn usage(&self, scope: Scope) -> Usage {
-        let usage = self.maintenance.usage(scope).await;
-        usage.expect("usage is known")
+        self.provider().transact(scope, operations).await
     }
 }
 

@@ -36,6 +36,8 @@ struct Unopened {
 #[derive(Debug, Default)]
 struct Account {
     total: u64,
+    /// Of bodies that are being written, and of which nothing is stored yet.
+    arriving: u64,
     parts: HashMap<(InstallationId, StorageKind), u64>,
     measured: bool,
 }
@@ -129,6 +131,31 @@ impl Ledger {
         let part = account.part(scope, kind);
         account.set(scope, kind, part.saturating_add(bytes));
         Ok(())
+    }
+
+    /// `bytes` more of a body are arriving for `tenant`. If that is too much together with all that is
+    /// stored and arrives, the body can't be stored, and nothing is counted. What is stored in the end
+    /// is said by [`Self::grow`].
+    pub fn arrive(&self, tenant: TenantId, bytes: u64) -> Result<(), StorageError> {
+        let limit = self.0.quotas.tenant(tenant);
+        let mut accounts = lock(&self.0.accounts);
+        let account = accounts.entry(tenant).or_default();
+        let known = account.total.saturating_add(account.arriving);
+        if known.saturating_add(bytes) > limit {
+            return Err(StorageError::QuotaExceeded {
+                quota: QuotaOf::TenantBytes,
+                limit,
+            });
+        }
+        account.arriving += bytes;
+        Ok(())
+    }
+
+    /// A body of which `bytes` were counted has ended, whichever way.
+    pub fn arrived(&self, tenant: TenantId, bytes: u64) {
+        let mut accounts = lock(&self.0.accounts);
+        let account = accounts.entry(tenant).or_default();
+        account.arriving = account.arriving.saturating_sub(bytes);
     }
 
     /// `scope` stores `bytes` less of `kind`, or did not store what was counted.
@@ -282,6 +309,22 @@ mod tests {
         ledger.grow(scope, StorageKind::Sql, 0).expect("no growth");
         ledger.shrink(scope, StorageKind::Sql, 31);
         ledger.grow(scope, StorageKind::Sql, 1).expect("fits again");
+    }
+
+    #[test]
+    fn what_arrives_is_held_against_what_is_stored_and_what_arrives_elsewhere() {
+        let ledger = ledger(100);
+        let tenant = TenantId::new();
+        ledger.set(scope(tenant), StorageKind::Blobs, 40);
+        ledger.arrive(tenant, 30).expect("fits");
+        assert!(is_full(ledger.arrive(tenant, 31), 100));
+        ledger.arrive(tenant, 30).expect("to the byte");
+        assert!(is_full(ledger.arrive(tenant, 1), 100));
+        ledger.arrive(TenantId::new(), 100).expect("another's");
+        assert_eq!(ledger.total(tenant), 40, "nothing of it is stored yet");
+        ledger.arrived(tenant, 60);
+        assert!(is_full(ledger.arrive(tenant, 61), 100));
+        ledger.arrive(tenant, 60).expect("fits again");
     }
 
     /// Stores 7 bytes for everybody, and fails for one.

@@ -4,14 +4,14 @@ mod damage;
 mod keeping;
 mod maintenance;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use canopy_backend::blob::{
-    AddressKey, BlobLimits, BlobProvider, Blobs, ObjectId, ObjectInfo, PutOptions, body_of,
-    whole_body,
+    BlobProvider, Blobs, ObjectId, ObjectInfo, PutOptions, body_of, whole_body,
 };
-use canopy_backend::{Ledger, Quota, Scope, StorageError, StorageQuota};
+use canopy_backend::conformance::{Backend, Environment, Running, in_place_of};
+use canopy_backend::{Ledger, Quota, Scope, StorageQuota};
 use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_keys::{Keyring, OperatorKey, OperatorKeys};
 use canopy_ids::{InstallationId, TenantId};
@@ -80,14 +80,7 @@ impl Storage {
 
     /// Where the objects are.
     fn path(&self) -> PathBuf {
-        let Scope {
-            tenant,
-            installation,
-        } = self.scope;
-        let root = self.folder.path().join("storage");
-        root.join(tenant.to_string())
-            .join(installation.to_string())
-            .join("blobs")
+        folder(self.folder.path(), self.scope)
     }
 
     /// The files of segments.
@@ -101,23 +94,15 @@ impl Storage {
     }
 }
 
-#[async_trait::async_trait]
-impl BlobProvider for Storage {
-    fn limits(&self) -> BlobLimits {
-        self.blobs.limits()
-    }
-
-    async fn open(&self, scope: Scope) -> Result<Arc<dyn Blobs>, StorageError> {
-        BlobProvider::open(&self.blobs, scope).await
-    }
-
-    async fn address_key(
-        &self,
-        scope: Scope,
-        version: Option<u32>,
-    ) -> Result<Option<AddressKey>, StorageError> {
-        self.blobs.address_key(scope, version).await
-    }
+fn folder(root: &Path, scope: Scope) -> PathBuf {
+    let Scope {
+        tenant,
+        installation,
+    } = scope;
+    root.join("storage")
+        .join(tenant.to_string())
+        .join(installation.to_string())
+        .join("blobs")
 }
 
 fn quota(bytes: u64, items: u64) -> StorageQuota {
@@ -145,4 +130,42 @@ async fn read(
     whole_body(blobs.get(id(name), None).await?.body, u64::MAX).await
 }
 
-canopy_backend::blob_conformance!(|| async { Storage::new() });
+/// A storage in a folder, for the suite of all backends.
+struct InFolder(Arc<TempDir>);
+
+impl InFolder {
+    fn folder(&self, scope: Scope) -> PathBuf {
+        folder(self.0.path(), scope)
+    }
+}
+
+#[async_trait::async_trait]
+impl Backend<dyn BlobProvider> for InFolder {
+    async fn open(&self, environment: &Environment) -> Running<dyn BlobProvider> {
+        let nobody = Scope {
+            tenant: TenantId::new(),
+            installation: InstallationId::new(),
+        };
+        let Storage { blobs, .. } =
+            Storage::open(self.0.clone(), nobody, environment.quota, |_| {});
+        let closing = blobs.clone();
+        Running {
+            provider: Arc::new(blobs.clone()),
+            maintenance: Arc::new(blobs),
+            close: Box::new(move || {
+                let blobs = closing.clone();
+                Box::pin(async move { blobs.close() })
+            }),
+        }
+    }
+
+    fn lose(&self, scope: Scope) {
+        in_place_of(&self.folder(scope), true);
+    }
+
+    fn find(&self, scope: Scope) {
+        in_place_of(&self.folder(scope), false);
+    }
+}
+
+canopy_backend::blob_conformance!(InFolder(Arc::new(tempfile::tempdir().expect("a folder"))));

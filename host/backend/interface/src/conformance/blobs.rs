@@ -1,26 +1,28 @@
 //! What every backend of objects does, as cases that a backend runs in its own tests:
 //!
 //! ```ignore
-//! canopy_backend::blob_conformance!(|| async { MyProvider::open().await });
+//! canopy_backend::blob_conformance!(MyBackend::new());
 //! ```
 
 mod bodies;
 mod conditions;
 mod containers;
+mod faults;
+mod limits;
 mod listing;
 mod uploads;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use canopy_ids::{InstallationId, TenantId};
 use futures::stream;
 
-use crate::Scope;
+use super::{Environment, Suite, scope};
 use crate::blob::{
     BlobBody, BlobError, BlobProvider, Blobs, ByteRange, ObjectId, ObjectInfo, PutOptions, body_of,
     whole_body,
 };
+use crate::{Quota, StorageKind};
 
 pub use bodies::{
     a_body_comes_back_whole_and_in_ranges, a_body_of_another_length_changes_nothing,
@@ -30,22 +32,36 @@ pub use bodies::{
 pub use conditions::{
     a_condition_lets_one_of_many_writers_win, conditions_are_looked_at_when_the_body_has_ended,
     copies_and_moves_keep_everything, deleting_says_whether_there_was_one,
+    of_writers_without_a_condition_the_last_one_counts,
 };
 pub use containers::{
     a_container_goes_empty_or_by_force, containers_are_made_and_listed,
     installations_have_objects_of_their_own, names_are_any_text,
 };
-pub use listing::{common_beginnings_stand_for_what_is_below_them, objects_are_listed_in_pages};
+pub use faults::{
+    a_slow_body_holds_up_nobody, closed_objects_take_nothing_and_say_so,
+    objects_out_of_reach_are_an_error_and_nobody_elses, what_was_put_is_there_after_a_restart,
+};
+pub use limits::{
+    names_and_metadata_may_be_as_long_as_the_limit,
+    the_quota_of_bytes_holds_to_the_byte_as_bodies_arrive,
+    the_quota_of_objects_holds_to_the_object,
+    the_tenants_quota_holds_for_bodies_that_arrive_at_once,
+};
+pub use listing::{
+    a_listing_goes_on_while_objects_come_and_go, common_beginnings_stand_for_what_is_below_them,
+    objects_are_listed_in_pages,
+};
 pub use uploads::{
     an_aborted_upload_leaves_nothing, parts_become_an_object, parts_must_be_as_they_are_named,
 };
 
-/// Makes a test of each case of the suite for the provider that `$open` gives: a closure whose
-/// future gives an `impl BlobProvider` with nothing in it, which takes bodies of 16 MiB.
+/// Makes a test of each case of the suite for `$backend`: an expression that gives a
+/// [`Backend`](conformance::Backend) with nothing in it, which takes bodies of 16 MiB.
 #[macro_export]
 macro_rules! blob_conformance {
-    ($open:expr) => {
-        $crate::blob_conformance!($open;
+    ($backend:expr) => {
+        $crate::blob_conformance!($backend;
             containers_are_made_and_listed
             a_container_goes_empty_or_by_force
             installations_have_objects_of_their_own
@@ -66,27 +82,45 @@ macro_rules! blob_conformance {
             parts_become_an_object
             parts_must_be_as_they_are_named
             an_aborted_upload_leaves_nothing
+            the_quota_of_bytes_holds_to_the_byte_as_bodies_arrive
+            the_quota_of_objects_holds_to_the_object
+            the_tenants_quota_holds_for_bodies_that_arrive_at_once
+            names_and_metadata_may_be_as_long_as_the_limit
+            of_writers_without_a_condition_the_last_one_counts
+            a_listing_goes_on_while_objects_come_and_go
+            a_slow_body_holds_up_nobody
+            what_was_put_is_there_after_a_restart
+            closed_objects_take_nothing_and_say_so
+            objects_out_of_reach_are_an_error_and_nobody_elses
         );
     };
-    ($open:expr; $($case:ident)+) => {
+    ($backend:expr; $($case:ident)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let open = $open;
-                let provider = open().await;
-                $crate::conformance::blobs::$case(&provider).await;
+                let environment = $crate::conformance::blobs::environment();
+                let mut suite = $crate::conformance::Suite::of(environment, $backend).await;
+                $crate::conformance::blobs::$case((&mut suite).into()).await;
             }
         )+
     };
 }
 
+/// A backend of objects under test.
+pub type BlobSuite = Suite<dyn BlobProvider>;
+
+/// With quotas that a few bodies fill.
+pub fn environment() -> Environment {
+    let quota = Quota {
+        bytes: 40 << 20,
+        items: 200,
+    };
+    Environment::with(StorageKind::Blobs, quota, 50 << 20)
+}
+
 /// The objects of an installation that has stored nothing yet.
 async fn objects(provider: &dyn BlobProvider) -> Arc<dyn Blobs> {
-    let scope = Scope {
-        tenant: TenantId::new(),
-        installation: InstallationId::new(),
-    };
-    provider.open(scope).await.expect("objects open")
+    provider.open(scope()).await.expect("objects open")
 }
 
 /// The same with a container `box`.

@@ -1,27 +1,50 @@
 //! What every SQL backend does:
 //!
 //! ```ignore
-//! canopy_backend::sql_conformance!(|| async { MyProvider::open().await });
+//! canopy_backend::sql_conformance!(MyBackend::new());
 //! ```
 //!
 //! The statements are those that every dialect has. Each case gets a provider with nothing in it.
 
+mod conflicts;
+mod faults;
+mod limits;
+mod migrations;
+
 use std::sync::Arc;
 
-use canopy_ids::{InstallationId, TenantId};
-
-use crate::Scope;
+use super::{Environment, Suite};
 use crate::sql::{
-    Constraint, DEFAULT_DATABASE, DatabaseMigrations, MigrateError, Migration, Sql, SqlError,
-    SqlMode, SqlOutcome, SqlProvider, SqlRow, SqlRows, SqlStatement, SqlTransaction, SqlValue,
+    Constraint, DEFAULT_DATABASE, Sql, SqlError, SqlMode, SqlOutcome, SqlProvider, SqlRow, SqlRows,
+    SqlStatement, SqlTransaction, SqlValue,
+};
+use crate::{Quota, Scope, StorageKind};
+
+pub use super::scope;
+pub use conflicts::{
+    a_transaction_that_read_what_changed_since_is_busy, a_writer_that_waits_goes_on_afterwards,
+};
+pub use faults::{
+    a_statement_whose_caller_goes_away_is_whole_or_nothing,
+    closed_databases_take_nothing_and_say_so, databases_out_of_reach_are_an_error_and_nobody_elses,
+    rows_that_nobody_takes_hold_up_nobody, what_was_committed_is_there_after_a_restart,
+};
+pub use limits::{
+    databases_may_be_as_many_as_the_quota, results_may_be_as_long_as_the_limit,
+    statements_may_be_as_long_as_the_limit, the_quota_of_bytes_holds_and_deleting_frees_it,
+    the_tenants_quota_holds_over_its_databases,
+};
+pub use migrations::{
+    a_changed_migration_is_refused, a_failed_migration_leaves_nothing,
+    an_older_version_leaves_newer_migrations, migrations, migrations_run_once_and_in_order,
 };
 
-/// Makes a test of each case of the suite for the provider that `$open` gives: a closure whose
-/// future gives an `impl SqlProvider` with nothing in it, and whatever must live as long.
+/// Makes a test of each case of the suite for `$backend`: an expression that gives a
+/// [`Backend`](conformance::Backend) with nothing in it.
 #[macro_export]
 macro_rules! sql_conformance {
-    ($open:expr) => {
-        $crate::sql_conformance!($open;
+    ($backend:expr) => {
+        $crate::sql_conformance!($backend;
             values_come_back_as_they_were
             rows_come_in_batches_to_the_end
             a_statement_tells_what_it_did
@@ -41,26 +64,42 @@ macro_rules! sql_conformance {
             a_failed_migration_leaves_nothing
             a_changed_migration_is_refused
             an_older_version_leaves_newer_migrations
+            a_transaction_that_read_what_changed_since_is_busy
+            a_writer_that_waits_goes_on_afterwards
+            statements_may_be_as_long_as_the_limit
+            results_may_be_as_long_as_the_limit
+            the_quota_of_bytes_holds_and_deleting_frees_it
+            databases_may_be_as_many_as_the_quota
+            the_tenants_quota_holds_over_its_databases
+            what_was_committed_is_there_after_a_restart
+            closed_databases_take_nothing_and_say_so
+            databases_out_of_reach_are_an_error_and_nobody_elses
+            a_statement_whose_caller_goes_away_is_whole_or_nothing
+            rows_that_nobody_takes_hold_up_nobody
         );
     };
-    ($open:expr; $($case:ident)+) => {
+    ($backend:expr; $($case:ident)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                let open = $open;
-                let (provider, _keep) = open().await;
-                $crate::conformance::sql::$case(&provider).await;
+                let environment = $crate::conformance::sql::environment();
+                let mut suite = $crate::conformance::Suite::of(environment, $backend).await;
+                $crate::conformance::sql::$case((&mut suite).into()).await;
             }
         )+
     };
 }
 
-/// An installation that nobody else has.
-pub fn scope() -> Scope {
-    Scope {
-        tenant: TenantId::new(),
-        installation: InstallationId::new(),
-    }
+/// A backend of databases under test.
+pub type SqlSuite = Suite<dyn SqlProvider>;
+
+/// With quotas that a few rows fill.
+pub fn environment() -> Environment {
+    let quota = Quota {
+        bytes: 3 << 20,
+        items: 4,
+    };
+    Environment::with(StorageKind::Sql, quota, 5 << 20)
 }
 
 /// The default database of an installation that has stored nothing yet.
@@ -414,7 +453,7 @@ pub async fn databases_and_installations_are_apart(provider: &dyn SqlProvider) {
     let (one, two) = (scope(), scope());
     let sibling = Scope {
         tenant: one.tenant,
-        installation: InstallationId::new(),
+        installation: scope().installation,
     };
     let places = [
         (one, "default"),
@@ -496,120 +535,4 @@ pub async fn looking_does_not_write(provider: &dyn SqlProvider) {
     let result = transaction.execute(statement).await;
     assert!(matches!(result, Err(SqlError::Denied(_))), "{result:?}");
     assert_eq!(number(&*database, "SELECT count(*) FROM t").await, 0);
-}
-
-/// Migrations of the default database.
-pub fn migrations(files: &[(&str, &str)]) -> Vec<DatabaseMigrations> {
-    let migrations = files.iter().map(|(name, text)| Migration {
-        name: (*name).to_owned(),
-        text: Arc::from(*text),
-    });
-    vec![DatabaseMigrations {
-        database: DEFAULT_DATABASE.to_owned(),
-        migrations: migrations.collect(),
-    }]
-}
-
-const FIRST: (&str, &str) = (
-    "0001-init.sql",
-    "CREATE TABLE t (n INTEGER); -- one;\n INSERT INTO t VALUES (1);",
-);
-const SECOND: (&str, &str) = ("0002-more.sql", "INSERT INTO t SELECT n + 1 FROM t;");
-
-/// What has run does not run again.
-pub async fn migrations_run_once_and_in_order(provider: &dyn SqlProvider) {
-    let scope = scope();
-    let first = provider
-        .migrate(scope, &migrations(&[FIRST]))
-        .await
-        .expect("migrated");
-    assert_eq!(first[0].applied, [FIRST.0]);
-    let both = migrations(&[FIRST, SECOND]);
-    let second = provider.migrate(scope, &both).await.expect("migrated");
-    assert_eq!(second[0].applied, [SECOND.0]);
-    let third = provider.migrate(scope, &both).await.expect("migrated");
-    assert!(third[0].applied.is_empty());
-    let database = provider
-        .open(scope, DEFAULT_DATABASE)
-        .await
-        .expect("opened");
-    assert_eq!(number(&*database, "SELECT sum(n) FROM t").await, 3);
-}
-
-/// Of several databases, files and statements, one failing undoes all.
-pub async fn a_failed_migration_leaves_nothing(provider: &dyn SqlProvider) {
-    let scope = scope();
-    let mut wanted = migrations(&[
-        FIRST,
-        ("0002-bad.sql", "SELECT 1; INSERT INTO nowhere VALUES (1)"),
-    ]);
-    wanted.push(DatabaseMigrations {
-        database: "another".into(),
-        migrations: migrations(&[FIRST])[0].migrations.clone(),
-    });
-    match provider.migrate(scope, &wanted).await {
-        Err(MigrateError::Statement {
-            migration,
-            index,
-            statement,
-            error,
-        }) => {
-            assert_eq!((migration.as_str(), index), ("0002-bad.sql", 2));
-            assert_eq!(statement, "INSERT INTO nowhere VALUES (1)");
-            assert!(error.to_string().contains("nowhere"), "{error}");
-        }
-        other => panic!("{other:?}"),
-    }
-    for name in [DEFAULT_DATABASE, "another"] {
-        let database = provider.open(scope, name).await.expect("opened");
-        let result = run(&*database, "SELECT * FROM t").await;
-        assert!(
-            matches!(result, Err(SqlError::Invalid(_))),
-            "{name}: {result:?}"
-        );
-    }
-    let first = provider
-        .migrate(scope, &migrations(&[FIRST]))
-        .await
-        .expect("migrated");
-    assert_eq!(first[0].applied, [FIRST.0]);
-}
-
-/// History is not rewritten.
-pub async fn a_changed_migration_is_refused(provider: &dyn SqlProvider) {
-    let scope = scope();
-    provider
-        .migrate(scope, &migrations(&[FIRST]))
-        .await
-        .expect("migrated");
-    let changed = migrations(&[(FIRST.0, "CREATE TABLE other (n INTEGER)"), SECOND]);
-    let refused = provider.migrate(scope, &changed).await;
-    assert!(
-        matches!(&refused, Err(MigrateError::Changed { migration, .. }) if migration == FIRST.0),
-        "{refused:?}"
-    );
-    let database = provider
-        .open(scope, DEFAULT_DATABASE)
-        .await
-        .expect("opened");
-    assert_eq!(number(&*database, "SELECT sum(n) FROM t").await, 1);
-}
-
-/// Going back keeps the schema, and tells.
-pub async fn an_older_version_leaves_newer_migrations(provider: &dyn SqlProvider) {
-    let scope = scope();
-    provider
-        .migrate(scope, &migrations(&[FIRST, SECOND]))
-        .await
-        .expect("migrated");
-    let back = provider
-        .migrate(scope, &migrations(&[FIRST]))
-        .await
-        .expect("left alone");
-    assert_eq!(back[0].newer, [SECOND.0]);
-    let database = provider
-        .open(scope, DEFAULT_DATABASE)
-        .await
-        .expect("opened");
-    assert_eq!(number(&*database, "SELECT sum(n) FROM t").await, 3);
 }

@@ -105,7 +105,10 @@ pub async fn a_transaction_that_meets_a_conflict_changes_nothing(provider: &Suit
     }
     assert_eq!(provider.usage(scope).await, before);
     assert_eq!(get(&*a, "second").await, None);
-    assert_eq!(provider.provider.buckets(scope).await.expect("read"), ["a"]);
+    assert_eq!(
+        provider.provider().buckets(scope).await.expect("read"),
+        ["a"]
+    );
 }
 
 /// What can't be done undoes what was done before it.
@@ -245,7 +248,7 @@ pub async fn transactions_move_between_buckets_without_loss(provider: &Suite) {
     };
     let movers: Vec<_> = (0..MOVERS)
         .map(|mover| {
-            let backend = provider.provider.clone();
+            let backend = provider.shared();
             tokio::spawn(async move {
                 for round in 0..MOVES {
                     let from = accounts[(mover + round) % 3];

@@ -149,3 +149,37 @@ pub async fn deleting_says_whether_there_was_one(provider: &dyn BlobProvider) {
     let info = blobs.container("box").await.expect("a container");
     assert_eq!((info.objects, info.bytes), (1, 1));
 }
+
+/// Bodies of one name that arrive at once take its place one after the other: what is there is one
+/// of them, whole, with what was noted about that one.
+pub async fn of_writers_without_a_condition_the_last_one_counts(provider: &dyn BlobProvider) {
+    let blobs = with_box(provider).await;
+    for round in 0..5 {
+        let mut writers = JoinSet::new();
+        for number in 0..8 {
+            let blobs = Arc::clone(&blobs);
+            writers.spawn(async move {
+                let options = PutOptions {
+                    metadata: [("by".to_owned(), number.to_string())].into(),
+                    ..PutOptions::default()
+                };
+                let text = number.to_string().repeat(70_000 * (number + 1));
+                let put = blobs.put(boxed("it"), options, body_of(text)).await;
+                put.expect("put")
+            });
+        }
+        let put = writers.join_all().await;
+        let info = blobs.head(boxed("it")).await.expect("there");
+        let by = &info.metadata["by"];
+        let same = put.iter().find(|each| each.etag == info.etag);
+        assert_eq!(same.expect("one of them").metadata["by"], *by, "{round}");
+        let length = by.parse::<usize>().expect("a number") + 1;
+        let text = by.repeat(70_000 * length);
+        assert!(
+            read(&*blobs, "it", None).await.expect("read") == text,
+            "{by}"
+        );
+        let usage = blobs.container("box").await.expect("there");
+        assert_eq!((usage.objects, usage.bytes), (1, text.len() as u64));
+    }
+}

@@ -71,3 +71,39 @@ pub async fn common_beginnings_stand_for_what_is_below_them(provider: &dyn BlobP
     }
     assert_eq!(all(&*blobs, "", Some("//"), 100).await.len(), 8);
 }
+
+/// What is there throughout is listed once and in its order, whatever comes and goes meanwhile.
+pub async fn a_listing_goes_on_while_objects_come_and_go(provider: &dyn BlobProvider) {
+    let blobs = with_box(provider).await;
+    let name = |number: usize| format!("k{number:02}");
+    for number in 0..30 {
+        put(&*blobs, &name(number), "x").await;
+    }
+    let (mut listed, mut after) = (Vec::new(), None);
+    for round in 0.. {
+        let listing = Listing {
+            after: after.take(),
+            limit: 3,
+            ..Listing::default()
+        };
+        let page = blobs.list("box", listing).await.expect("a page");
+        listed.extend(page.objects.into_iter().map(|object| object.name));
+        // One goes that was listed and one that is to come; one comes before and one behind.
+        for gone in [3 * round + 1, 29 - 2 * round] {
+            if gone % 3 != 0 {
+                let gone = vec![name(gone)];
+                blobs.delete_many("box", gone).await.expect("deleted");
+            }
+        }
+        put(&*blobs, &format!("j{round}"), "x").await;
+        put(&*blobs, &format!("l{round:02}"), "x").await;
+        match page.next {
+            Some(next) if round < 20 => after = Some(next),
+            _ => break,
+        }
+    }
+    assert!(listed.is_sorted_by(|one, next| one < next), "{listed:?}");
+    for number in (0..30).step_by(3) {
+        assert!(listed.contains(&name(number)), "{number}: {listed:?}");
+    }
+}
