@@ -1,6 +1,7 @@
 //! End to end: the binary, its command line and HTTP, with real guests. One file per subject; each
 //! case starts a node of its own.
 
+mod blob_faces;
 mod browse;
 mod databases;
 mod demo;
@@ -23,6 +24,7 @@ mod objects_elsewhere;
 mod operator_key;
 mod project;
 mod publish;
+mod quotas;
 mod readme;
 mod samples;
 mod schedules;

@@ -1,18 +1,18 @@
-//! Objects: by both names under which components import them, and by pre-signed addresses, which a
-//! plain client follows without the application.
+//! Objects: by an application that is made with the SDK, and by pre-signed addresses, which a plain
+//! client follows without the application.
 
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use reqwest::{Body, Method, Response, StatusCode};
 
-use crate::support::{Node, guest};
+use crate::support::{Face, Node, bare, guest};
 
 const APP: &str = "objects.acme";
-/// Answers by `canopy:storage`.
+/// The application.
 const CANOPY: &str = "0.1.0";
-/// Answers by `wasi:blobstore`.
-const DRAFT: &str = "0.2.0";
+/// Another version, which knows none of its paths.
+const OTHER: &str = "0.3.0";
 
 /// Time for a transfer on a machine that does much else.
 const TRANSFER: Duration = Duration::from_secs(900);
@@ -20,7 +20,7 @@ const TRANSFER: Duration = Duration::from_secs(900);
 fn node() -> Node {
     let node = Node::start();
     node.publish(&guest("objects-canopy"));
-    node.publish(&guest("objects-draft"));
+    node.publish(&guest("blob-canopy"));
     node.run("tenant create acme");
     node.run(&format!("install guests/objects@{CANOPY} --tenant acme"));
     node
@@ -66,49 +66,22 @@ async fn problem(response: Response) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn what_is_put_by_one_name_is_read_by_the_other() {
+async fn an_application_puts_reads_lists_and_removes() {
     let node = node();
     let large: Vec<u8> = (0..3_000_000_u32)
         .map(|n| (n / 7).to_le_bytes()[0])
         .collect();
-    for (writer, reader) in [(CANOPY, DRAFT), (DRAFT, CANOPY)] {
-        run_as(&node, writer);
-        for (name, content) in [
-            ("small", b"hello".to_vec()),
-            ("empty", Vec::new()),
-            ("large", large.clone()),
-        ] {
-            let answer = put(&node, &format!("/o/{name}"), content.clone()).await;
-            assert_eq!(
-                answer.status(),
-                200,
-                "{writer} {name}: {:?}",
-                answer.text().await
-            );
-            for version in [writer, reader] {
-                run_as(&node, version);
-                let answer = get(&node, &format!("/o/{name}"), &[]).await;
-                assert_eq!(answer.status(), 200, "{version} {name}");
-                let found = answer.bytes().await.expect("a body");
-                assert!(
-                    found == content,
-                    "{version} reads {name} as {writer} wrote it"
-                );
-            }
-            run_as(&node, writer);
-        }
+    for (name, content) in [
+        ("small", b"hello".to_vec()),
+        ("empty", Vec::new()),
+        ("large", large.clone()),
+    ] {
+        let answer = put(&node, &format!("/o/{name}"), content.clone()).await;
+        assert_eq!(answer.status(), 200, "{name}: {:?}", answer.text().await);
+        let answer = get(&node, &format!("/o/{name}"), &[]).await;
+        assert_eq!(answer.status(), 200, "{name}");
+        assert!(answer.bytes().await.expect("a body") == content, "{name}");
     }
-    run_as(&node, DRAFT);
-    let whole = node.get(APP, "/whole/small").await;
-    assert_eq!((whole.status, &*whole.body), (200, "hello"));
-    let listed = node.get(APP, "/list").await;
-    assert_eq!(listed.body, "empty\nlarge\nsmall\n");
-    // A value that is never finished is not there.
-    let left = put(&node, "/unfinished/half", "").await;
-    assert_eq!(left.status(), 200);
-    assert_eq!(node.get(APP, "/o/half").await.status, 404);
-
-    run_as(&node, CANOPY);
     let listed = node.get(APP, "/list").await;
     assert_eq!(listed.body, "empty 0\nlarge 3000000\nsmall 5\n");
     let tail = get(&node, "/from/large/2999990", &[]).await;
@@ -138,7 +111,7 @@ async fn an_address_is_followed_without_the_application() {
     assert_eq!(absent, (404, "no-such-object".into()));
     put(&node, "/o/page", "<script>alert(1)</script>").await;
     // The application does not run for what follows.
-    run_as(&node, DRAFT);
+    run_as(&node, OTHER);
 
     let made = send(&upload, "hello", &[text]).await;
     assert_eq!(made.status(), StatusCode::CREATED);
@@ -180,7 +153,7 @@ async fn an_address_is_followed_without_the_application() {
         address(&node, "/get/page").await,
     );
     let none = address(&node, "/get/none").await;
-    run_as(&node, DRAFT);
+    run_as(&node, OTHER);
     let found = get(&node, &note, &[]).await;
     assert_eq!(found.status(), 200);
     assert_eq!(field(&found, "etag"), etag);
@@ -289,6 +262,52 @@ async fn an_address_is_for_nothing_else() {
         get(&node, &public, &[]).await.text().await.expect("a body"),
         "public"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_address_is_made_that_allows_more_than_it_says() {
+    let node = node();
+    run_as(&node, OTHER);
+    let face = Face::new(&node, APP);
+    let presign = |fields: &[(&'static str, &'static str)]| {
+        let (face, mut all) = (&face, vec![("store", "box"), ("key", "it")]);
+        all.extend(fields);
+        async move { face.answer("presign", &all).await }
+    };
+    let week = ("from", "604800");
+    for fits in [
+        &[("value", "get"), week][..],
+        &[("value", "get"), ("from", "1"), ("expected", "a name.txt")],
+        &[("value", "put"), week, ("to", "0"), ("other", "text/plain")],
+    ] {
+        let answer = presign(fits).await;
+        assert_eq!(answer.status, 200, "{fits:?}: {answer:?}");
+    }
+    for (fields, expected) in [
+        (&[("value", "get"), ("from", "0")][..], "expiresin"),
+        (&[("value", "get"), ("from", "604801")], "expiresin"),
+        (&[("value", "put"), ("from", "4294967295")], "expiresin"),
+        (&[("value", "get"), week, ("to", "5")], "maxsize"),
+        (&[("value", "put"), week, ("expected", "x")], "filename"),
+        (&[("value", "get"), week, ("expected", "")], "filename"),
+        (&[("value", "get"), week, ("expected", "a\nb")], "filename"),
+        (
+            &[("value", "put"), week, ("other", "a\r\nb")],
+            "contenttype",
+        ),
+        (
+            &[("value", "put"), week, ("other", "\u{e4}")],
+            "contenttype",
+        ),
+        (&[("value", "put"), week, ("key", "")], "nameisempty"),
+        (&[("value", "put"), week, ("store", "")], "nameisempty"),
+    ] {
+        let answer = presign(fields).await;
+        assert_eq!(answer.status, 500, "{fields:?}: {answer:?}");
+        let refused = bare(&answer.body);
+        assert!(refused.contains("invalid"), "{fields:?}: {refused}");
+        assert!(refused.contains(expected), "{fields:?}: {refused}");
+    }
 }
 
 /// Resident memory of the node in bytes, at its highest.

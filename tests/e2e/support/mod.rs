@@ -1,9 +1,11 @@
 //! What the end-to-end cases stand on: a node of their own, its command line, and clients.
 
+mod face;
 mod guests;
 mod node;
 mod servers;
 
+pub(crate) use face::{Face, bare};
 pub(crate) use guests::{guest, plugin};
 pub(crate) use node::{Answer, Node, Output, answer};
 pub(crate) use servers::{Postgres, Receiver, Redis, S3, Smtp, free_port};

@@ -39,6 +39,11 @@ impl Objects {
         &self.settings
     }
 
+    /// Objects that one operation may name.
+    pub(crate) fn batch(&self) -> usize {
+        self.provider.limits().batch
+    }
+
     pub(crate) fn addresses(&self) -> Addresses {
         Addresses::new(self.provider.clone())
     }

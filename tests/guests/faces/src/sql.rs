@@ -1,6 +1,11 @@
 //! What the guests have in common that reach the same SQL databases by interfaces of different names:
 //! `?op=sql&store=DATABASE&key=STATEMENT&value=PARAMETERS` runs a statement, with its parameters as a
-//! JSON array, and answers the rows. A blob is written as `{"blob": [1, 2, 3]}`.
+//! JSON array, and answers the rows; `columns` answers their names and `told` how many rows were
+//! changed, and the last row id. `script` runs the statements of the JSON array `value`, each an array
+//! of a statement and its parameters, on one connection, and answers what became of each: its rows, or
+//! `{"error": TEXT}`. A blob is written as `{"blob": [1, 2, 3]}`.
+
+use std::fmt::Debug;
 
 use serde_json::{Value, json};
 
@@ -45,13 +50,28 @@ impl From<Cell> for Value {
     }
 }
 
+fn values<V: From<Cell>>(written: &[Value]) -> Vec<V> {
+    let value = |value| Cell::from(value).into();
+    written.iter().map(value).collect()
+}
+
 /// The parameters that were asked for.
 pub fn parameters<V: From<Cell>>(asked: &Asked) -> Vec<V> {
     let written: Vec<Value> = serde_json::from_slice(&asked.value).unwrap_or_default();
-    written
-        .iter()
-        .map(|value| Cell::from(value).into())
-        .collect()
+    values(&written)
+}
+
+/// The statements of a script, each with its parameters.
+pub fn script<V: From<Cell>>(asked: &Asked) -> Vec<(String, Vec<V>)> {
+    let written: Vec<(String, Vec<Value>)> =
+        serde_json::from_slice(&asked.value).unwrap_or_default();
+    let statement = |(text, parameters): (String, Vec<Value>)| (text, values(&parameters));
+    written.into_iter().map(statement).collect()
+}
+
+/// What became of a statement of a script.
+pub fn step<E: Debug>(result: Result<Value, E>) -> Value {
+    result.unwrap_or_else(|error| json!({ "error": format!("{error:?}") }))
 }
 
 /// Rows as they are answered.

@@ -49,11 +49,11 @@ impl ObjectNames {
     }
 }
 
-/// Removes all objects of a container.
-async fn clear(blobs: &dyn Blobs, container: &str) -> Result<(), BlobError> {
+/// Removes all objects of a container, so many in one step.
+async fn clear(blobs: &dyn Blobs, container: &str, step: usize) -> Result<(), BlobError> {
     loop {
         let listing = Listing {
-            limit: PAGE,
+            limit: step,
             ..Listing::default()
         };
         let page = blobs.list(container, listing).await?;
@@ -204,7 +204,8 @@ impl HostContainer for BlobsView<'_> {
 
     async fn clear(&mut self, container: Resource<Container>) -> Told<()> {
         let Container { blobs, name } = self.table.get(&container)?;
-        Ok(clear(&**blobs, name).await.map_err(text))
+        let step = self.ctx.objects().map_or(PAGE, |objects| objects.batch());
+        Ok(clear(&**blobs, name, step).await.map_err(text))
     }
 
     async fn drop(&mut self, container: Resource<Container>) -> wasmtime::Result<()> {

@@ -74,14 +74,16 @@ impl atomics::Host for KeyValueView<'_> {
     ) -> Result<u64, Failure> {
         let delta = i64::try_from(delta)
             .map_err(|_| Failure::invalid("an increment is at most 9223372036854775807"))?;
-        let sum = self
-            .table
-            .get(&bucket)?
-            .store
-            .increment(&key, delta)
-            .await?;
-        u64::try_from(sum)
-            .map_err(|_| Failure::invalid(format!("the number of this key is negative: {sum}")))
+        let store = self.table.get(&bucket)?.store.clone();
+        let sum = store.increment(&key, delta).await?;
+        if let Ok(sum) = u64::try_from(sum) {
+            return Ok(sum);
+        }
+        // An error changes nothing: what was added is taken away.
+        let number = store.increment(&key, -delta).await?;
+        Err(Failure::invalid(format!(
+            "the number of this key is negative: {number}"
+        )))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Keys and values by `canopy:storage/key-value@0.1.0`, made from its WIT by `wit-bindgen` and
-//! `wasip3`. Besides what all have: `set-for` with `delta` milliseconds to live, `version`, `entries`,
-//! and `transfer` from `key` to `value` of `delta`, relying on `key` being `expected`.
+//! `wasip3`. Besides what others have: `set-for` with `delta` milliseconds to live, `expires` and
+//! `version` of a key, `under` a prefix, `entries`, and `transfer` from `key` to `value` of `delta`,
+//! relying on `key` being `expected`.
 
 use bindings::canopy::storage::key_value::{
-    Change, Condition, Error, ListOptions, Precondition, SetOptions, Store,
+    Change, Condition, Error, ListOptions, Listed, Page, Precondition, SetOptions, Store,
 };
 use faces::{Asked, Outcome, text};
-use serde_json::json;
+use serde_json::{Value, json};
 use wasip3::http::types::{ErrorCode, Fields, Request, Response};
 use wasip3::{wit_future, wit_stream};
 
@@ -48,6 +49,7 @@ async fn run(asked: Asked) -> Outcome<Error> {
 }
 
 async fn operate(store: &Store, asked: Asked) -> Outcome<Error> {
+    let (names, pairs) = (asked.names(), asked.pairs());
     let Asked {
         op,
         key,
@@ -65,8 +67,17 @@ async fn operate(store: &Store, asked: Asked) -> Outcome<Error> {
         "set" => store.set(key, value, always).await.map(|_| json!(null)),
         "delete" => store.delete(key, None).await.map(|_| json!(null)),
         "exists" => store.exists(key).await.map(|exists| json!(exists)),
-        "list" => scan(store, false).await,
-        "entries" => scan(store, true).await,
+        "list" => scan(store, "", None, false).await,
+        "under" => scan(store, &key, Some(2), false).await,
+        "entries" => scan(store, "", Some(2), true).await,
+        "get-many" => {
+            let found = store.get_many(names).await;
+            found.map(|found| found.into_iter().map(text).collect())
+        }
+        "set-many" => store.set_many(pairs).await.map(|()| json!(null)),
+        "delete-many" => store.delete_many(names).await.map(|()| json!(null)),
+        "outrun" => outrun(store, key, value).await,
+        "resume" => resume(store).await,
         "increment" => store.increment(key, delta).await.map(|sum| json!(sum)),
         "swap" => {
             let options = SetOptions {
@@ -93,6 +104,10 @@ async fn operate(store: &Store, asked: Asked) -> Outcome<Error> {
             let entry = store.get_entry(key).await;
             entry.map(|entry| json!(entry.map(|entry| entry.version)))
         }
+        "expires" => {
+            let entry = store.get_entry(key).await;
+            entry.map(|entry| json!(entry.is_some_and(|entry| entry.expires_at.is_some())))
+        }
         "transfer" => {
             let relied = Precondition {
                 key: key.clone(),
@@ -110,16 +125,66 @@ async fn operate(store: &Store, asked: Asked) -> Outcome<Error> {
     })
 }
 
-async fn scan(store: &Store, values: bool) -> Result<serde_json::Value, Error> {
+/// Sets a key between looking at it and swapping it, and swaps what that conflict gives.
+async fn outrun(store: &Store, key: String, value: Vec<u8>) -> Result<Value, Error> {
+    let conditional = |condition| SetOptions {
+        ttl_ms: None,
+        condition: Some(condition),
+    };
+    let seen = store.get_entry(key.clone()).await?;
+    let seen = seen.map_or(Condition::Absent, |entry| Condition::Version(entry.version));
+    let always = SetOptions {
+        ttl_ms: None,
+        condition: None,
+    };
+    store.set(key.clone(), b"outrun".to_vec(), always).await?;
+    let first = store.set(key.clone(), value.clone(), conditional(seen));
+    let met = match first.await {
+        Err(Error::Conflict(Some(met))) => met,
+        Err(error) => return Err(error),
+        Ok(_) => return Ok(json!("it was swapped")),
+    };
+    let again = conditional(Condition::Version(met.version));
+    let swapped = store.set(key, value, again).await.is_ok();
+    Ok(json!([text(Some(met.value)), swapped]))
+}
+
+async fn page(
+    store: &Store,
+    prefix: &str,
+    after: Option<String>,
+    limit: Option<u32>,
+    values: bool,
+) -> Result<Page, Error> {
+    let options = ListOptions {
+        prefix: prefix.to_owned(),
+        after,
+        limit,
+        values,
+    };
+    store.list(options).await
+}
+
+/// The last key of the first page and the first of the second.
+async fn resume(store: &Store) -> Result<Value, Error> {
+    let first = page(store, "", None, None, false).await?;
+    let second = page(store, "", first.next, None, false).await?;
+    let key = |listed: Option<&Listed>| listed.map(|listed| listed.key.clone());
+    Ok(json!([
+        key(first.entries.last()),
+        key(second.entries.first())
+    ]))
+}
+
+async fn scan(
+    store: &Store,
+    prefix: &str,
+    limit: Option<u32>,
+    values: bool,
+) -> Result<Value, Error> {
     let (mut listed, mut after) = (Vec::new(), None);
     loop {
-        let options = ListOptions {
-            prefix: String::new(),
-            after,
-            limit: Some(2),
-            values,
-        };
-        let page = store.list(options).await?;
+        let page = page(store, prefix, after, limit, values).await?;
         listed.extend(page.entries.into_iter().map(|listed| match listed.entry {
             Some(entry) => json!([listed.key, text(Some(entry.value))]),
             None => json!(listed.key),

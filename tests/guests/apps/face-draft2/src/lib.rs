@@ -2,14 +2,14 @@
 //! `wstd`.
 
 use bindings::wasi::keyvalue::atomics::{self, Cas, CasError};
-use bindings::wasi::keyvalue::store;
+use bindings::wasi::keyvalue::{batch, store};
 use faces::{Asked, Outcome, text};
-use serde_json::json;
+use serde_json::{Value, json};
 use wstd::http::{Body, Error, Request, Response};
 
 mod bindings {
     wit_bindgen::generate!({
-        inline: "package guests:draft2; world draft2 { import wasi:keyvalue/store@0.2.0-draft2; import wasi:keyvalue/atomics@0.2.0-draft2; }",
+        inline: "package guests:draft2; world draft2 { import wasi:keyvalue/store@0.2.0-draft2; import wasi:keyvalue/atomics@0.2.0-draft2; import wasi:keyvalue/batch@0.2.0-draft2; }",
         path: "../../../../wit/deps/keyvalue-0.2.0-draft2",
         generate_all,
     });
@@ -41,6 +41,20 @@ fn run(asked: Asked) -> Outcome<store::Error> {
             .and_then(|store| atomics::increment(&store, key, asked.delta))
             .map(|sum| json!(sum)),
         "swap" => swap(&asked).map(|swapped| json!(swapped)),
+        "outrun" => outrun(&asked),
+        "get-many" => {
+            let keys = asked.names();
+            open()
+                .and_then(|store| batch::get_many(&store, &keys))
+                .map(|found| found_of(&keys, found))
+        }
+        "set-many" => open()
+            .and_then(|store| batch::set_many(&store, &asked.pairs()))
+            .map(|()| json!(null)),
+        "delete-many" => open()
+            .and_then(|store| batch::delete_many(&store, &asked.names()))
+            .map(|()| json!(null)),
+        "resume" => resume(&asked),
         _ => return None,
     })
 }
@@ -68,4 +82,36 @@ fn swap(asked: &Asked) -> Result<bool, store::Error> {
         Err(CasError::CasFailed(_)) => Ok(false),
         Err(CasError::StoreError(error)) => Err(error),
     }
+}
+
+/// Sets a key between looking at it and swapping it, and swaps what that conflict gives.
+fn outrun(asked: &Asked) -> Result<Value, store::Error> {
+    let store = store::open(&asked.store)?;
+    let cas = Cas::new(&store, &asked.key)?;
+    store.set(&asked.key, b"outrun")?;
+    let met = match atomics::swap(cas, &asked.value) {
+        Err(CasError::CasFailed(met)) => met,
+        Err(CasError::StoreError(error)) => return Err(error),
+        Ok(()) => return Ok(json!("it was swapped")),
+    };
+    let found = text(met.current()?);
+    Ok(match atomics::swap(met, &asked.value) {
+        Ok(()) => json!([found, true]),
+        Err(error) => json!([found, format!("{error:?}")]),
+    })
+}
+
+/// The values of `keys`, in their order.
+fn found_of(keys: &[String], found: Vec<(String, Option<Vec<u8>>)>) -> Value {
+    let value = |(key, (found, value)): (&String, (String, Option<Vec<u8>>))| {
+        text(value.filter(|_| found == *key))
+    };
+    keys.iter().zip(found).map(value).collect()
+}
+
+/// The last key of the first page and the first of the second, asked for in a store opened anew.
+fn resume(asked: &Asked) -> Result<Value, store::Error> {
+    let first = store::open(&asked.store)?.list_keys(None)?;
+    let second = store::open(&asked.store)?.list_keys(first.cursor.as_deref())?;
+    Ok(json!([first.keys.last(), second.keys.first()]))
 }

@@ -2,6 +2,7 @@
 
 use bindings::fermyon::spin::sqlite::{Connection, Error as SqlError, Value};
 use faces::{Asked, Outcome, sql};
+use serde_json::json;
 use wstd::http::{Body, Error, Request, Response};
 
 mod bindings {
@@ -22,9 +23,31 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
 }
 
 fn run(asked: &Asked) -> Outcome<SqlError> {
-    (asked.op == "sql").then(|| {
-        let connection = Connection::open(&asked.store)?;
+    let known = ["sql", "columns", "script"];
+    known
+        .contains(&asked.op.as_str())
+        .then(|| operate(asked, &Connection::open(&asked.store)?))
+}
+
+fn operate(asked: &Asked, connection: &Connection) -> Result<serde_json::Value, SqlError> {
+    if asked.op == "script" {
+        let step = |(statement, parameters): (String, Vec<Value>)| {
+            sql::step(rows(connection, &statement, &parameters))
+        };
+        return Ok(sql::script(asked).into_iter().map(step).collect());
+    }
+    if asked.op == "columns" {
         let result = connection.execute(&asked.key, &sql::parameters(asked))?;
-        Ok(sql::rows(result.rows.into_iter().map(|row| row.values)))
-    })
+        return Ok(json!(result.columns));
+    }
+    rows(connection, &asked.key, &sql::parameters(asked))
+}
+
+fn rows(
+    connection: &Connection,
+    statement: &str,
+    parameters: &[Value],
+) -> Result<serde_json::Value, SqlError> {
+    let result = connection.execute(statement, parameters)?;
+    Ok(sql::rows(result.rows.into_iter().map(|row| row.values)))
 }
