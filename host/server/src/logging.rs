@@ -4,6 +4,9 @@
 //! pipe to have room. So records are put into a queue of bounded size, and one thread that does
 //! nothing else writes them, as many at once as there are. What finds the queue full is dropped and
 //! counted, and the log says how many records are missing as soon as it is read again.
+//!
+//! That thread gathers for a moment before it writes: woken for every record, it would cost a busy
+//! node two changes of thread and a system call for each request.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
@@ -18,6 +21,9 @@ use crate::settings::{LogFormat, NodeLog};
 
 /// How long the end of the process waits for the log to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long records are gathered before they are written.
+const GATHERED: Duration = Duration::from_millis(5);
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +70,7 @@ struct Queue(Arc<Shared>);
 struct Shared {
     limit: usize,
     state: Mutex<State>,
-    /// There is something to write.
+    /// There is something to write, or no more time to gather.
     filled: Condvar,
     /// There is nothing left to write.
     written: Condvar,
@@ -73,9 +79,22 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether the thread is writing what it took.
-    is_writing: bool,
+    thread: Thread,
+    /// Somebody waits for everything to be written.
+    is_urgent: bool,
     dropped: u64,
+}
+
+/// What the thread that writes is at.
+#[derive(Default, PartialEq, Eq)]
+enum Thread {
+    /// It sleeps until there is something.
+    #[default]
+    Idle,
+    /// It sleeps for a moment, until there is more.
+    Gathering,
+    /// It writes what it took.
+    Writing,
 }
 
 impl Queue {
@@ -96,8 +115,16 @@ impl Queue {
             return;
         }
         state.waiting.extend_from_slice(record);
-        drop(state);
-        self.0.filled.notify_one();
+        let wake = match state.thread {
+            Thread::Idle => true,
+            Thread::Gathering => state.waiting.len() > self.0.limit / 2,
+            Thread::Writing => false,
+        };
+        if wake {
+            state.thread = Thread::Gathering;
+            drop(state);
+            self.0.filled.notify_one();
+        }
     }
 
     /// Starts the thread that writes to `out`.
@@ -125,12 +152,19 @@ impl Queue {
     /// Waits for records, takes all of them, and says how many were dropped before.
     fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.0.state.lock();
-        state.is_writing = false;
         while state.waiting.is_empty() {
+            state.thread = Thread::Idle;
             self.0.written.notify_all();
             self.0.filled.wait(&mut state);
         }
-        state.is_writing = true;
+        state.thread = Thread::Gathering;
+        let until = Instant::now() + GATHERED;
+        while !state.is_urgent && state.waiting.len() <= self.0.limit / 2 {
+            if self.0.filled.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        state.thread = Thread::Writing;
         std::mem::swap(&mut state.waiting, batch);
         std::mem::take(&mut state.dropped)
     }
@@ -139,11 +173,14 @@ impl Queue {
     fn flush(&self, time: Duration) {
         let until = Instant::now() + time;
         let mut state = self.0.state.lock();
-        while state.is_writing || !state.waiting.is_empty() {
+        state.is_urgent = true;
+        self.0.filled.notify_one();
+        while state.thread != Thread::Idle || !state.waiting.is_empty() {
             if self.0.written.wait_until(&mut state, until).timed_out() {
-                return;
+                break;
             }
         }
+        state.is_urgent = false;
     }
 }
 
