@@ -165,6 +165,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Measures single steps; no part of a node.
     ("canopy-bench", &[]),
+    // Tries the storage under faults; no part of a node.
+    ("canopy-faults", &[]),
     // Wires everything; nobody depends on it.
     (
         "canopy",

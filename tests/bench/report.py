@@ -78,12 +78,58 @@ def verdict(goal):
 # Goals that something else measures, so that the table below is whole.
 ELSEWHERE = [
     ("host memory that one hostile request can pin outside its linear memory", "≤ 8 MiB", "`tests/attack` bounds the node's memory after each case; no figure of one request is taken"),
-    ("acknowledged writes lost over kill -9 and every fsync", "0", "`cargo test -p canopy-backend-embedded --test crash` and `tests/e2e/durability.rs`"),
     ("cold clone to first answered request; warm build", "≤ 15 min; ≤ 5 s", "by hand, as it needs a machine without anything"),
 ]
 
 
-def goals(results, reasons):
+# What `tests/faults/run` leaves: the name of the file, and of the columns of its rows.
+FAULTS = "faults.json"
+KILLS = "kills.json"
+COUNTS = ["indices", "runs", "acknowledged", "lost", "half", "unopened", "wrong"]
+
+
+def read(folder, name, default):
+    file = folder / name
+    return json.loads(file.read_text()) if file.exists() else default
+
+
+def lost(folder):
+    """What the fault runs lost in all, as a row of the goals."""
+    rows, kills = read(folder, FAULTS, []), read(folder, KILLS, {})
+    what = "acknowledged writes lost over kill -9, every call that changes a file, and power failures"
+    if not rows or not kills:
+        return f"| {what} | 0 | – | not measured here | `tests/faults/run` |"
+    found = sum(row["lost"] + row["half"] + row["unopened"] for row in rows)
+    found += kills["lost"] + kills["half"]
+    runs = sum(row["runs"] for row in rows) + kills["kills"]
+    return f"| {what} | ≤ 0 | {found} in {runs:,} | {'reached' if found == 0 else 'not reached'} | |"
+
+
+def faults(folder):
+    """The totals of the fault runs."""
+    rows, kills = read(folder, FAULTS, []), read(folder, KILLS, {})
+    if not rows and not kills:
+        return []
+    lines = ["", "## Faults", "", "By `tests/faults/run`; [tests/faults](../../tests/faults) says what is done and what counts."]
+    if rows:
+        lines += ["", "| store | fault | " + " | ".join(COUNTS) + " |", "|---|---|" + "---|" * len(COUNTS)]
+        for row in rows:
+            counts = " | ".join(f"{row[count]:,}" for count in COUNTS)
+            lines.append(f"| {row['store']} | {row['fault']} | {counts} |")
+        sums = " | ".join(f"{sum(row[count] for row in rows):,}" for count in COUNTS)
+        lines.append(f"| all | | {sums} |")
+    if kills:
+        acknowledged = ", ".join(f"{count:,} of {what}" for what, count in kills["acknowledged"].items())
+        lines += [
+            "",
+            f"A whole node under load, killed {kills['kills']:,} times at random moments, {kills['while_starting']:,} of "
+            f"them while it started. Acknowledged: {acknowledged}. Read back and compared: {kills['read_back']:,}. "
+            f"Lost: **{kills['lost']}**, by half: **{kills['half']}**.",
+        ]
+    return lines
+
+
+def goals(results, reasons, folder):
     """All goals in one table, with the reason for each that was not reached."""
     lines = ["| what | goal | found | | why not |", "|---|---|---|---|---|"]
     for result in results:
@@ -94,6 +140,7 @@ def goals(results, reasons):
             lines.append(
                 f"| {goal['what']} | {bound(goal)} | {found_text(goal)} | {outcome} | {why} |"
             )
+    lines.append(lost(folder))
     for what, wanted, where in ELSEWHERE:
         lines.append(f"| {what} | {wanted} | – | not measured here | {where} |")
     return lines
@@ -105,7 +152,7 @@ def write(folder, fresh, order, options, reasons_file):
     today = datetime.date.today().isoformat()
     machine = f"{platform.system()}, {os.cpu_count()} CPUs"
     kept_file = folder / "results.json"
-    kept = json.loads(kept_file.read_text()) if kept_file.exists() else {}
+    kept = read(folder, "results.json", {})
     for name, result in fresh.items():
         how = f"{today}; {machine}; {options.rounds} rounds of {options.seconds} s"
         kept[name] = dict(result, how=how)
@@ -128,10 +175,11 @@ def write(folder, fresh, order, options, reasons_file):
         "",
         "## Goals",
         "",
-        *goals(kept.values(), reasons),
+        *goals(kept.values(), reasons, folder),
     ]
     for result in kept.values():
         page += ["", f"## {result['title']}", "", f"{result['how']}.", "", table(result)]
+    page += faults(folder)
     (folder / "README.md").write_text("\n".join(page) + "\n")
     (folder / "chart.svg").write_text(chart(kept.values()))
 

@@ -15,11 +15,12 @@
 //!
 //! Whoever can write here can have any code run, so a folder that others may write to is refused.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use canopy_backend::files::{create_dir, sync_dir};
 use rustix::fs::FlockOperation;
 
 /// The folder, locked for this process as long as this exists.
@@ -206,7 +207,7 @@ fn check_format(folder: &Path) -> Result<(), DataDirError> {
             let mut file = options.open(&beside).map_err(io_error)?;
             let written = writeln!(file, "{FORMAT}").and_then(|()| file.sync_all());
             let renamed = written.and_then(|()| std::fs::rename(&beside, &path));
-            return renamed.map_err(io_error);
+            return renamed.and_then(|()| sync_dir(folder)).map_err(io_error);
         }
         Err(error) => return Err(io_error(error)),
     };
@@ -224,7 +225,7 @@ fn check_format(folder: &Path) -> Result<(), DataDirError> {
 }
 
 fn make(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().recursive(true).mode(0o700).create(folder) {
+    match create_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }

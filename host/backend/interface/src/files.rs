@@ -11,9 +11,22 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 /// never leaves half of it under its name.
 const ERASED_PREFIX: &str = ".erased-";
 
-/// Makes `dir`, and those above it, for this user alone. No error if it exists.
+/// Makes `dir`, and those above it, for this user alone, and puts their names on the disk: what is
+/// in a folder that a power failure took is lost, however well it was synchronised. No error if it
+/// exists.
 pub fn create_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    let above = dir
+        .ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty());
+    let missing: Vec<&Path> = above.take_while(|dir| !dir.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    for made in missing.into_iter().rev() {
+        match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent)?,
+            _ => sync_dir(Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 /// Puts the names in `dir` on the disk.

@@ -6,8 +6,8 @@
 //! was dropped becomes a record itself.
 //!
 //! A record that has been written survives the end of the process, however it ends. It is not
-//! synchronised to the disk one by one: a power failure may cost the newest records, and never
-//! leaves a damaged log.
+//! synchronised to the disk one by one: a power failure may cost some of the newest records. What it
+//! leaves of one is passed over by readers and counted; the others are read as they were written.
 //!
 //! ```
 //! # async fn example(dir: &std::path::Path) -> Result<(), canopy_backend_logs::LogError> {

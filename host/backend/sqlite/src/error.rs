@@ -17,6 +17,9 @@ pub enum OpenError {
     /// SQLite.
     #[error("{0}")]
     Sqlite(rusqlite::Error),
+    /// Changes can't be written to a log beside the file.
+    #[error("its log of writes can't be begun; what the disk answered is in the system's log")]
+    NoLog,
     /// None of the keys is the file's.
     #[error(
         "it is encrypted with a key that is not known here (key id {0}), or its first bytes are \

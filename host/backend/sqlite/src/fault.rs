@@ -31,6 +31,16 @@ pub fn is_fatal(error: &Error) -> bool {
         )
 }
 
+/// Whether `error` is of a synchronisation that failed: another one would report success for what was
+/// lost.
+pub(crate) fn is_failed_synchronisation(error: &Error) -> bool {
+    let code = error.sqlite_extended_error_code();
+    matches!(
+        code,
+        Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)
+    )
+}
+
 /// Whether the last call of the system that failed for `conn` found the disk full. SQLite says so
 /// itself when it writes, and gives other errors when it makes or extends a file beside.
 pub(crate) fn found_disk_full(conn: &Connection) -> bool {

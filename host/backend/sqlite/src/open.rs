@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use zeroize::Zeroizing;
 
 use crate::OpenError;
-use crate::fault::found_disk_full;
+use crate::fault::{die, found_disk_full, is_failed_synchronisation};
 
 /// Only a checkpoint that waits for readers, and a recovery after a crash, ever hold others up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,12 +61,23 @@ pub fn open(
     crate::memory::install();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags)?;
-    let prepared = prepare(&mut conn, path, key, format, cache_bytes);
-    match prepared {
-        Ok(()) => Ok(conn),
-        Err(OpenError::Sqlite(_)) if found_disk_full(&conn) => Err(OpenError::Full),
-        Err(error) => Err(error),
+    let mut is_new = false;
+    let prepared = prepare(&mut conn, path, key, format, cache_bytes, &mut is_new);
+    let Err(error) = prepared else {
+        return Ok(conn);
+    };
+    let full = matches!(error, OpenError::Sqlite(_) | OpenError::NoLog) && found_disk_full(&conn);
+    drop(conn);
+    if is_new {
+        // There is nothing in it yet. What its file holds after a failed synchronisation is unknown,
+        // and another one would not tell; so the next attempt makes another file.
+        remove(path)?;
+    } else if let OpenError::Sqlite(error) = &error
+        && is_failed_synchronisation(error)
+    {
+        die(&path.display().to_string(), "opening failed", error);
     }
+    Err(if full { OpenError::Full } else { error })
 }
 
 /// Opens `path`, which somebody has open for writing or closed in order, for reading.
@@ -162,17 +173,17 @@ fn prepare(
     key: &FileKey,
     format: &Format,
     cache_bytes: u64,
+    is_new: &mut bool,
 ) -> Result<(), OpenError> {
     set_key(conn, key)?;
     configure(conn, cache_bytes)?;
     let application: i32 = pragma(conn, "application_id")?;
     let version: i32 = pragma(conn, "user_version")?;
     let (known, expected) = (format.version(), format.application_id);
-    let is_new = application == 0 && version == 0 && is_empty(conn)?;
-    if is_new {
+    *is_new = application == 0 && version == 0 && is_empty(conn)?;
+    if *is_new {
         // Lets deleted space go back to the disk; to be chosen before there is a table.
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        conn.pragma_update(None, "journal_mode", "WAL")?;
     } else if application != expected {
         return Err(OpenError::Foreign {
             found: application,
@@ -184,17 +195,33 @@ fn prepare(
             known,
         });
     }
-    migrate(conn, format, version)?;
-    if is_new {
+    begin_log(conn)?;
+    if *is_new {
         // The file is there after a power failure only if its name is, and so on upwards to the
-        // folder of all storage.
+        // folder of all storage. Before it stops being new, as a later opening would not do it.
         for folder in path.ancestors().skip(1).take(4) {
             if !folder.as_os_str().is_empty() {
                 sync_dir(folder)?;
             }
         }
     }
-    Ok(())
+    Ok(migrate(conn, format, version)?)
+}
+
+/// Has changes written to a log beside the file, from now on for good. SQLite answers with the new mode
+/// first and then writes that down, so it is run to its end: an answer alone has no meaning.
+pub(crate) fn begin_log(conn: &Connection) -> Result<(), OpenError> {
+    let mut statement = conn.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    if mode == "wal" {
+        Ok(())
+    } else {
+        Err(OpenError::NoLog)
+    }
 }
 
 fn migrate(conn: &mut Connection, format: &Format, version: i32) -> rusqlite::Result<()> {

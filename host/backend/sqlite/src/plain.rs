@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
-use crate::open::{Format, create, key_of, pragma, remove, set_key};
+use crate::open::{Format, begin_log, create, key_of, pragma, remove, set_key};
 
 /// Writes all that is in the encrypted database `path`, which nobody writes to, to the plain
 /// database `into`, which is made.
@@ -80,7 +80,7 @@ fn import(from: &Path, path: &Path, keys: &FileKeys, format: &Format) -> Result<
     conn.execute_batch("DETACH plain")?;
     conn.pragma_update(None, "application_id", expected)?;
     conn.pragma_update(None, "user_version", version)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
+    begin_log(&conn)?;
     conn.close().map_err(|(_, error)| error)?;
     File::open(path)?.sync_all()?;
     Ok(())

@@ -10,7 +10,8 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
-use crate::open::{beside, configure, create, key_of, remove, set_key};
+use crate::fault::{die, is_fatal};
+use crate::open::{begin_log, beside, configure, create, key_of, remove, set_key};
 
 /// Memory for pages while a file is copied.
 const CACHE_BYTES: u64 = 1 << 20;
@@ -54,7 +55,12 @@ fn write(path: &Path, unfinished: &Path, keys: &FileKeys) -> Result<(), OpenErro
     let source = open(path)?;
     set_key(&source, key)?;
     configure(&source, CACHE_BYTES)?;
-    source.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    match source.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Err(error) if is_fatal(&error) => {
+            die(&path.display().to_string(), "a checkpoint failed", &error)
+        }
+        copied => copied?,
+    }
 
     create(unfinished)?;
     let mut target = open(unfinished)?;
@@ -70,7 +76,7 @@ fn write(path: &Path, unfinished: &Path, keys: &FileKeys) -> Result<(), OpenErro
             }
         }
     }
-    target.pragma_update(None, "journal_mode", "WAL")?;
+    begin_log(&target)?;
     target.close().map_err(closed)?;
     source.close().map_err(closed)?;
     File::open(unfinished)?.sync_all()?;

@@ -62,7 +62,7 @@ impl Components {
             limit,
         };
         let directory = &this.directory;
-        fs::create_dir_all(directory).map_err(|error| failed("making", directory, error))?;
+        make(directory).map_err(|error| failed("making", directory, error))?;
         this.remove(|name| name.starts_with(UNFINISHED))?;
         Ok(this)
     }
@@ -240,6 +240,16 @@ impl Drop for Unfinished {
             }
             _ => {}
         }
+    }
+}
+
+/// Makes a folder, and puts its name on the disk: what is in it is there after a power failure only
+/// if its name is.
+fn make(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::File::open(parent)?.sync_all(),
+        _ => Ok(()),
     }
 }
 
