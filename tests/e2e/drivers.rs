@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Node, guest};
+use crate::support::{Node, answer, guest};
 
 fn shop(tenants: &[&str]) -> Node {
     let node = Node::start();
@@ -194,4 +194,49 @@ async fn drivers_build_on_drivers_down_to_the_callers_own_storage() {
         "lower:upper:1",
         "what went through both is the application's own"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_the_platform_cross_to_a_driver_and_back() {
+    let node = Node::start();
+    node.publish(&guest("pipes"));
+    node.publish(&guest("plumber"));
+    node.run("tenant create acme");
+    node.run("driver add guests/pipes --tenant acme");
+    node.run("install guests/plumber --tenant acme --bind acme:pipes=pipes");
+    let send = async |path: &str, body: String| {
+        let request = node.request(reqwest::Method::POST, "plumber.acme", path);
+        answer(request.body(body)).await
+    };
+    let large = "x".repeat(1 << 20);
+    assert_eq!(send("/count", large).await.body, "1048576", "given away");
+    assert_eq!(
+        send("/some", "abcdefgh".into()).await.body,
+        "abcd|efgh",
+        "lent"
+    );
+    assert_eq!(
+        send("/keep", "kept".into()).await.body,
+        "kept",
+        "there and back"
+    );
+    assert_eq!(
+        send("/line", String::new()).await.body,
+        "by the driver\nby the application\n"
+    );
+    assert_eq!(
+        send("/trap", "read on".into()).await.body,
+        "true|read on",
+        "a loan comes back from a driver that traps"
+    );
+    assert_eq!(send("/journal", String::new()).await.body, "written");
+    let log = node.cli(["logs", "pipes", "--driver", "--tenant", "acme"]);
+    assert!(
+        log.stdout.contains("written by the application"),
+        "{}",
+        log.stdout
+    );
+    assert_eq!(send("/held", "held".into()).await.status, 500);
+    let log = node.cli(["logs", "plumber", "--tenant", "acme"]);
+    assert!(log.stdout.contains("drop that first"), "{}", log.stdout);
 }

@@ -18,7 +18,7 @@ use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::handle::{Call, DriverHandle, Info, Message, Place, Target};
 use crate::host::{DriverHost, DriverProgram, metered};
-use crate::live::Live;
+use crate::live::{Live, Unpacked};
 use crate::session::Session;
 use crate::values::{Handle, Parcel};
 
@@ -325,12 +325,12 @@ impl<P: DriverProgram> Actor<P> {
                 .map_err(Failure::Refused)?,
             ),
         };
-        let arguments = live.unpack(arguments, session);
-        let arguments = arguments.map_err(|cause| match cause {
-            FailureCause::ResourceLost => Failure::Refused(cause),
+        let unpacked = live.unpack(arguments, driver, session);
+        let Unpacked { values, loans } = unpacked.map_err(|cause| match cause {
+            FailureCause::ResourceLost | FailureCause::NotTaken(_) => Failure::Refused(cause),
             _ => Failure::Broken(cause),
         })?;
-        let work = live.call(target, &arguments, context.clone());
+        let work = live.call(target, &values, context.clone());
         let grace = self.info.settings.abandoned_grace;
         let results = tokio::select! {
             biased;
@@ -341,6 +341,8 @@ impl<P: DriverProgram> Actor<P> {
             () = sleep_until(context.deadline.into()) => Err(FailureCause::Deadline),
             () = async { reply.closed().await; sleep(grace).await } => Err(FailureCause::Abandoned),
         };
+        let given_back = live.give_back(&loans).map_err(trap);
+        let results = results.and_then(|results| given_back.map(|()| results));
         let parcel = results.and_then(|results| {
             live.pack(results, target, driver, context, session)
                 .map_err(trap)

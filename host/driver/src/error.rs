@@ -73,6 +73,9 @@ pub enum FailureCause {
     /// The store that owned a resource has been replaced.
     #[error("the driver was restarted and the resource is gone")]
     ResourceLost,
+    /// The driver's store has no room for the resources that it is given.
+    #[error("it cannot take what it is given: {0}")]
+    NotTaken(Cause),
     /// A driver was called outside of any call: while a component starts.
     #[error("a driver can be called only while a call is under way")]
     NoCall,
@@ -109,6 +112,20 @@ impl fmt::Display for Cause {
 pub struct ProxiesFull {
     /// The limit given to [`Proxies::new`](crate::Proxies::new).
     pub limit: usize,
+}
+
+/// A resource of the host was to be given to another component, or its loan was to end, while
+/// something made from it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{resource}` of `{interface}` cannot leave the component while something made from it is held, \
+     as a pollable: drop that first"
+)]
+pub struct HostResourceHeld {
+    /// The interface.
+    pub interface: &'static str,
+    /// The resource's name.
+    pub resource: &'static str,
 }
 
 /// Why an import cannot be linked to a driver.

@@ -1,5 +1,6 @@
 //! What a driver component exports.
 
+use std::fmt;
 use std::sync::Arc;
 
 use canopy_ids::InterfaceName;
@@ -11,7 +12,7 @@ pub(crate) struct Exports {
     component: Component,
     interfaces: Vec<ExportedInterface>,
     kinds: Vec<ResourceKind>,
-    imported: Vec<ResourceType>,
+    imported: Vec<ImportedResource>,
 }
 
 /// An exported interface.
@@ -19,6 +20,53 @@ pub(crate) struct ExportedInterface {
     pub(crate) name: Arc<str>,
     pub(crate) index: ComponentExportIndex,
     pub(crate) ty: ComponentInstance,
+}
+
+/// A resource type that a component imports, known by the first interface that has it: the one that
+/// defines it, as interfaces come after those that they use.
+pub(crate) struct ImportedResource {
+    pub(crate) ty: ResourceType,
+    pub(crate) interface: String,
+    pub(crate) name: String,
+}
+
+impl ImportedResource {
+    /// All of a component.
+    pub(crate) fn all(component: &Component) -> Vec<Self> {
+        let engine = component.engine();
+        let mut all: Vec<Self> = Vec::new();
+        let mut add = |ty, interface: &str, name: &str| {
+            if all.iter().all(|known: &Self| known.ty != ty) {
+                let (interface, name) = (interface.to_owned(), name.to_owned());
+                all.push(Self {
+                    ty,
+                    interface,
+                    name,
+                });
+            }
+        };
+        for (name, import) in component.component_type().imports(engine) {
+            match import.ty {
+                ComponentItem::ComponentInstance(instance) => {
+                    let interface = import.implements.unwrap_or(name);
+                    for (name, item) in instance.exports(engine) {
+                        if let ComponentItem::Resource(ty) = item.ty {
+                            add(ty, interface, name);
+                        }
+                    }
+                }
+                ComponentItem::Resource(ty) => add(ty, name, name),
+                _ => {}
+            }
+        }
+        all
+    }
+}
+
+impl fmt::Display for ImportedResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of `{}`", self.name, self.interface)
+    }
 }
 
 /// A resource type that the component defines, known by the first interface that exports it.
@@ -32,21 +80,7 @@ impl Exports {
     pub(crate) fn of(component: &Component) -> Self {
         let engine = component.engine();
         let ty = component.component_type();
-        let mut imported = Vec::new();
-        for (_, import) in ty.imports(engine) {
-            match import.ty {
-                ComponentItem::ComponentInstance(instance) => {
-                    imported.extend(instance.exports(engine).filter_map(
-                        |(_, item)| match item.ty {
-                            ComponentItem::Resource(ty) => Some(ty),
-                            _ => None,
-                        },
-                    ));
-                }
-                ComponentItem::Resource(ty) => imported.push(ty),
-                _ => {}
-            }
-        }
+        let imported = ImportedResource::all(component);
         let mut interfaces = Vec::new();
         let mut kinds: Vec<ResourceKind> = Vec::new();
         for (name, export) in ty.exports(engine) {
@@ -60,7 +94,9 @@ impl Exports {
                 let ComponentItem::Resource(ty) = item.ty else {
                     continue;
                 };
-                if imported.contains(&ty) || kinds.iter().any(|kind| kind.ty == ty) {
+                if imported.iter().any(|known| known.ty == ty)
+                    || kinds.iter().any(|kind| kind.ty == ty)
+                {
                     continue;
                 }
                 if let Some(index) = component.get_export_index(Some(&index), name) {
@@ -120,7 +156,8 @@ impl Exports {
         self.kinds.iter().position(|kind| kind.ty == ty)
     }
 
-    pub(crate) fn imports(&self, ty: ResourceType) -> bool {
-        self.imported.contains(&ty)
+    /// What the component imports a resource type as.
+    pub(crate) fn imported(&self, ty: ResourceType) -> Option<&ImportedResource> {
+        self.imported.iter().find(|known| known.ty == ty)
     }
 }

@@ -14,6 +14,7 @@ use crate::context::CallContext;
 use crate::error::{DriverFailed, FailureCause};
 use crate::exports::Exports;
 use crate::host::{DriverHost, DriverProgram};
+use crate::links::Links;
 use crate::settings::DriverSettings;
 use crate::shape::Handles;
 use crate::values::Parcel;
@@ -38,6 +39,7 @@ struct Shared<C> {
     /// One permit per call that waits or runs; bounds the mailbox. What else is sent, drops of
     /// resources, is bounded by the resources that exist.
     queue: Arc<Semaphore>,
+    links: Arc<Links<C>>,
 }
 
 /// What is known of a driver instance without its store.
@@ -170,11 +172,12 @@ impl<C> Drop for Remote<C> {
 
 impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
     /// Starts the actor of a driver instance on the current tokio runtime. The store is made at
-    /// the first call.
+    /// the first call. `links` are those of the driver's own imports.
     pub fn spawn<P>(
         id: DriverInstanceId,
         name: impl Into<Arc<str>>,
         program: P,
+        links: Arc<Links<C>>,
         settings: DriverSettings,
     ) -> Self
     where
@@ -196,6 +199,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
                 info,
                 mailbox,
                 queue,
+                links,
             }),
         }
     }
@@ -294,8 +298,27 @@ impl<C> DriverHandle<C> {
         self.shared.info.exports.component()
     }
 
+    /// Whether the driver has a resource of an interface that it serves from somebody else.
+    pub fn passes_on(&self, interface: &str, resource: &str) -> bool {
+        let exports = self.exports();
+        let Some(export) = exports.serving(interface) else {
+            return false;
+        };
+        match export.ty.get_export(self.component().engine(), resource) {
+            Some(item) => match item.ty {
+                ComponentItem::Resource(ty) => exports.imported(ty).is_some(),
+                _ => false,
+            },
+            None => false,
+        }
+    }
+
     pub(crate) fn exports(&self) -> &Arc<Exports> {
         &self.shared.info.exports
+    }
+
+    pub(crate) fn links(&self) -> &Links<C> {
+        &self.shared.links
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

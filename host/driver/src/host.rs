@@ -1,11 +1,12 @@
 //! What the runtime provides: the data of stores, and how a driver's store is made.
 
 use canopy_engine::CpuBudget;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Store, StoreContextMut};
 
 use crate::context::CallContext;
 use crate::error::DriverFailed;
+use crate::objects::HostResource;
 use crate::proxies::Proxies;
 
 /// The data of a store whose component calls drivers, is a driver, or both.
@@ -15,6 +16,12 @@ pub trait DriverHost: Sized + Send + 'static {
 
     /// The resources of drivers that this store's component holds.
     fn proxies(&mut self) -> &mut Proxies<Self::Caller>;
+
+    /// The objects behind the host's own resources that this store's component holds.
+    fn table(&mut self) -> &mut ResourceTable;
+
+    /// Which of the host's own resources may go from one store to another.
+    fn host_resources() -> &'static [HostResource<Self>];
 
     /// On whose behalf the component calls a driver now, and until when. In a driver's store this
     /// is the context given to [`DriverHost::begin_call`]. `None` where no call is under way; the

@@ -32,6 +32,9 @@
 //! - A resource lives in the driver's store. The application holds a proxy; when that is dropped,
 //!   or the whole store of the application is, the driver's destructor runs, once. Resources of a
 //!   store that has been replaced answer with [`FailureCause::ResourceLost`].
+//! - A resource that a driver has from another driver stays where it was made, and whoever it is given
+//!   or lent to holds a proxy as well. The host's own resources cross where [`DriverHost`] lists them:
+//!   their objects move from one store's table to the other's, for good or for the length of a call.
 //! - Streams and futures cross in parameters and results. What is written in one store is taken at
 //!   the pace at which it is read in the other, with room for one chunk between them. A call is over
 //!   when it has returned and its streams have ended: as long as any is open the driver's store goes
@@ -67,7 +70,9 @@ mod failure;
 mod handle;
 mod host;
 mod link;
+mod links;
 mod live;
+mod objects;
 mod payload;
 mod pipe;
 mod plan;
@@ -78,10 +83,12 @@ mod shape;
 mod values;
 
 pub use context::CallContext;
-pub use error::{DriverFailed, FailureCause, LinkError, ProxiesFull};
+pub use error::{DriverFailed, FailureCause, HostResourceHeld, LinkError, ProxiesFull};
 pub use handle::DriverHandle;
 pub use host::{DriverHost, DriverProgram};
 pub use link::{Binding, link_interfaces};
+pub use links::Links;
+pub use objects::{HostObject, HostResource};
 pub use plan::{Candidate, check_interfaces, has_only_types};
 pub use proxies::Proxies;
 pub use settings::DriverSettings;

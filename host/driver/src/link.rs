@@ -9,8 +9,10 @@ use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
 use crate::handle::{DriverHandle, Target};
 use crate::host::DriverHost;
+use crate::links::Links;
+use crate::objects::Parked;
 use crate::pipe::Pipe;
-use crate::plan::{self, PlannedFunction, PlannedInterface, Source};
+use crate::plan::{self, Definition, PlannedFunction, PlannedInterface, Source};
 use crate::shape::Handles;
 use crate::values::{Handle, Parcel, each_handle};
 
@@ -29,32 +31,27 @@ pub fn link_interfaces<T: DriverHost>(
     linker: &mut Linker<T>,
     component: &Component,
     bindings: &[Binding<'_, T::Caller>],
-) -> Result<(), LinkError> {
-    let mut drivers: Vec<&DriverHandle<T::Caller>> = Vec::new();
+) -> Result<Arc<Links<T::Caller>>, LinkError> {
+    let mut drivers: Vec<DriverHandle<T::Caller>> = Vec::new();
     let mut imports = Vec::new();
     for Binding { import, driver } in bindings {
         let known = drivers.iter().position(|known| known.is(driver));
         let source = known.unwrap_or_else(|| {
-            drivers.push(driver);
+            drivers.push((*driver).clone());
             drivers.len() - 1
         });
         imports.push((*import, source));
     }
-    let source = |driver: &&DriverHandle<T::Caller>| Source {
-        name: driver.name().clone(),
-        exports: driver.exports().clone(),
-    };
-    let sources: Vec<_> = drivers.iter().map(source).collect();
-    let plan = plan::plan(component, &sources, &imports)?;
-    let numbers: Vec<Arc<[Option<u32>]>> = sources
+    let sources: Vec<_> = drivers
         .iter()
-        .enumerate()
-        .map(|(index, source)| {
-            plan.resources
-                .numbers(index, source.exports.kinds().len())
-                .into()
+        .map(|driver| Source {
+            name: driver.name().clone(),
+            exports: driver.exports().clone(),
+            origins: driver.links().origins(&drivers),
         })
         .collect();
+    let plan = plan::plan(component, &sources, &imports, &plan::host_names::<T>())?;
+    let links = Links::new(drivers, plan.resources);
     for interface in plan.interfaces {
         let PlannedInterface {
             import,
@@ -62,15 +59,19 @@ pub fn link_interfaces<T: DriverHost>(
             resources,
             functions,
         } = interface;
-        let driver = drivers[source];
+        let driver = links.driver(source);
         let define = || -> wasmtime::Result<()> {
             let mut instance = linker.instance(&import)?;
-            for (name, number) in &resources {
-                define_resource(&mut instance, name, *number)?;
+            for (name, definition) in &resources {
+                match *definition {
+                    Definition::Proxy(number) => define_resource(&mut instance, name, number)?,
+                    Definition::Host(place) => {
+                        T::host_resources()[place].define(&mut instance, name)?;
+                    }
+                }
             }
             for function in functions {
-                let numbers = numbers[source].clone();
-                define_function(&mut instance, function, driver.clone(), numbers)?;
+                define_function(&mut instance, function, driver.clone(), links.clone())?;
             }
             Ok(())
         };
@@ -79,7 +80,7 @@ pub fn link_interfaces<T: DriverHost>(
             error,
         })?;
     }
-    Ok(())
+    Ok(links)
 }
 
 fn define_resource<T: DriverHost>(
@@ -102,7 +103,7 @@ fn define_function<T: DriverHost>(
     instance: &mut LinkerInstance<'_, T>,
     function: PlannedFunction,
     driver: DriverHandle<T::Caller>,
-    numbers: Arc<[Option<u32>]>,
+    links: Arc<Links<T::Caller>>,
 ) -> wasmtime::Result<()> {
     let PlannedFunction {
         name,
@@ -116,35 +117,37 @@ fn define_function<T: DriverHost>(
         target,
         parameters,
         failure,
-        numbers,
+        links,
     });
     if is_async {
         return instance.func_new_concurrent(&name, move |accessor, _, parameters, results| {
             let linked = linked.clone();
             Box::pin(async move {
-                let (parcel, context) = accessor.with(|mut access| {
+                let (taken, context) = accessor.with(|mut access| {
                     let mut store = access.as_context_mut();
-                    let parcel = linked.take(store.as_context_mut(), parameters)?;
-                    Ok::<_, wasmtime::Error>((parcel, T::outgoing_call(store)))
+                    let taken = linked.take(store.as_context_mut(), parameters)?;
+                    Ok::<_, wasmtime::Error>((taken, T::outgoing_call(store)))
                 })?;
                 let outcome = linked
                     .driver
-                    .call(linked.target.clone(), parcel, context)
+                    .call(linked.target.clone(), taken.parcel, context)
                     .await;
-                accessor.with(|mut access| linked.give(access.as_context_mut(), outcome, results))
+                accessor.with(|mut access| {
+                    linked.give(access.as_context_mut(), &taken.loans, outcome, results)
+                })
             })
         });
     }
     instance.func_new_async(&name, move |mut store, _, parameters, results| {
         let linked = linked.clone();
         Box::new(async move {
-            let parcel = linked.take(store.as_context_mut(), parameters)?;
+            let taken = linked.take(store.as_context_mut(), parameters)?;
             let context = T::outgoing_call(store.as_context_mut());
             let outcome = linked
                 .driver
-                .call(linked.target.clone(), parcel, context)
+                .call(linked.target.clone(), taken.parcel, context)
                 .await;
-            linked.give(store, outcome, results)
+            linked.give(store, &taken.loans, outcome, results)
         })
     })
 }
@@ -155,8 +158,23 @@ struct Linked<C> {
     target: Arc<Target>,
     parameters: Handles,
     failure: FailureShape,
-    /// The numbers of the driver's resource types in the importing store.
-    numbers: Arc<[Option<u32>]>,
+    /// The resource types of drivers in the importing store.
+    links: Arc<Links<C>>,
+}
+
+/// What a call takes out of the component's store.
+struct Taken<C> {
+    parcel: Parcel<C>,
+    /// What is to come back.
+    loans: Vec<Loan>,
+}
+
+/// An object of the host that is lent for a call.
+struct Loan {
+    /// Which of the host's resources it is.
+    place: usize,
+    rep: u32,
+    parked: Parked,
 }
 
 impl<C: Clone + Send + Sync + 'static> Linked<C> {
@@ -166,10 +184,11 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         &self,
         mut store: StoreContextMut<'_, T>,
         parameters: &[Val],
-    ) -> wasmtime::Result<Parcel<C>> {
+    ) -> wasmtime::Result<Taken<C>> {
         let mut parcel = Parcel::of(parameters.to_vec());
+        let mut loans = Vec::new();
         if !self.parameters.any {
-            return Ok(parcel);
+            return Ok(Taken { parcel, loans });
         }
         let life = store.data_mut().proxies().life();
         each_handle(&mut parcel.values, &mut |value| {
@@ -180,29 +199,52 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
                 return Ok(());
             };
             let owned = resource.owned();
+            let hosts = T::host_resources();
+            if let Some(place) = hosts.iter().position(|host| host.is(resource.ty())) {
+                let (host, store) = (&hosts[place], store.as_context_mut());
+                let parked = if owned {
+                    host.take(store, *resource)?
+                } else {
+                    let (rep, parked) = host.lend(store, *resource)?;
+                    loans.push(Loan {
+                        place,
+                        rep,
+                        parked: parked.clone(),
+                    });
+                    parked
+                };
+                parcel.handles.push(Handle::Host {
+                    place,
+                    parked,
+                    owned,
+                });
+                return Ok(());
+            }
             let rep = ResourceDynamic::try_from_resource_any(*resource, &mut store)?.rep();
             let proxies = store.data_mut().proxies();
             let remote = match owned {
                 true => proxies.remove(rep),
                 false => proxies.get(rep).cloned(),
             };
-            let remote = remote.filter(|remote| remote.is_of(&self.driver));
-            let remote = remote.ok_or_else(|| {
-                wasmtime::Error::msg("a parameter holds a resource that is not of this driver")
-            })?;
+            let remote = remote
+                .ok_or_else(|| wasmtime::Error::msg("a parameter holds an unknown resource"))?;
             parcel.handles.push(Handle::Resource { remote, owned });
             Ok(())
         })?;
-        Ok(parcel)
+        Ok(Taken { parcel, loans })
     }
 
-    /// Puts the outcome of a call into the component's store.
+    /// Puts the outcome of a call into the component's store, and back what was lent for it.
     fn give<T: DriverHost<Caller = C>>(
         &self,
         mut store: StoreContextMut<'_, T>,
+        loans: &[Loan],
         outcome: Result<Parcel<C>, DriverFailed>,
         results: &mut [Val],
     ) -> wasmtime::Result<()> {
+        for Loan { place, rep, parked } in loans {
+            T::host_resources()[*place].restore(store.as_context_mut(), *rep, parked)?;
+        }
         let Parcel {
             mut values,
             handles,
@@ -217,22 +259,16 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
             let mut handles = handles.into_iter();
             each_handle(&mut values, &mut |value| {
                 let unknown = || wasmtime::Error::msg("a result holds an unknown resource");
-                let remote = match handles.next().ok_or_else(unknown)? {
-                    Handle::Resource { remote, .. } => remote,
-                    Handle::Pipe(pipe) => {
-                        *value = pipe.give(store.as_context_mut())?;
-                        return Ok(());
+                let store = store.as_context_mut();
+                *value = match handles.next().ok_or_else(unknown)? {
+                    Handle::Resource { remote, .. } => {
+                        Val::Resource(self.links.proxy(store, remote)?.1)
                     }
+                    Handle::Host { place, parked, .. } => {
+                        Val::Resource(T::host_resources()[place].put(store, &parked)?.1)
+                    }
+                    Handle::Pipe(pipe) => pipe.give(store)?,
                 };
-                let number = self.numbers.get(remote.kind()).copied().flatten();
-                let number = number.ok_or_else(unknown)?;
-                let rep = store
-                    .data_mut()
-                    .proxies()
-                    .insert(remote)
-                    .map_err(wasmtime::Error::new)?;
-                let proxy = ResourceDynamic::new_own(rep, number);
-                *value = Val::Resource(proxy.try_into_resource_any(&mut store)?);
                 Ok(())
             })?;
         }

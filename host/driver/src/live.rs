@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::component::{ComponentExportIndex, Func, Instance, ResourceAny, ResourceType, Val};
-use wasmtime::{AsContextMut, Store};
+use wasmtime::component::{
+    ComponentExportIndex, Func, Instance, ResourceAny, ResourceDynamic, ResourceType, Val,
+};
+use wasmtime::{AsContextMut, Store, StoreContextMut};
 
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::exports::Exports;
 use crate::handle::{DriverHandle, Place, Remote, Target};
 use crate::host::{DriverHost, metered};
+use crate::objects::Parked;
 use crate::pipe::Pipe;
 use crate::session::Session;
 use crate::values::{Handle, Parcel, each_handle};
@@ -27,6 +30,27 @@ pub(crate) struct Live<D: DriverHost> {
     /// The resources that somebody outside owns.
     given: HashMap<u64, ResourceAny>,
     next_id: u64,
+}
+
+/// What a call begins with.
+pub(crate) struct Unpacked {
+    pub(crate) values: Vec<Val>,
+    /// What the store has only until the call is over.
+    pub(crate) loans: Vec<Guest>,
+}
+
+/// A resource in the store that is not its own.
+pub(crate) struct Guest {
+    rep: u32,
+    resource: ResourceAny,
+    whose: Whose,
+}
+
+enum Whose {
+    /// Another driver's, known to the store's proxies.
+    Driver,
+    /// The host's.
+    Host { place: usize, parked: Parked },
 }
 
 impl<D: DriverHost> Live<D> {
@@ -58,38 +82,65 @@ impl<D: DriverHost> Live<D> {
         self.given.len()
     }
 
-    /// Puts the store's own resources into the values, and the ends of streams. Nothing changes
-    /// where a resource is gone.
+    /// Puts what the parcel holds into the store: its own resources, those of others, and the ends
+    /// of streams. Nothing changes where that cannot be: a resource of its own is gone, or there is
+    /// no room for one of others.
     pub(crate) fn unpack(
         &mut self,
         parcel: Parcel<D::Caller>,
+        driver: &DriverHandle<D::Caller>,
         session: Option<&Arc<Session>>,
-    ) -> Result<Vec<Val>, FailureCause> {
+    ) -> Result<Unpacked, FailureCause> {
         let Parcel {
             mut values,
             handles,
         } = parcel;
+        let mut loans = Vec::new();
         if handles.is_empty() {
-            return Ok(values);
+            return Ok(Unpacked { values, loans });
         }
-        let mut resources = Vec::with_capacity(handles.len());
+        let mut own = Vec::new();
         for handle in &handles {
-            let Handle::Resource { remote, .. } = handle else {
-                continue;
-            };
-            let id = remote.id_in(self.incarnation);
-            let found = id.and_then(|id| Some((id, *self.given.get(&id)?)));
-            resources.push(found.ok_or(FailureCause::ResourceLost)?);
+            if let Handle::Resource { remote, .. } = handle
+                && remote.is_of(driver)
+            {
+                let id = remote.id_in(self.incarnation);
+                let found = id.and_then(|id| Some((id, *self.given.get(&id)?)));
+                own.push(found.ok_or(FailureCause::ResourceLost)?);
+            }
         }
-        let mut resources = resources.into_iter();
+        let mut guests = Vec::new();
+        for handle in &handles {
+            match self.receive(handle, driver) {
+                Ok(Some(guest)) => guests.push(guest),
+                Ok(None) => {}
+                Err(error) => {
+                    for guest in &guests {
+                        // The store had no time to do anything with it.
+                        let _ = self.send_off(guest);
+                    }
+                    return Err(FailureCause::NotTaken(Cause::new(error)));
+                }
+            }
+        }
+        let mut own = own.into_iter();
+        let mut guests = guests.into_iter();
         let mut handles = handles.into_iter();
         let placed = each_handle(&mut values, &mut |slot| {
             *slot = match handles.next().ok_or_else(missing_handle)? {
-                Handle::Resource { remote, owned } => {
-                    let (id, resource) = resources.next().ok_or_else(missing_handle)?;
+                Handle::Resource { remote, owned } if remote.is_of(driver) => {
+                    let (id, resource) = own.next().ok_or_else(missing_handle)?;
                     if owned {
                         self.given.remove(&id);
                         remote.set_returned();
+                    }
+                    Val::Resource(resource)
+                }
+                Handle::Resource { owned, .. } | Handle::Host { owned, .. } => {
+                    let guest = guests.next().ok_or_else(missing_handle)?;
+                    let resource = guest.resource;
+                    if !owned {
+                        loans.push(guest);
                     }
                     Val::Resource(resource)
                 }
@@ -101,7 +152,65 @@ impl<D: DriverHost> Live<D> {
             Ok(())
         });
         placed.map_err(|error| FailureCause::Trap(Cause::new(error)))?;
-        Ok(values)
+        Ok(Unpacked { values, loans })
+    }
+
+    /// Puts a resource that is not the store's own into it.
+    fn receive(
+        &mut self,
+        handle: &Handle<D::Caller>,
+        driver: &DriverHandle<D::Caller>,
+    ) -> wasmtime::Result<Option<Guest>> {
+        let store = self.store.as_context_mut();
+        Ok(match handle {
+            Handle::Resource { remote, .. } if !remote.is_of(driver) => {
+                let (rep, resource) = driver.links().proxy(store, remote.clone())?;
+                let whose = Whose::Driver;
+                Some(Guest {
+                    rep,
+                    resource,
+                    whose,
+                })
+            }
+            Handle::Host { place, parked, .. } => {
+                let (rep, resource) = D::host_resources()[*place].put(store, parked)?;
+                let whose = Whose::Host {
+                    place: *place,
+                    parked: parked.clone(),
+                };
+                Some(Guest {
+                    rep,
+                    resource,
+                    whose,
+                })
+            }
+            Handle::Resource { .. } | Handle::Pipe(_) => None,
+        })
+    }
+
+    /// Takes a resource that was lent to the store out of it. An error says that the store still
+    /// holds on to it.
+    fn send_off(&mut self, guest: &Guest) -> wasmtime::Result<()> {
+        let mut store = self.store.as_context_mut();
+        match &guest.whose {
+            Whose::Driver => {
+                store.data_mut().proxies().remove(guest.rep);
+                ResourceDynamic::try_from_resource_any(guest.resource, store).map(drop)
+            }
+            Whose::Host { place, parked } => {
+                D::host_resources()[*place].reclaim(store, (guest.rep, guest.resource), parked)
+            }
+        }
+    }
+
+    /// Gives back what was lent to the store for a call, as far as that can be, whatever became of
+    /// the call. An error says that the store still holds on to some of it.
+    pub(crate) fn give_back(&mut self, loans: &[Guest]) -> wasmtime::Result<()> {
+        let mut outcome = Ok(());
+        for guest in loans {
+            outcome = outcome.and(self.send_off(guest));
+        }
+        outcome
     }
 
     /// Calls an export. After an error the store must not be used any more.
@@ -167,10 +276,10 @@ impl<D: DriverHost> Live<D> {
                 handles.push(Handle::Pipe(pipe));
                 return Ok(());
             };
-            let kind = self.kinds.iter().position(|kind| *kind == resource.ty());
-            let kind = kind.ok_or_else(|| {
-                wasmtime::Error::msg("a result holds a resource that is not the driver's own")
-            })?;
+            let Some(kind) = self.kinds.iter().position(|kind| *kind == resource.ty()) else {
+                handles.push(passed_on(self.store.as_context_mut(), *resource)?);
+                return Ok(());
+            };
             let id = self.next_id;
             self.next_id += 1;
             self.given.insert(id, *resource);
@@ -202,6 +311,29 @@ impl<D: DriverHost> Live<D> {
         let cpu = self.store.data().cpu().cloned();
         metered(cpu, resource.resource_drop_async(&mut self.store)).await
     }
+}
+
+/// Takes a resource that the driver has from somebody else out of its store for good.
+fn passed_on<D: DriverHost>(
+    mut store: StoreContextMut<'_, D>,
+    resource: ResourceAny,
+) -> wasmtime::Result<Handle<D::Caller>> {
+    let hosts = D::host_resources();
+    if let Some(place) = hosts.iter().position(|host| host.is(resource.ty())) {
+        return Ok(Handle::Host {
+            place,
+            parked: hosts[place].take(store, resource)?,
+            owned: true,
+        });
+    }
+    let rep = ResourceDynamic::try_from_resource_any(resource, &mut store)?.rep();
+    let remote = store.data_mut().proxies().remove(rep);
+    let remote =
+        remote.ok_or_else(|| wasmtime::Error::msg("a result holds an unknown resource"))?;
+    Ok(Handle::Resource {
+        remote,
+        owned: true,
+    })
 }
 
 fn missing_handle() -> wasmtime::Error {

@@ -235,7 +235,7 @@ impl Walk<'_> {
             (Type::Future(a), Type::Future(b)) => self.carried(a.ty(), b.ty()),
             (Type::Stream(a), Type::Stream(b)) => self.carried(a.ty(), b.ty()),
             (Type::ErrorContext, Type::ErrorContext) => {
-                let reason = "error contexts between components are not supported";
+                let reason = "`error-context` is not supported: it is no part of WASI 0.3";
                 Err(self.placed(Mismatch::Unsupported(reason.to_owned())))
             }
             (a, b) => Err(self.differs(&show(a), &show(b))),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use wasmtime::component::Val;
 
 use crate::handle::Remote;
+use crate::objects::Parked;
 use crate::pipe::Pipe;
 
 /// Values with the handles in them taken out.
@@ -22,6 +23,13 @@ pub(crate) enum Handle<C> {
     Resource {
         remote: Arc<Remote<C>>,
         /// Given away rather than lent.
+        owned: bool,
+    },
+    /// An object of the host's own.
+    Host {
+        /// Which of the host's resources it is.
+        place: usize,
+        parked: Parked,
         owned: bool,
     },
     /// The readable end of a stream or future.

@@ -184,7 +184,8 @@ async fn functions_that_are_asynchronous_by_type() {
         driver: "async",
         component: driver.component(),
     };
-    let refusal = check_interfaces(&app, &[candidate]).expect_err("another function type");
+    let refusal =
+        check_interfaces::<support::Host>(&app, &[candidate]).expect_err("another function type");
     assert_eq!(
         refusal.to_string(),
         format!(

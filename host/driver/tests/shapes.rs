@@ -69,7 +69,7 @@ fn check(app: &str, driver: &str, imports: &[&str]) -> Result<(), LinkError> {
             component: &driver,
         })
         .collect();
-    check_interfaces(&app, &candidates)
+    check_interfaces::<support::Host>(&app, &candidates)
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn an_interface_without_the_one_that_its_resources_are_of_is_refused() {
             component: &driver,
         },
     ];
-    let refusal = check_interfaces(&app, &candidates).expect_err("two drivers");
+    let refusal = check_interfaces::<support::Host>(&app, &candidates).expect_err("two drivers");
     assert_eq!(
         refusal.to_string(),
         "`thing` of `acme:things/batch@1.1.0` differs in driver `two`: the component and its \
@@ -291,7 +291,7 @@ fn an_interface_without_the_one_that_its_resources_are_of_is_refused() {
 }
 
 #[test]
-fn a_resource_that_the_driver_only_passes_on_is_refused() {
+fn a_resource_that_cannot_cross_is_refused_by_name() {
     const PASSES: &str = r#"(component
         (import "acme:a/base" (instance $base (export "r" (type (sub resource)))))
         (alias export $base "r" (type $r))
@@ -313,7 +313,7 @@ fn a_resource_that_the_driver_only_passes_on_is_refused() {
         .to_string();
     assert_eq!(
         refusal,
-        "`r` of `acme:a/b` cannot be served by a driver: the driver imports this resource itself \
-         and only passes it on"
+        "`r` of `acme:a/b` cannot be served by a driver: `r` of `acme:a/base` is bound to the store \
+         that made it and cannot go to another component"
     );
 }

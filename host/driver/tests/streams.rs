@@ -519,7 +519,8 @@ async fn linked(types: &[(&str, &str)], signature: &str) -> Result<(), String> {
     let (driver, _) = spawn("same", &driver, settings());
     let importer = component(&importer(&interface));
     let mut linker: Linker<Host> = host_linker();
-    link(&mut linker, &importer, &[(NAME, &driver)]).map_err(|error| error.to_string())
+    let linked = link(&mut linker, &importer, &[(NAME, &driver)]);
+    linked.map(drop).map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use canopy_capability_log::{LogCtx, LogView};
 use canopy_capability_messages::{MessagesCtx, MessagesView};
 use canopy_capability_network::{NetworkCtx, NetworkView};
 use canopy_capability_sql::{SqlCtx, SqlView};
-use canopy_driver::{CallContext, DriverHost, Proxies};
+use canopy_driver::{CallContext, DriverHost, HostResource, Proxies};
 use canopy_engine::{CpuBudget, StoreLimits};
 use canopy_ids::RequestId;
 use wasmtime::StoreContextMut;
@@ -19,6 +19,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_tls::{WasiTlsCtxView, WasiTlsView};
 
+use crate::crossing;
 use crate::stores::{Borrows, StorageCtx};
 
 /// Who calls, and for which request; what one guest tells the next.
@@ -188,6 +189,14 @@ impl DriverHost for GuestState {
 
     fn proxies(&mut self) -> &mut Proxies<Arc<CallerFacts>> {
         &mut self.proxies
+    }
+
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    fn host_resources() -> &'static [HostResource<Self>] {
+        &crossing::RESOURCES
     }
 
     fn outgoing_call(store: StoreContextMut<'_, Self>) -> Option<GuestCall> {

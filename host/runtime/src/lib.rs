@@ -20,6 +20,7 @@ mod body;
 mod call;
 mod check;
 mod clocks;
+mod crossing;
 mod driver;
 mod error;
 mod installed;

@@ -8,7 +8,7 @@ use canopy_capability_blobs::{BlobsCtx, Objects};
 use canopy_capability_identity::Installation;
 use canopy_capability_keyvalue::{Buckets, KeyValueCtx};
 use canopy_capability_sql::{Databases, SqlCtx};
-use canopy_driver::{Binding, DriverHandle, LinkError, has_only_types};
+use canopy_driver::{Binding, DriverHandle, LinkError, Links, has_only_types};
 use canopy_ids::{BindingKey, Import, InterfaceName};
 use futures::future::BoxFuture;
 use wasmtime::Engine;
@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{p2, p3};
 
 use crate::driver::{self, Drivers, Handle};
 use crate::error::{PrepareError, SharedResource};
-use crate::guest::GuestState;
+use crate::guest::{CallerFacts, GuestState};
 use crate::installed::Installed;
 use crate::instance::{Idle, Program};
 use crate::linker::Platform;
@@ -95,7 +95,7 @@ impl Inner {
         drivers: &Handles,
     ) -> Result<Installed, PrepareError> {
         let component = self.load(&spec.component).await?;
-        let pre = self.link(&component, &spec.component, drivers)?;
+        let (pre, _) = self.link(&component, &spec.component, drivers)?;
         let program = self.program(&component, &spec.component, pre)?;
 
         let scope = Scope {
@@ -154,7 +154,7 @@ impl Inner {
             error: Box::new(error),
         };
         let component = self.load(&spec.component).await.map_err(wrong)?;
-        let pre = self
+        let (pre, links) = self
             .link(&component, &spec.component, drivers)
             .map_err(wrong)?;
         let borrows = self.borrows(&component, drivers);
@@ -178,6 +178,7 @@ impl Inner {
             spec.id,
             spec.name.as_str(),
             program,
+            links,
             settings,
         ))
     }
@@ -200,7 +201,7 @@ impl Inner {
         component: &Component,
         spec: &ComponentSpec,
         drivers: &Handles,
-    ) -> Result<InstancePre<GuestState>, PrepareError> {
+    ) -> Result<(InstancePre<GuestState>, Arc<Links<Arc<CallerFacts>>>), PrepareError> {
         let package = spec.package.to_string();
         let failed = |error: wasmtime::Error| PrepareError::Link {
             package: package.clone(),
@@ -219,7 +220,8 @@ impl Inner {
                 handle.as_ref()
             });
             if let ComponentItem::ComponentInstance(instance) = &item.ty {
-                shared.add(&package, name, instance, driver, engine)?;
+                let interface = item.implements.unwrap_or(name);
+                shared.add(&package, (name, interface), instance, driver, engine)?;
             }
             match (driver, import, &item.ty) {
                 (Some(driver), _, _) => bindings.push(Binding {
@@ -248,9 +250,9 @@ impl Inner {
         for (label, interface) in &labelled {
             Platform::add_labelled(&mut linker, label, interface).map_err(failed)?;
         }
-        canopy_driver::link_interfaces(&mut linker, component, &bindings)
+        let links = canopy_driver::link_interfaces(&mut linker, component, &bindings)
             .map_err(|error: LinkError| PrepareError::Driver(error))?;
-        linker.instantiate_pre(component).map_err(failed)
+        Ok((linker.instantiate_pre(component).map_err(failed)?, links))
     }
 
     /// What a driver has of its callers' storage: what is bound to the platform by name.
@@ -334,7 +336,7 @@ fn import(name: &str, implements: Option<&str>) -> Option<Import> {
 }
 
 /// Which resource types were met, and by whom their interfaces are served. A resource of one side
-/// means nothing to another. Those of `wasi:io`, which everything that streams shares, are left to
+/// means nothing to another. Those that a driver has from somebody else and passes on are left to
 /// the linking of drivers.
 #[derive(Default)]
 struct Shared(Vec<(ResourceType, String, Option<Handle>)>);
@@ -343,7 +345,7 @@ impl Shared {
     fn add(
         &mut self,
         package: &str,
-        import: &str,
+        (import, interface): (&str, &str),
         instance: &ComponentInstance,
         driver: Option<&Handle>,
         engine: &Engine,
@@ -359,7 +361,7 @@ impl Shared {
             match self.0.iter().find(|(known, ..)| *known == ty) {
                 Some((_, one, known))
                     if known.as_ref().map(Handle::id) != driver.map(Handle::id)
-                        && !one.starts_with("wasi:io/") =>
+                        && !driver.is_some_and(|driver| driver.passes_on(interface, resource)) =>
                 {
                     return Err(PrepareError::SharedResource(Box::new(SharedResource {
                         package: package.to_owned(),

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod cells;
+pub(crate) mod shelf;
 pub(crate) mod text;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use canopy_driver::{
     Binding, CallContext, DriverFailed, DriverHandle, DriverHost, DriverProgram, DriverSettings,
-    Proxies, link_interfaces,
+    HostResource, Links, Proxies, link_interfaces,
 };
 use canopy_ids::DriverInstanceId;
-use wasmtime::component::{Component, Instance, InstancePre, Linker, Val};
+use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, Val};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
 
 /// One engine for all tests of a file, with epochs ticking so that guests yield.
@@ -50,6 +52,7 @@ pub(crate) type Handle = DriverHandle<u64>;
 /// The data of every store.
 pub(crate) struct Host {
     proxies: Proxies<u64>,
+    table: ResourceTable,
     context: Option<CallContext<u64>>,
     pub(crate) seen: Seen,
 }
@@ -63,6 +66,8 @@ pub(crate) struct Seen {
     pub(crate) failures: Arc<Mutex<Vec<String>>>,
     /// Stores made.
     pub(crate) stores: Arc<AtomicUsize>,
+    /// Stores of the driver that hold objects of the host when a call in them has ended.
+    pub(crate) holding: Arc<AtomicUsize>,
 }
 
 impl Seen {
@@ -98,6 +103,14 @@ impl DriverHost for Host {
         &mut self.proxies
     }
 
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    fn host_resources() -> &'static [HostResource<Self>] {
+        &cells::RESOURCES
+    }
+
     fn outgoing_call(store: StoreContextMut<'_, Self>) -> Option<CallContext<u64>> {
         store.data().context.clone()
     }
@@ -111,13 +124,17 @@ impl DriverHost for Host {
     }
 
     fn end_call(mut store: StoreContextMut<'_, Self>) {
-        store.data_mut().context = None;
+        let data = store.data_mut();
+        data.context = None;
+        let holds = usize::from(!data.table.is_empty() || !data.proxies.is_empty());
+        data.seen.holding.store(holds, Ordering::SeqCst);
     }
 }
 
 fn new_store(seen: &Seen, context: Option<CallContext<u64>>, proxies: usize) -> Store<Host> {
     let host = Host {
         proxies: Proxies::new(proxies),
+        table: ResourceTable::new(),
         context,
         seen: seen.clone(),
     };
@@ -188,6 +205,7 @@ pub(crate) fn host_linker() -> Linker<Host> {
         },
     )
     .expect("fail");
+    cells::define(&mut linker).expect("cells");
     linker
 }
 
@@ -211,6 +229,18 @@ pub(crate) fn spawn_as(
     linker: Linker<Host>,
     settings: DriverSettings,
 ) -> (Handle, Seen) {
+    spawn_joined(id, name, component, linker, Arc::default(), settings)
+}
+
+/// A driver whose linker has been joined with other drivers.
+pub(crate) fn spawn_joined(
+    id: DriverInstanceId,
+    name: &str,
+    component: &Component,
+    linker: Linker<Host>,
+    links: Arc<Links<u64>>,
+    settings: DriverSettings,
+) -> (Handle, Seen) {
     let pre = linker
         .instantiate_pre(component)
         .expect("imports of the driver");
@@ -219,7 +249,10 @@ pub(crate) fn spawn_as(
         pre,
         seen: seen.clone(),
     };
-    (DriverHandle::spawn(id, name, program, settings), seen)
+    (
+        DriverHandle::spawn(id, name, program, links, settings),
+        seen,
+    )
 }
 
 /// An application instance in a store of its own.
@@ -255,6 +288,12 @@ impl App {
 
     pub(crate) async fn things(driver: &Handle) -> Self {
         Self::start(THINGS_APP, &things(driver)).await
+    }
+
+    /// How many objects of the host and resources of drivers it holds.
+    pub(crate) fn holds(&mut self) -> (bool, usize) {
+        let data = self.store.data_mut();
+        (!data.table.is_empty(), data.proxies.len())
     }
 
     pub(crate) fn set_deadline(&mut self, within: Duration) {
@@ -308,7 +347,7 @@ pub(crate) fn link(
     linker: &mut Linker<Host>,
     component: &Component,
     imports: &[(&str, &Handle)],
-) -> Result<(), canopy_driver::LinkError> {
+) -> Result<Arc<Links<u64>>, canopy_driver::LinkError> {
     let bindings: Vec<_> = imports
         .iter()
         .map(|&(import, driver)| Binding { import, driver })
