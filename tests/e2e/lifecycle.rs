@@ -1,23 +1,6 @@
 //! Publish, install, upgrade, roll back, configure, uninstall.
 
-use crate::support::{Node, guest};
-
-/// A copy of a guest's project under another version.
-fn version_of(name: &str, version: &str, folder: &std::path::Path) -> std::path::PathBuf {
-    let project = folder.join(format!("{name}-{version}"));
-    std::fs::create_dir_all(&project).expect("a folder");
-    let manifest = std::fs::read_to_string(guest(name).join("canopy.toml")).expect("a manifest");
-    let manifest = manifest.replace("version = \"0.1.0\"", &format!("version = \"{version}\""));
-    let component = format!(
-        "target/wasm32-wasip2/release/{}.wasm",
-        name.replace('-', "_")
-    );
-    let copy = project.join(&component);
-    std::fs::create_dir_all(copy.parent().expect("a folder")).expect("folders");
-    std::fs::copy(guest(name).join("../..").join(component), copy).expect("a built guest");
-    std::fs::write(project.join("canopy.toml"), manifest).expect("a manifest");
-    project
-}
+use crate::support::{Node, guest, version_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_goes_forward_and_back() {

@@ -8,6 +8,7 @@ mod demo;
 mod disconnects;
 mod documents;
 mod documents_elsewhere;
+mod driver_stores;
 mod drivers;
 mod durability;
 mod egress;

@@ -1,22 +1,22 @@
-//! The actor of a driver instance: takes calls one after the other, and supervises the store.
+//! The actor of one store of a driver instance: takes calls one after the other, and replaces the
+//! store.
 //!
 //! A call whose streams are open after it has returned is not over. The store goes on running for
 //! them, and further calls begin in it only if they are for the same caller: who asks for the
 //! identity of the caller gets one answer as long as any of them lasts.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::FutureExt;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use crate::board::{Board, Next};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
-use crate::handle::{Call, DriverHandle, Info, Message, Place, Target};
+use crate::handle::{Call, DriverHandle, Giving, Info, Message, Place, Target};
 use crate::host::{DriverHost, DriverProgram, metered};
 use crate::live::{Live, Unpacked};
 use crate::session::Session;
@@ -25,41 +25,41 @@ use crate::values::{Handle, Parcel};
 type CallerOf<P> = <<P as DriverProgram>::Data as DriverHost>::Caller;
 type Reply<C> = oneshot::Sender<Result<Parcel<C>, FailureCause>>;
 
-/// Serves messages until every handle is gone.
+/// Serves what is on the board for one store until every handle is gone.
 pub(crate) async fn run<P: DriverProgram>(
-    program: P,
+    program: Arc<P>,
     info: Arc<Info>,
-    mut messages: UnboundedReceiver<Message<CallerOf<P>>>,
+    board: Arc<Board<CallerOf<P>>>,
+    store: usize,
 ) {
     let mut actor = Actor {
         program,
         info,
+        changed: board.word(store),
+        board,
+        store,
         live: None,
-        incarnation: 0,
-        backoff: None,
         streaming: Vec::new(),
-        waiting: VecDeque::new(),
-        changed: Arc::new(Notify::new()),
     };
-    while let Some(message) = actor.next(&mut messages).await {
+    while let Some(message) = actor.next().await {
         match message {
             Message::Call(call) => actor.answer(call).await,
             Message::Drop(place) => actor.drop_resource(place).await,
         }
     }
+    actor.retire();
 }
 
 struct Actor<P: DriverProgram> {
-    program: P,
+    program: Arc<P>,
     info: Arc<Info>,
+    board: Arc<Board<CallerOf<P>>>,
+    /// Which of the driver's stores it is.
+    store: usize,
     live: Option<Live<P::Data>>,
-    incarnation: u64,
-    backoff: Option<Backoff>,
     /// Calls that have returned and whose streams are open.
     streaming: Vec<Streaming<CallerOf<P>>>,
-    /// What waits for the streams of another caller to end.
-    waiting: VecDeque<Message<CallerOf<P>>>,
-    /// A stream has changed.
+    /// Something is on the board, or a stream has changed.
     changed: Arc<Notify>,
 }
 
@@ -75,69 +75,47 @@ struct Streaming<C> {
     _driver: DriverHandle<C>,
 }
 
-/// Set after a failed start, until one succeeds.
-struct Backoff {
-    pause: Duration,
-    until: Instant,
-    last: Cause,
-}
-
-/// What happens while streams are open.
-enum Event<C> {
-    Message(Option<Message<C>>),
-    /// Something about the streams, or it is time to look.
-    Streams,
-}
-
 impl<P: DriverProgram> Actor<P> {
     /// The next message whose turn it is; meanwhile the store runs for its open streams.
-    async fn next(
-        &mut self,
-        messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
-    ) -> Option<Message<CallerOf<P>>> {
+    async fn next(&mut self) -> Option<Message<CallerOf<P>>> {
         loop {
             self.look_after_streams();
-            let turn = self
-                .waiting
-                .iter()
-                .position(|message| self.may_begin(message));
-            if let Some(message) = turn.and_then(|turn| self.waiting.remove(turn)) {
-                return Some(message);
-            }
-            let received = match self.streaming.is_empty() {
-                true => Event::Message(self.receive(messages).await),
-                false => self.stream(messages).await,
-            };
-            match received {
-                Event::Message(Some(message)) => self.waiting.push_back(message),
-                // No handle is left, and so no stream and nothing that waits.
-                Event::Message(None) => return None,
-                Event::Streams => {}
+            let streams = !self.streaming.is_empty();
+            let next = self
+                .board
+                .take(self.store, streams, |caller| self.may_begin(caller));
+            match next {
+                Next::Message(message) => return Some(message),
+                Next::Over => return None,
+                Next::Wait if streams => self.stream().await,
+                Next::Wait => self.wait().await,
             }
         }
     }
 
-    async fn receive(
-        &mut self,
-        messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
-    ) -> Option<Message<CallerOf<P>>> {
+    /// Waits for word. A store that nobody needs for long is dropped.
+    async fn wait(&mut self) {
         if self.live.as_ref().is_some_and(|live| live.given() == 0) {
-            match timeout(self.info.settings.idle_timeout, messages.recv()).await {
-                Ok(message) => return message,
-                Err(_) => self.live = None,
+            let idle = self.info.settings.idle_timeout;
+            if timeout(idle, self.changed.notified()).await.is_ok() {
+                return;
             }
+            self.retire();
         }
-        messages.recv().await
+        self.changed.notified().await;
+    }
+
+    fn retire(&mut self) {
+        if self.live.take().is_some() {
+            self.info.supervision.gone(false);
+        }
     }
 
     /// Lets the driver run until there is something to do.
-    async fn stream(
-        &mut self,
-        messages: &mut UnboundedReceiver<Message<CallerOf<P>>>,
-    ) -> Event<CallerOf<P>> {
+    async fn stream(&mut self) {
         let Some(live) = &mut self.live else {
             self.streaming.clear();
-            return Event::Streams;
+            return;
         };
         let grace = self.info.settings.abandoned_grace;
         let due = self.streaming.iter().map(|call| match call.ending {
@@ -149,24 +127,22 @@ impl<P: DriverProgram> Actor<P> {
         let event = async {
             tokio::select! {
                 biased;
-                () = changed.notified() => Event::Streams,
-                message = messages.recv() => Event::Message(message),
-                () = sleep_until(due.into()) => Event::Streams,
+                () = changed.notified() => {}
+                () = sleep_until(due.into()) => {}
             }
         };
         let outcome = tokio::select! {
             biased;
             outcome = AssertUnwindSafe(live.run(event)).catch_unwind() => match outcome {
-                Ok(event) => event.map_err(trap),
+                Ok(ended) => ended.map_err(trap),
                 Err(_) => Err(panicked()),
             },
             // The guest computes and lets nothing else have its turn.
             () = sleep_until((due + grace).into()) => Err(FailureCause::Deadline),
         };
-        outcome.unwrap_or_else(|cause| {
+        if let Err(cause) = outcome {
             self.break_streams(cause);
-            Event::Streams
-        })
+        }
     }
 
     /// Lets go of calls whose streams have ended, and ends those that should have.
@@ -210,19 +186,20 @@ impl<P: DriverProgram> Actor<P> {
     }
 
     fn break_streams(&mut self, cause: FailureCause) {
-        let (interface, function) = match self.streaming.first() {
-            Some(call) => (call.target.interface.clone(), call.target.function.clone()),
+        let broken = self.streaming.first();
+        let (target, caller) = match broken {
+            Some(call) => (Some(call.target.clone()), Some(call.context.caller.clone())),
+            None => (None, None),
+        };
+        let place = match &target {
+            Some(target) => (target.interface.clone(), target.function.clone()),
             None => ("its own".into(), "[streams]".into()),
         };
-        self.replace(&interface, &function, cause);
+        self.replace(place, cause, caller.as_ref());
     }
 
-    /// Whether it is for the caller whose streams are open, if any are.
-    fn may_begin(&self, message: &Message<CallerOf<P>>) -> bool {
-        let caller = match message {
-            Message::Call(call) => &call.context.caller,
-            Message::Drop(place) => &place.context.caller,
-        };
+    /// Whether it is the caller whose streams are open, if any are.
+    fn may_begin(&self, caller: &CallerOf<P>) -> bool {
         self.streaming
             .iter()
             .all(|open| <P::Data as DriverHost>::is_same_caller(&open.context.caller, caller))
@@ -240,30 +217,43 @@ impl<P: DriverProgram> Actor<P> {
             mut reply,
             driver,
             permit,
+            home,
         } = call;
         let session = target
             .has_streams
             .then(|| Session::new(self.info.clone(), target.clone(), self.changed.clone()));
-        let outcome = self
-            .perform(
-                &target,
-                arguments,
-                &context,
-                &mut reply,
-                &driver,
-                session.as_ref(),
-            )
-            .await;
+        let outcome = match self.info.supervision.admit() {
+            Ok(()) => {
+                let giving = Giving {
+                    driver: &driver,
+                    context: &context,
+                    store: self.store,
+                    home,
+                };
+                let session = session.as_ref();
+                self.perform(&target, arguments, giving, &mut reply, session)
+                    .await
+            }
+            Err(cause) => Err(Failure::Kept(cause)),
+        };
         let outcome = outcome.map_err(|failure| match failure {
-            Failure::Refused(cause) => cause,
+            Failure::Kept(cause) => cause,
+            Failure::Refused(cause) => {
+                self.info.supervision.ended();
+                cause
+            }
             Failure::Broken(cause) => {
                 if let Some(session) = &session {
                     session.fail(cause.clone());
                 }
-                self.replace(&target.interface, &target.function, cause.clone());
+                let place = (target.interface.clone(), target.function.clone());
+                self.replace(place, cause.clone(), Some(&context.caller));
                 cause
             }
         });
+        if outcome.is_ok() {
+            self.info.supervision.answered();
+        }
         match session {
             Some(session) if outcome.is_ok() && session.open() > 0 => {
                 self.streaming.push(Streaming {
@@ -277,6 +267,7 @@ impl<P: DriverProgram> Actor<P> {
             }
             _ => self.end_call(),
         }
+        self.board.rest(self.store, !self.streaming.is_empty());
         // Where nobody takes the parcel, dropping it drops the resources that it gives out, and
         // the streams.
         drop(reply.send(outcome));
@@ -295,11 +286,11 @@ impl<P: DriverProgram> Actor<P> {
         &mut self,
         target: &Target,
         arguments: Parcel<CallerOf<P>>,
-        context: &CallContext<CallerOf<P>>,
+        giving: Giving<'_, CallerOf<P>>,
         reply: &mut Reply<CallerOf<P>>,
-        driver: &DriverHandle<CallerOf<P>>,
         session: Option<&Arc<Session>>,
     ) -> Result<Parcel<CallerOf<P>>, Failure> {
+        let context = giving.context;
         if Instant::now() >= context.deadline {
             return Err(Failure::Refused(FailureCause::Deadline));
         }
@@ -314,18 +305,12 @@ impl<P: DriverProgram> Actor<P> {
         }
         let live = match &mut self.live {
             Some(live) => live,
-            none => none.insert(
-                start(
-                    &self.program,
-                    &self.info,
-                    &mut self.incarnation,
-                    &mut self.backoff,
-                )
-                .await
-                .map_err(Failure::Refused)?,
-            ),
+            none => {
+                let started = start(&*self.program, &self.info, &context.caller).await;
+                none.insert(started.map_err(Failure::Refused)?)
+            }
         };
-        let unpacked = live.unpack(arguments, driver, session);
+        let unpacked = live.unpack(arguments, giving.driver, session);
         let Unpacked { values, loans } = unpacked.map_err(|cause| match cause {
             FailureCause::ResourceLost | FailureCause::NotTaken(_) => Failure::Refused(cause),
             _ => Failure::Broken(cause),
@@ -343,10 +328,8 @@ impl<P: DriverProgram> Actor<P> {
         };
         let given_back = live.give_back(&loans).map_err(trap);
         let results = results.and_then(|results| given_back.map(|()| results));
-        let parcel = results.and_then(|results| {
-            live.pack(results, target, driver, context, session)
-                .map_err(trap)
-        });
+        let parcel =
+            results.and_then(|results| live.pack(results, target, &giving, session).map_err(trap));
         let parcel = parcel.map_err(Failure::Broken)?;
         if session.is_some_and(|session| open + session.open() > limit) {
             let text = format!("it has more than {limit} streams and futures open");
@@ -358,6 +341,7 @@ impl<P: DriverProgram> Actor<P> {
     async fn drop_resource(&mut self, place: Place<CallerOf<P>>) {
         let Some(live) = &mut self.live else { return };
         let limit = self.info.settings.destructor_timeout;
+        let caller = place.context.caller.clone();
         let context = place.context.until(Instant::now() + limit);
         let work = live.drop_resource(Place { context, ..place });
         let cause = match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
@@ -366,85 +350,77 @@ impl<P: DriverProgram> Actor<P> {
             Ok(Err(_)) => panicked(),
             Err(_) => FailureCause::Deadline,
         };
-        self.replace(&"its own".into(), &"[resource-drop]".into(), cause);
+        let place = ("its own".into(), "[resource-drop]".into());
+        self.replace(place, cause, Some(&caller));
     }
 
     /// Drops the store after a failure; the next call starts a fresh one.
-    fn replace(&mut self, interface: &Arc<str>, function: &Arc<str>, cause: FailureCause) {
+    fn replace(
+        &mut self,
+        (interface, function): (Arc<str>, Arc<str>),
+        cause: FailureCause,
+        caller: Option<&CallerOf<P>>,
+    ) {
         // Those who read learn why before they notice that nothing comes any more.
         for call in self.streaming.drain(..) {
             call.session.fail(cause.clone());
         }
-        let lost = self.live.take().map_or(0, |live| live.given());
-        let failure = self
-            .info
-            .failure(interface.clone(), function.clone(), cause);
-        self.program.failed(&failure, lost);
+        let supervision = &self.info.supervision;
+        match &cause {
+            FailureCause::Trap(cause) => supervision.failed(cause, false),
+            _ => supervision.ended(),
+        }
+        let mut lost = 0;
+        if let Some(live) = self.live.take() {
+            supervision.gone(true);
+            lost = live.given();
+        }
+        let failure = self.info.failure(interface, function, cause);
+        self.program.failed(&failure, lost, caller);
     }
 }
 
 /// A call without an answer, and what it means for the store.
 enum Failure {
+    /// Nothing was tried.
+    Kept(FailureCause),
     /// The store is as it was.
     Refused(FailureCause),
     /// The store cannot be used any more.
     Broken(FailureCause),
 }
 
-/// Makes a store and instantiates the driver in it, unless that failed a moment ago.
+/// Makes a store and instantiates the driver in it, unless it is too early for that.
 async fn start<P: DriverProgram>(
     program: &P,
     info: &Info,
-    incarnation: &mut u64,
-    backoff: &mut Option<Backoff>,
+    caller: &CallerOf<P>,
 ) -> Result<Live<P::Data>, FailureCause> {
-    let settings = &info.settings;
-    if let Some(Backoff { until, last, .. }) = backoff {
-        let retry_after = until.saturating_duration_since(Instant::now());
-        if !retry_after.is_zero() {
-            return Err(FailureCause::Restarting {
-                retry_after,
-                last: last.clone(),
-            });
-        }
-    }
-    *incarnation += 1;
+    let limit = info.settings.start_timeout;
+    info.supervision.begin_start()?;
     let attempt = async {
         let mut store = program.new_store()?;
         let cpu = store.data().cpu().cloned();
         let start = program.instance_pre().instantiate_async(&mut store);
         let instance = metered(cpu, start).await?;
-        Live::new(store, instance, &info.exports, *incarnation)
+        Live::new(store, instance, &info.exports, info.incarnation())
     };
-    let outcome = timeout(
-        settings.start_timeout,
-        AssertUnwindSafe(attempt).catch_unwind(),
-    )
-    .await;
+    let outcome = timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await;
     let error = match outcome {
         Ok(Ok(Ok(live))) => {
-            *backoff = None;
+            info.supervision.end_start(true);
             return Ok(live);
         }
         Ok(Ok(Err(error))) => error,
         Ok(Err(_)) => wasmtime::Error::msg(PANICKED),
-        Err(_) => wasmtime::Error::msg(format!("not ready within {:?}", settings.start_timeout)),
+        Err(_) => wasmtime::Error::msg(format!("not ready within {limit:?}")),
     };
+    info.supervision.end_start(false);
     let last = Cause::new(error);
-    let pause = match backoff {
-        Some(backoff) => (backoff.pause * 2).min(settings.backoff_max),
-        None => settings.backoff_initial,
-    };
-    *backoff = Some(Backoff {
-        pause,
-        until: Instant::now() + pause,
-        last: last.clone(),
-    });
+    info.supervision.failed(&last, true);
     let cause = FailureCause::Start(last);
-    program.failed(
-        &info.failure("its own".into(), "[start]".into(), cause.clone()),
-        0,
-    );
+    let failure = info.failure("its own".into(), "[start]".into(), cause.clone());
+    program.failed(&failure, 0, Some(caller));
     Err(cause)
 }
 

@@ -41,12 +41,26 @@ pub enum FailureCause {
     /// The driver could not be started.
     #[error("it could not be started: {0}")]
     Start(Cause),
-    /// The driver could not be started a moment ago and is not tried again yet.
-    #[error("it could not be started and is tried again in {} ms: {last}", retry_after.as_millis())]
+    /// The driver has failed repeatedly, or could not be started, and is not started again yet.
+    #[error("it failed and is started again in {} ms: {last}", retry_after.as_millis())]
     Restarting {
         /// When it is tried again.
         retry_after: Duration,
-        /// Why it could not be started.
+        /// Why it failed.
+        last: Cause,
+    },
+    /// The driver has failed so often in a row that nothing is asked of it for a while
+    /// ([`DriverSettings::breaker`](crate::DriverSettings::breaker)).
+    #[error(
+        "it failed {failures} times in a row and is asked again in {} ms: {last}",
+        retry_after.as_millis()
+    )]
+    Unavailable {
+        /// How often, since it answered last.
+        failures: u32,
+        /// When a call is let through.
+        retry_after: Duration,
+        /// Why it failed last.
         last: Cause,
     },
     /// Too many calls wait for this driver instance.
@@ -70,6 +84,9 @@ pub enum FailureCause {
     /// The call came through this driver instance already.
     #[error("the call came through this driver, which cannot call itself")]
     Recursion,
+    /// The resources of one call are in different stores of the driver.
+    #[error("the resources that it is given are in different stores of it")]
+    Apart,
     /// The store that owned a resource has been replaced.
     #[error("the driver was restarted and the resource is gone")]
     ResourceLost,

@@ -1,15 +1,17 @@
 //! The handle of a driver instance, what is sent through it, and handles of single resources.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use canopy_ids::DriverInstanceId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Val};
 
 use crate::actor;
+use crate::board::Board;
 use crate::context::CallContext;
 use crate::error::{DriverFailed, FailureCause};
 use crate::exports::Exports;
@@ -17,7 +19,8 @@ use crate::host::{DriverHost, DriverProgram};
 use crate::links::Links;
 use crate::settings::DriverSettings;
 use crate::shape::Handles;
-use crate::values::Parcel;
+use crate::supervise::{DriverHealth, Supervision};
+use crate::values::{Handle, Parcel};
 
 /// A running driver instance. Clones share it; it ends when the last of them is dropped together
 /// with everything that holds one: linkers, and resources that were given out.
@@ -35,22 +38,37 @@ impl<C> Clone for DriverHandle<C> {
 
 struct Shared<C> {
     info: Arc<Info>,
-    mailbox: mpsc::UnboundedSender<Message<C>>,
-    /// One permit per call that waits or runs; bounds the mailbox. What else is sent, drops of
+    board: Arc<Board<C>>,
+    /// Starts the actor of one more store.
+    begin: Box<dyn Fn(usize) + Send + Sync>,
+    /// One permit per call that waits or runs; bounds the board. What else is on it, drops of
     /// resources, is bounded by the resources that exist.
     queue: Arc<Semaphore>,
     links: Arc<Links<C>>,
 }
 
-/// What is known of a driver instance without its store.
+impl<C> Drop for Shared<C> {
+    fn drop(&mut self) {
+        self.board.close();
+    }
+}
+
+/// What is known of a driver instance without its stores.
 pub(crate) struct Info {
     pub(crate) id: DriverInstanceId,
     pub(crate) name: Arc<str>,
     pub(crate) settings: DriverSettings,
     pub(crate) exports: Arc<Exports>,
+    pub(crate) supervision: Supervision,
+    incarnations: AtomicU64,
 }
 
 impl Info {
+    /// A number that no other store of the instance has had.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn failure(
         &self,
         interface: Arc<str>,
@@ -84,6 +102,15 @@ pub(crate) enum Message<C> {
     Drop(Place<C>),
 }
 
+impl<C> Message<C> {
+    pub(crate) fn caller(&self) -> &C {
+        match self {
+            Self::Call(call) => &call.context.caller,
+            Self::Drop(place) => &place.context.caller,
+        }
+    }
+}
+
 pub(crate) struct Call<C> {
     pub(crate) target: Arc<Target>,
     pub(crate) arguments: Parcel<C>,
@@ -93,11 +120,26 @@ pub(crate) struct Call<C> {
     pub(crate) driver: DriverHandle<C>,
     /// Held until the call is over, with all its streams.
     pub(crate) permit: OwnedSemaphorePermit,
+    /// Where the caller's other calls go.
+    pub(crate) home: Option<Arc<Home>>,
+}
+
+/// The store of a driver that answers a component, as long as any of its calls is under way or it
+/// holds any of the driver's resources: these can meet in a call only where they are in one store.
+#[derive(Debug)]
+pub(crate) struct Home(usize);
+
+/// From where and on whose behalf a call gives out resources.
+pub(crate) struct Giving<'a, C> {
+    pub(crate) driver: &'a DriverHandle<C>,
+    pub(crate) context: &'a CallContext<C>,
+    pub(crate) store: usize,
+    pub(crate) home: Option<Arc<Home>>,
 }
 
 /// Where a resource is, and on whose behalf it was given out.
 pub(crate) struct Place<C> {
-    /// Which of the instance's stores, one after another, owns it.
+    /// Which of the instance's stores, one after another and beside each other, owns it.
     pub(crate) incarnation: u64,
     /// Unique within the incarnation, never used again.
     pub(crate) id: u64,
@@ -107,6 +149,9 @@ pub(crate) struct Place<C> {
 /// A resource in a driver's store that somebody outside owns. Dropping it drops the resource.
 pub(crate) struct Remote<C> {
     driver: DriverHandle<C>,
+    /// To which of the driver's actors its store belongs.
+    store: usize,
+    _home: Option<Arc<Home>>,
     kind: usize,
     incarnation: u64,
     id: u64,
@@ -117,7 +162,7 @@ pub(crate) struct Remote<C> {
 }
 
 impl<C> Remote<C> {
-    pub(crate) fn new(driver: DriverHandle<C>, kind: usize, place: Place<C>) -> Self {
+    pub(crate) fn new(giving: &Giving<'_, C>, kind: usize, place: Place<C>) -> Self {
         let Place {
             incarnation,
             id,
@@ -125,7 +170,9 @@ impl<C> Remote<C> {
         } = place;
         let returned = AtomicBool::new(false);
         Self {
-            driver,
+            driver: giving.driver.clone(),
+            store: giving.store,
+            _home: giving.home.clone(),
             kind,
             incarnation,
             id,
@@ -164,15 +211,15 @@ impl<C> Drop for Remote<C> {
                 id: self.id,
                 context,
             };
-            // An actor that is gone has dropped its store and all that was in it.
-            let _ = self.driver.shared.mailbox.send(Message::Drop(place));
+            self.driver.shared.board.drop_resource(self.store, place);
         }
     }
 }
 
 impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
-    /// Starts the actor of a driver instance on the current tokio runtime. The store is made at
-    /// the first call. `links` are those of the driver's own imports.
+    /// Makes a driver instance, whose actors run on the current tokio runtime. Its stores are made
+    /// with the calls that need them, at most [`DriverProgram::max_stores`] of them. `links` are
+    /// those of the driver's own imports.
     pub fn spawn<P>(
         id: DriverInstanceId,
         name: impl Into<Arc<str>>,
@@ -189,15 +236,25 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         let info = Arc::new(Info {
             id,
             name: name.into(),
+            supervision: Supervision::new(&settings),
             settings,
             exports,
+            incarnations: AtomicU64::new(0),
         });
-        let (mailbox, messages) = mpsc::unbounded_channel();
-        tokio::spawn(actor::run(program, info.clone(), messages));
+        let board = Arc::new(Board::new(program.max_stores()));
+        let begin = {
+            let (info, board) = (info.clone(), board.clone());
+            let (program, runtime) = (Arc::new(program), Runtime::current());
+            move |store| {
+                let (program, info, board) = (program.clone(), info.clone(), board.clone());
+                runtime.spawn(actor::run(program, info, board, store));
+            }
+        };
         Self {
             shared: Arc::new(Shared {
                 info,
-                mailbox,
+                board,
+                begin: Box::new(begin),
                 queue,
                 links,
             }),
@@ -210,8 +267,9 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         target: Arc<Target>,
         arguments: Parcel<C>,
         context: Option<CallContext<C>>,
+        home: Option<Arc<Home>>,
     ) -> Result<Parcel<C>, DriverFailed> {
-        let outcome = self.send_and_wait(&target, arguments, context).await;
+        let outcome = self.send_and_wait(&target, arguments, context, home).await;
         outcome.map_err(|cause| {
             let (interface, function) = (target.interface.clone(), target.function.clone());
             self.shared.info.failure(interface, function, cause)
@@ -223,11 +281,15 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         target: &Arc<Target>,
         arguments: Parcel<C>,
         context: Option<CallContext<C>>,
+        home: Option<Arc<Home>>,
     ) -> Result<Parcel<C>, FailureCause> {
         let settings = &self.shared.info.settings;
         let context = context
             .ok_or(FailureCause::NoCall)?
             .enter(self.id(), settings.depth)?;
+        self.shared.info.supervision.check()?;
+        let store = self.store_of(&arguments)?;
+        let store = store.or(home.as_ref().map(|home| home.0));
         let permit = self.shared.queue.clone().try_acquire_owned();
         let permit = permit.map_err(|_| FailureCause::QueueFull {
             limit: settings.queue,
@@ -242,14 +304,62 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             reply,
             driver,
             permit,
+            home,
         };
-        let sent = self.shared.mailbox.send(Message::Call(call));
-        sent.map_err(|_| FailureCause::Stopped)?;
+        match store {
+            Some(store) => self.shared.board.post_to(store, call),
+            None => {
+                if let Some(begun) = self.shared.board.post(call) {
+                    (self.shared.begin)(begun);
+                }
+            }
+        }
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(FailureCause::Stopped),
             Err(_) => Err(FailureCause::Deadline),
         }
+    }
+
+    /// In which store the driver's own resources among the arguments are.
+    fn store_of(&self, arguments: &Parcel<C>) -> Result<Option<usize>, FailureCause> {
+        let mut store = None;
+        for handle in &arguments.handles {
+            if let Handle::Resource { remote, .. } = handle
+                && remote.is_of(self)
+                && *store.get_or_insert(remote.store) != remote.store
+            {
+                return Err(FailureCause::Apart);
+            }
+        }
+        Ok(store)
+    }
+
+    /// A store for the calls of one component, where it matters that they go to the same one.
+    pub(crate) fn home(&self) -> Option<Arc<Home>> {
+        let Shared {
+            info, board, begin, ..
+        } = &*self.shared;
+        if board.limit() == 1 || info.exports.kinds().is_empty() {
+            return None;
+        }
+        let (store, begun) = board.choose();
+        if begun {
+            begin(store);
+        }
+        Some(Arc::new(Home(store)))
+    }
+
+    /// How the driver instance is.
+    pub fn health(&self) -> DriverHealth {
+        let Shared {
+            info, board, queue, ..
+        } = &*self.shared;
+        let calls = info
+            .settings
+            .queue
+            .saturating_sub(queue.available_permits());
+        info.supervision.health(calls, board.limit())
     }
 }
 
@@ -277,7 +387,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             carried: Handles::default(),
             has_streams: false,
         });
-        let called = self.call(target, Parcel::of(Vec::new()), Some(context));
+        let called = self.call(target, Parcel::of(Vec::new()), Some(context), None);
         Some(called.await.map(|parcel| parcel.values))
     }
 }

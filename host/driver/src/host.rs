@@ -58,11 +58,20 @@ pub trait DriverProgram: Send + Sync + 'static {
     /// interruption), or no deadline can end it.
     fn new_store(&self) -> wasmtime::Result<Store<Self::Data>>;
 
-    /// The instance failed and its store is dropped: write it to the driver's log. `resources` of
-    /// callers were lost with it.
-    fn failed(&self, failure: &DriverFailed, resources: usize) {
-        tracing::warn!(driver = %failure.driver, resources, "{failure}");
+    /// At most how many stores there are at once. Each has a memory of its own, so a driver that
+    /// keeps something in it has to say that it can do with several.
+    fn max_stores(&self) -> usize {
+        1
     }
+
+    /// The instance failed and its store is dropped: write it to the driver's log. `resources` of
+    /// callers were lost with it, and `caller` is on whose behalf it ran.
+    fn failed(
+        &self,
+        failure: &DriverFailed,
+        resources: usize,
+        caller: Option<&<Self::Data as DriverHost>::Caller>,
+    );
 }
 
 /// Runs `work`, which drives a store with this budget, and has its CPU time measured.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! application's store                       driver's store
-//!   import ──► host function ──► mailbox ──► actor ──► export
+//!   import ──► host function ──► board ──► actor ──► export
 //!   proxy of a resource ◄── handle ◄──────── table of owned resources
 //! ```
 //!
@@ -23,9 +23,14 @@
 //!    checking a binding before it is saved.
 //!
 //! # What holds
-//! - One actor per driver instance: its calls run one after the other, in order of arrival. A call
-//!   that traps, runs out of time or returns what it must not ends that store alone; the call gets
-//!   a [`DriverFailed`], and the next call starts a fresh store.
+//! - One actor per store, and as many stores per driver instance as its program says: the calls of a
+//!   store run one after the other, in order of arrival. One more store is made where all are busy,
+//!   and one that is idle for long is dropped. What has resources of the driver is answered by the
+//!   store that owns them. A call that traps, runs out of time or returns what it must not ends that
+//!   store alone; the call gets a [`DriverFailed`], and the next call starts a fresh store.
+//! - A driver that fails again and again is started with growing pauses, and after
+//!   [`DriverSettings::breaker`] failures without an answer in between calls are refused at once,
+//!   until one that is let through is answered.
 //! - The application sees a failure as an error value where the function's result type has a
 //!   fitting case, otherwise its call traps with a [`DriverFailed`] that can be downcast from the
 //!   [`wasmtime::Error`].
@@ -63,6 +68,7 @@
 //! their errors.
 
 mod actor;
+mod board;
 mod context;
 mod error;
 mod exports;
@@ -80,6 +86,7 @@ mod proxies;
 mod session;
 mod settings;
 mod shape;
+mod supervise;
 mod values;
 
 pub use context::CallContext;
@@ -92,3 +99,4 @@ pub use objects::{HostObject, HostResource};
 pub use plan::{Candidate, check_interfaces, has_only_types};
 pub use proxies::Proxies;
 pub use settings::DriverSettings;
+pub use supervise::{DriverHealth, DriverState};

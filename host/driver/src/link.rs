@@ -7,7 +7,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
-use crate::handle::{DriverHandle, Target};
+use crate::handle::{DriverHandle, Home, Target};
 use crate::host::DriverHost;
 use crate::links::Links;
 use crate::objects::Parked;
@@ -130,7 +130,7 @@ fn define_function<T: DriverHost>(
                 })?;
                 let outcome = linked
                     .driver
-                    .call(linked.target.clone(), taken.parcel, context)
+                    .call(linked.target.clone(), taken.parcel, context, taken.home)
                     .await;
                 accessor.with(|mut access| {
                     linked.give(access.as_context_mut(), &taken.loans, outcome, results)
@@ -145,7 +145,7 @@ fn define_function<T: DriverHost>(
             let context = T::outgoing_call(store.as_context_mut());
             let outcome = linked
                 .driver
-                .call(linked.target.clone(), taken.parcel, context)
+                .call(linked.target.clone(), taken.parcel, context, taken.home)
                 .await;
             linked.give(store, &taken.loans, outcome, results)
         })
@@ -165,6 +165,8 @@ struct Linked<C> {
 /// What a call takes out of the component's store.
 struct Taken<C> {
     parcel: Parcel<C>,
+    /// The driver's store for the component's calls, where that matters.
+    home: Option<Arc<Home>>,
     /// What is to come back.
     loans: Vec<Loan>,
 }
@@ -187,8 +189,13 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
     ) -> wasmtime::Result<Taken<C>> {
         let mut parcel = Parcel::of(parameters.to_vec());
         let mut loans = Vec::new();
+        let home = store.data_mut().proxies().home(&self.driver);
         if !self.parameters.any {
-            return Ok(Taken { parcel, loans });
+            return Ok(Taken {
+                parcel,
+                home,
+                loans,
+            });
         }
         let life = store.data_mut().proxies().life();
         each_handle(&mut parcel.values, &mut |value| {
@@ -231,7 +238,11 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
             parcel.handles.push(Handle::Resource { remote, owned });
             Ok(())
         })?;
-        Ok(Taken { parcel, loans })
+        Ok(Taken {
+            parcel,
+            home,
+            loans,
+        })
     }
 
     /// Puts the outcome of a call into the component's store, and back what was lent for it.

@@ -12,7 +12,7 @@ use wasmtime::{AsContextMut, Store, StoreContextMut};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::exports::Exports;
-use crate::handle::{DriverHandle, Place, Remote, Target};
+use crate::handle::{DriverHandle, Giving, Place, Remote, Target};
 use crate::host::{DriverHost, metered};
 use crate::objects::Parked;
 use crate::pipe::Pipe;
@@ -258,8 +258,7 @@ impl<D: DriverHost> Live<D> {
         &mut self,
         mut values: Vec<Val>,
         target: &Target,
-        driver: &DriverHandle<D::Caller>,
-        context: &CallContext<D::Caller>,
+        giving: &Giving<'_, D::Caller>,
         session: Option<&Arc<Session>>,
     ) -> wasmtime::Result<Parcel<D::Caller>> {
         if !target.carried.any {
@@ -286,9 +285,9 @@ impl<D: DriverHost> Live<D> {
             let place = Place {
                 incarnation: self.incarnation,
                 id,
-                context: context.clone(),
+                context: giving.context.clone(),
             };
-            let remote = Arc::new(Remote::new(driver.clone(), kind, place));
+            let remote = Arc::new(Remote::new(giving, kind, place));
             handles.push(Handle::Resource {
                 remote,
                 owned: true,

@@ -3,10 +3,12 @@
 //! Each is in the driver's store; the component's handle stands for a slot in this table. When the
 //! slot is emptied, or the table is dropped with its store, the driver is told to drop its side.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+use canopy_ids::DriverInstanceId;
 
 use crate::error::ProxiesFull;
-use crate::handle::Remote;
+use crate::handle::{DriverHandle, Home, Remote};
 use crate::session::{Alive, StoreLife};
 
 /// A table of handles to resources in drivers' stores, one table per store.
@@ -14,6 +16,8 @@ pub struct Proxies<C> {
     slots: Vec<Option<Arc<Remote<C>>>>,
     free: Vec<u32>,
     limit: usize,
+    /// The stores of drivers that answer this one.
+    homes: Vec<(DriverInstanceId, Weak<Home>)>,
     alive: Alive,
 }
 
@@ -28,6 +32,7 @@ impl<C> Proxies<C> {
             slots: Vec::new(),
             free: Vec::new(),
             limit,
+            homes: Vec::new(),
             alive: Alive::new(),
         }
     }
@@ -45,6 +50,24 @@ impl<C> Proxies<C> {
     /// Whether the component holds none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The store of a driver for a call, where it matters which: the same as long as any call is
+    /// under way or any resource is held.
+    pub(crate) fn home(&mut self, driver: &DriverHandle<C>) -> Option<Arc<Home>>
+    where
+        C: Clone + Send + Sync + 'static,
+    {
+        let id = driver.id();
+        let known = self.homes.iter().find(|(known, _)| *known == id);
+        if let Some(home) = known.and_then(|(_, home)| home.upgrade()) {
+            return Some(home);
+        }
+        let home = driver.home()?;
+        self.homes
+            .retain(|(known, home)| *known != id && home.strong_count() > 0);
+        self.homes.push((id, Arc::downgrade(&home)));
+        Some(home)
     }
 
     pub(crate) fn insert(&mut self, remote: Arc<Remote<C>>) -> Result<u32, ProxiesFull> {

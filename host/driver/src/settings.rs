@@ -29,11 +29,16 @@ pub struct DriverSettings {
     /// How long an instance that owns no resources is kept without a call. Default 5 min; then its
     /// store is dropped and the next call starts a fresh one.
     pub idle_timeout: Duration,
-    /// Pause after a failed start, doubled with each further one. Default 100 ms; calls within it
-    /// get [`FailureCause::Restarting`](crate::FailureCause::Restarting).
+    /// Pause after a failed start or a trap that follows another, doubled with each further one.
+    /// Default 100 ms; calls for which a store would have to be started within it get
+    /// [`FailureCause::Restarting`](crate::FailureCause::Restarting).
     pub backoff_initial: Duration,
     /// The longest such pause. Default 30 s.
     pub backoff_max: Duration,
+    /// Failed starts and traps in a row after which calls are refused until the pause is over.
+    /// Default 5; then they get [`FailureCause::Unavailable`](crate::FailureCause::Unavailable), and
+    /// 0 never refuses.
+    pub breaker: u32,
 }
 
 impl Default for DriverSettings {
@@ -49,6 +54,7 @@ impl Default for DriverSettings {
             idle_timeout: Duration::from_secs(300),
             backoff_initial: Duration::from_millis(100),
             backoff_max: Duration::from_secs(30),
+            breaker: 5,
         }
     }
 }

@@ -70,7 +70,12 @@ async fn a_failure_is_a_value_where_one_fits_and_else_a_trap() {
         functions: FAILS,
     };
     let text = driver(&interface, |_| "unreachable".to_owned());
-    let (driver, seen) = spawn("fails", &text, DriverSettings::default());
+    let settings = DriverSettings {
+        backoff_initial: std::time::Duration::ZERO,
+        breaker: 0,
+        ..DriverSettings::default()
+    };
+    let (driver, seen) = spawn("fails", &text, settings);
     let relay = relay(&interface);
     let message = |function: &str| {
         Val::String(format!(

@@ -76,6 +76,8 @@ pub struct LimitsAsked {
     pub stream_ms: Option<u64>,
     /// Requests of one installation under way at once.
     pub concurrency: Option<u32>,
+    /// Stores at once, which share nothing; of a driver only.
+    pub instances: Option<u32>,
     /// Bytes of one request body.
     pub request_body_bytes: Option<u64>,
 }
@@ -253,7 +255,7 @@ fn read(table: Table, faults: &mut Vec<Fault>) -> Option<Manifest> {
     }
     let subscriptions = subscription::read(tables, top.faults());
     let limits = match top.table("limits") {
-        Some(table) => read_limits(table, top.faults()),
+        Some(table) => read_limits(table, kind, top.faults()),
         None => LimitsAsked::default(),
     };
     top.finish();
@@ -383,7 +385,7 @@ fn read_http(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> (Vec<
     (anonymous, reuse)
 }
 
-fn read_limits(table: Table, faults: &mut Vec<Fault>) -> LimitsAsked {
+fn read_limits(table: Table, kind: Option<Kind>, faults: &mut Vec<Fault>) -> LimitsAsked {
     let mut reader = Reader::new("limits", table, faults);
     let limits = LimitsAsked {
         memory_bytes: reader.number("memory_bytes", 64 << 10, 4 << 30),
@@ -393,8 +395,17 @@ fn read_limits(table: Table, faults: &mut Vec<Fault>) -> LimitsAsked {
         concurrency: reader
             .number("concurrency", 1, 100_000)
             .and_then(|number| u32::try_from(number).ok()),
+        instances: reader
+            .number("instances", 1, 1_000)
+            .and_then(|number| u32::try_from(number).ok()),
         request_body_bytes: reader.number("request_body_bytes", 0, 1 << 40),
     };
+    if kind == Some(Kind::App) && limits.instances.is_some() {
+        reader.fault(
+            "instances",
+            "only a driver has instances that last; this package is an app",
+        );
+    }
     reader.finish();
     limits
 }

@@ -101,6 +101,7 @@ fn wrong_values_say_what_is_right() {
     refused("[http]\nanonymous = [\"/a/../b\"]", "must be a path");
     refused("[limits]\ncpu_ms = 0", "must be from 1");
     refused("[serves]\ninterfaces = [\"a:b/c\"]", "only a driver serves");
+    refused("[limits]\ninstances = 2", "only a driver has instances");
     refused(
         "homepage = \"javascript:alert(1)\"",
         "must begin with `https://`",
@@ -138,6 +139,9 @@ fn a_driver_must_serve_something() {
     assert!(faults(&driver)[0].contains("a driver must name the interfaces"));
     let serving = format!("{driver}\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]");
     assert_eq!(Manifest::parse(&serving).expect("valid").serves.len(), 1);
+    let several = format!("{serving}\n[limits]\ninstances = 4");
+    let several = Manifest::parse(&several).expect("valid");
+    assert_eq!(several.limits.instances, Some(4));
 }
 
 #[test]

@@ -5,9 +5,7 @@
 
 use canopy_driver::{HostObject, HostResource};
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
-use wasmtime_wasi::p2::{
-    DynInputStream, DynOutputStream, InputStream as _, IoError, OutputStream as _,
-};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, IoError};
 
 use crate::guest::GuestState;
 

@@ -1,10 +1,11 @@
 //! Driver instances: one per driver and generation, shared by the tenant's applications.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use canopy_backend_logs::{Entry, Level, Source};
-use canopy_driver::{DriverFailed, DriverHandle, DriverProgram, FailureCause};
+use canopy_driver::{DriverFailed, DriverHandle, DriverHealth, DriverProgram, FailureCause};
 use canopy_engine::LimitExceeded;
 use canopy_ids::DriverInstanceId;
 use parking_lot::Mutex;
@@ -36,25 +37,42 @@ impl DriverProgram for Program {
         Ok(self.stores.store())
     }
 
-    fn failed(&self, failure: &DriverFailed, resources: usize) {
-        let text = if resources == 0 {
-            failure.to_string()
-        } else {
-            format!("{failure}; {resources} resources of callers were lost with it")
+    fn max_stores(&self) -> usize {
+        self.stores.component().limits.instances
+    }
+
+    fn failed(&self, failure: &DriverFailed, resources: usize, caller: Option<&Arc<CallerFacts>>) {
+        let mut text = failure.to_string();
+        if let Some(facts) = caller.and_then(|caller| caller.facts.as_ref()) {
+            let app = &facts.installation;
+            let _ = write!(
+                text,
+                "; called by `{}` ({} {})",
+                app.name, app.app, app.version
+            );
+        }
+        if resources > 0 {
+            let _ = write!(text, "; {resources} resources of callers were lost with it");
+        }
+        let request = caller.map(|caller| caller.request_id);
+        let entry = |text| {
+            let entry = Entry::new(Level::Error, Source::Platform, text);
+            match request {
+                Some(request) => entry.request(request),
+                None => entry,
+            }
         };
         let log = self.stores.log();
-        log.append(Entry::new(Level::Error, Source::Platform, &text));
+        log.append(entry(&text));
         if let FailureCause::Trap(cause) | FailureCause::Start(cause) = &failure.cause
             && LimitExceeded::of(cause.error()).is_none()
         {
             let frames = backtrace(cause.error());
-            log.append_lines(
-                Entry::new(Level::Error, Source::Platform, &frames),
-                BACKTRACE_LINES,
-            );
+            log.append_lines(entry(&frames), BACKTRACE_LINES);
         }
         let tenant = &log.context().tenant;
-        tracing::warn!(%tenant, driver = %failure.driver, resources, "{failure}");
+        let request = request.map(tracing::field::display);
+        tracing::warn!(%tenant, driver = %failure.driver, request, resources, "{failure}");
     }
 }
 
@@ -95,6 +113,17 @@ impl Drivers {
         let cell = Arc::new(OnceCell::new());
         slots.push((generation, cell.clone()));
         cell
+    }
+
+    /// How the newest instance that runs is, if it is of `revision` or newer.
+    pub(crate) fn health(&self, id: DriverInstanceId, revision: u64) -> Option<DriverHealth> {
+        let instances = self.0.lock();
+        let running = instances.get(&id)?.iter().filter_map(|(generation, cell)| {
+            let handle = cell.get().filter(|_| *generation >= revision)?;
+            Some((*generation, handle))
+        });
+        let newest = running.max_by_key(|(generation, _)| *generation);
+        newest.map(|(_, handle)| handle.health())
     }
 
     /// Forgets the instances that `keep` does not name. They end when nothing is linked to them.

@@ -53,6 +53,7 @@ pub use canopy_capability_network::{
     Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
     TenantEgress, TlsIdentity, is_public,
 };
+pub use canopy_driver::{DriverHealth, DriverState};
 pub use check::Verdict;
 pub use error::{PrepareError, ServeError, SharedResource};
 pub use messages::Messages;

@@ -10,6 +10,7 @@ use canopy_backend::sql::SqlProvider;
 use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{EgressUsage, Network, NetworkError};
+use canopy_driver::DriverHealth;
 use canopy_engine::{Artifacts, Engine};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, TenantId};
 use http::{Request, Response};
@@ -194,6 +195,12 @@ impl Runtime {
     /// Whether a driver instance could be started, with all that it builds on; nothing of it runs.
     pub async fn check_driver(&self, spec: &DriverSpec) -> Result<(), PrepareError> {
         self.0.lone_driver(spec).await.map(drop)
+    }
+
+    /// How a driver instance is on this node, as it has been since `revision`; `None` where nothing
+    /// has been asked of it since then.
+    pub fn driver_health(&self, id: DriverInstanceId, revision: u64) -> Option<DriverHealth> {
+        self.0.drivers.health(id, revision)
     }
 
     /// How many drivers deep a call may go.

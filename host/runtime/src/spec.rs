@@ -153,6 +153,8 @@ pub struct Limits {
     pub stream_idle: Duration,
     /// Requests of one installation under way at once.
     pub concurrency: usize,
+    /// Stores of a driver at once.
+    pub instances: usize,
     /// Bytes of one request body.
     pub request_body_bytes: u64,
     /// Requests a second in the long run, of one installation.
@@ -170,6 +172,7 @@ impl Default for Limits {
             stream: Duration::ZERO,
             stream_idle: Duration::from_secs(60),
             concurrency: 64,
+            instances: 1,
             request_body_bytes: 64 << 20,
             requests_per_second: 2_000,
             burst: 4_000,

@@ -26,3 +26,20 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 pub(crate) fn plugin(name: &str) -> PathBuf {
     project("plugins", name)
 }
+
+/// A project that publishes a guest, which is of version 0.1.0, as another version.
+pub(crate) fn version_of(name: &str, version: &str, folder: &Path) -> PathBuf {
+    let project = folder.join(format!("{name}-{version}"));
+    std::fs::create_dir_all(&project).expect("a folder");
+    let manifest = std::fs::read_to_string(guest(name).join("canopy.toml")).expect("a manifest");
+    let manifest = manifest.replace("version = \"0.1.0\"", &format!("version = \"{version}\""));
+    let component = format!(
+        "target/wasm32-wasip2/release/{}.wasm",
+        name.replace('-', "_")
+    );
+    let copy = project.join(&component);
+    std::fs::create_dir_all(copy.parent().expect("a folder")).expect("folders");
+    std::fs::copy(guest(name).join("../..").join(component), copy).expect("a built guest");
+    std::fs::write(project.join("canopy.toml"), manifest).expect("a manifest");
+    project
+}

@@ -1,6 +1,8 @@
 //! `canopy driver`: a tenant's drivers.
 
-use canopy_api_types::{BindingPut, Driver as Noun, DriverChecked, DriverPut, Package, VersionPut};
+use canopy_api_types::{
+    BindingPut, Driver as Noun, DriverChecked, DriverPut, DriverState, Package, VersionPut,
+};
 use canopy_ids::{BindingKey, Label};
 use semver::Version;
 
@@ -162,11 +164,16 @@ impl Driver {
                             driver.name.to_string(),
                             driver.package.to_string(),
                             driver.version.to_string(),
+                            state(driver.health.state).to_owned(),
                             join(&users(driver)),
                         ]
                     });
                     let none = "No drivers. Add one with `canopy driver add PUBLISHER/PACKAGE`.";
-                    table(none, ["name", "package", "version", "used by"], rows)
+                    table(
+                        none,
+                        ["name", "package", "version", "state", "used by"],
+                        rows,
+                    )
                 });
             }
             Self::Show { name, tenant } => {
@@ -304,7 +311,21 @@ fn users(driver: &Noun) -> Vec<Label> {
     apps.iter().chain(drivers).cloned().collect()
 }
 
+/// How a driver is, in a word or two.
+fn state(state: DriverState) -> &'static str {
+    match state {
+        DriverState::Idle => "idle",
+        DriverState::Starting => "starting",
+        DriverState::Ready => "ready",
+        DriverState::BackingOff => "backing off",
+        DriverState::Broken => "broken",
+    }
+}
+
 fn describe(driver: &Noun) -> String {
+    let health = &driver.health;
+    let last_failure = health.last_failure.as_ref();
+    let last_failure = last_failure.map(|last| format!("{}: {}", moment(last.at), last.message));
     let bindings = driver.bindings.iter();
     let bindings: Vec<_> = bindings
         .map(|(key, by)| format!("{key} ({})", provider(by)))
@@ -326,6 +347,18 @@ fn describe(driver: &Noun) -> String {
         ("config", super::config::lines(&driver.config)),
         ("secrets", driver.secrets.join("\n")),
         ("egress", driver.egress.join("\n")),
+        ("state", state(health.state).to_owned()),
+        (
+            "stores",
+            format!("{} of at most {}", health.stores, health.max_stores),
+        ),
+        ("calls", health.calls.to_string()),
+        ("restarts", health.restarts.to_string()),
+        ("last failure", last_failure.unwrap_or_default()),
+        (
+            "tried again",
+            health.retry_at.map(moment).unwrap_or_default(),
+        ),
         ("created", moment(driver.created_at)),
         ("changed", moment(driver.updated_at)),
     ])

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 
-use canopy_api_types::{Driver, DriverChecked, DriverPut, Page};
+use canopy_api_types::{
+    Driver, DriverChecked, DriverFailure, DriverHealth, DriverPut, DriverState, Page,
+};
 use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_ids::{BindingKey, DriverInstanceId, Label};
 use canopy_manifest::Kind;
@@ -14,9 +16,12 @@ use canopy_store::{
     Written,
 };
 
+use crate::catalog::Release;
 use crate::chain::{self, Fleet, Link, PLATFORM, Secrets};
 use crate::setting::{Settable, Setting};
-use crate::{Action, App, AppError, Context, Resource, egress, linking, snapshot, validate};
+use crate::{
+    Action, App, AppError, Context, Resource, egress, limits, linking, snapshot, validate,
+};
 
 impl App {
     /// Creates or replaces a driver instance. The flag says whether it is new.
@@ -408,8 +413,32 @@ impl App {
         Ok(())
     }
 
+    async fn driver_health(
+        &self,
+        tenant: &TenantRow,
+        row: &DriverRow,
+        release: &Release,
+    ) -> Result<DriverHealth, AppError> {
+        if let Some(health) = self.runtime.driver_health(row.id, row.revision) {
+            return Ok(shown(health));
+        }
+        let plan = self.plan_limits(&tenant.plan).await?;
+        let limits = limits::of_component(&release.manifest.limits, &plan, &self.settings);
+        Ok(DriverHealth {
+            state: DriverState::Idle,
+            stores: 0,
+            max_stores: limits.instances as u64,
+            calls: 0,
+            restarts: 0,
+            failures: 0,
+            retry_at: None,
+            last_failure: None,
+        })
+    }
+
     async fn show_driver(&self, tenant: &TenantRow, row: DriverRow) -> Result<Driver, AppError> {
         let release = self.catalog.release(&row.package, &row.version).await?;
+        let health = self.driver_health(tenant, &row, &release).await?;
         Ok(Driver {
             id: row.id,
             name: row.name,
@@ -425,9 +454,33 @@ impl App {
             config: row.config,
             secrets: row.secrets,
             egress: row.egress,
+            health,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,
         })
+    }
+}
+
+fn shown(health: canopy_runtime::DriverHealth) -> DriverHealth {
+    use canopy_runtime::DriverState as State;
+    DriverHealth {
+        state: match health.state {
+            State::Idle => DriverState::Idle,
+            State::Starting => DriverState::Starting,
+            State::Ready => DriverState::Ready,
+            State::BackingOff => DriverState::BackingOff,
+            State::Broken => DriverState::Broken,
+        },
+        stores: health.stores as u64,
+        max_stores: health.max_stores as u64,
+        calls: health.calls as u64,
+        restarts: health.restarts,
+        failures: health.failures.into(),
+        retry_at: health.retry_at.map(Into::into),
+        last_failure: health.last_failure.map(|(at, message)| DriverFailure {
+            at: at.into(),
+            message,
+        }),
     }
 }

@@ -114,6 +114,7 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         egress_bytes_per_day: tenant.egress.bytes_per_day,
         cpu_ms_per_second: millis(tenant.cpu_per_second),
         cpu_burst_ms: millis(tenant.cpu_burst),
+        driver_instances: most.instances as u64,
         storage_bytes: quota.tenant_bytes,
         installation_concurrency: most.concurrency as u64,
         installation_requests_per_second: most.requests_per_second.into(),
@@ -136,6 +137,7 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
 fn setting_of(limit: &str) -> String {
     match limit {
         "installation_concurrency" => "limits.max.concurrency".into(),
+        "driver_instances" => "limits.max.instances".into(),
         "memory_bytes" => "limits.max.memory".into(),
         "cpu_ms" => "limits.max.cpu".into(),
         "wall_ms" => "limits.max.wall".into(),
@@ -148,7 +150,8 @@ fn setting_of(limit: &str) -> String {
 }
 
 /// The node's maxima, which no plan can raise.
-const CEILINGS: [&str; 6] = [
+const CEILINGS: [&str; 7] = [
+    "driver_instances",
     "installation_concurrency",
     "memory_bytes",
     "cpu_ms",
@@ -262,6 +265,7 @@ pub(crate) fn of_component(
         stream: Duration::from_millis(component.stream.value),
         stream_idle: settings.default_limits.stream_idle,
         concurrency: size(component.concurrency.value),
+        instances: size(component.instances.value),
         request_body_bytes: component.request_body.value,
         requests_per_second: small(values.installation_requests_per_second),
         burst: small(values.installation_burst),
@@ -282,6 +286,7 @@ struct Component {
     wall: Decided,
     stream: Decided,
     concurrency: Decided,
+    instances: Decided,
     request_body: Decided,
 }
 
@@ -322,6 +327,12 @@ impl Component {
                 ("limits.default.concurrency", default.concurrency as u64),
                 ("limits.max.concurrency", most.concurrency as u64),
             ),
+            instances: decide(
+                "driver_instances",
+                (asked.instances.map(u64::from), plan.driver_instances),
+                ("limits.default.instances", default.instances as u64),
+                ("limits.max.instances", most.instances as u64),
+            ),
             request_body: decide(
                 "request_body_bytes",
                 (asked.request_body_bytes, plan.request_body_bytes),
@@ -331,6 +342,7 @@ impl Component {
         }
     }
 
+    /// Those of an installation.
     fn all(self) -> [Decided; 6] {
         let Self {
             memory,
@@ -339,6 +351,7 @@ impl Component {
             stream,
             concurrency,
             request_body,
+            instances: _,
         } = self;
         [memory, cpu, wall, stream, concurrency, request_body]
     }

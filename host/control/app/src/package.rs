@@ -154,6 +154,7 @@ fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> Pa
             wall_ms: manifest.limits.wall_ms,
             stream_ms: manifest.limits.stream_ms,
             concurrency: manifest.limits.concurrency,
+            instances: manifest.limits.instances,
             request_body_bytes: manifest.limits.request_body_bytes,
         },
         published_at: release.published_at,

@@ -322,6 +322,11 @@ fn check_limits(manifest: &Manifest, settings: &AppSettings) -> Result<(), AppEr
             most.concurrency as u64,
         ),
         (
+            "instances",
+            asked.instances.map(u64::from),
+            most.instances as u64,
+        ),
+        (
             "request_body_bytes",
             asked.request_body_bytes,
             most.request_body_bytes,

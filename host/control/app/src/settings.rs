@@ -75,6 +75,7 @@ impl AppSettings {
                 stream: Duration::from_secs(3600),
                 stream_idle: Duration::from_secs(60),
                 concurrency: 1_000,
+                instances: 16,
                 request_body_bytes: 1 << 30,
                 requests_per_second: 2_000,
                 burst: 4_000,

@@ -66,6 +66,62 @@ pub struct DriverChecked {
     pub checked: bool,
 }
 
+/// How a driver instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverState {
+    /// None of its stores is there; the next call starts one.
+    Idle,
+    /// Its first store is being started.
+    Starting,
+    /// It answers.
+    Ready,
+    /// It has failed, and no store is started before `retry_at`.
+    BackingOff,
+    /// It has failed so often in a row that calls are refused before `retry_at`; then one is let
+    /// through to try.
+    Broken,
+}
+
+/// The last failure of a driver instance: a trap, or a start that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriverFailure {
+    /// When it was.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub at: OffsetDateTime,
+    /// What it was. The driver's log has more of it.
+    pub message: String,
+}
+
+/// How a driver instance is on the node that answers, since it was changed last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DriverHealth {
+    /// How it is.
+    pub state: DriverState,
+    /// Its stores that are there.
+    pub stores: u64,
+    /// How many stores it may have at once: what its package asks for, within plan and node.
+    pub max_stores: u64,
+    /// Calls under way or waiting.
+    pub calls: u64,
+    /// Stores that were replaced because they failed.
+    pub restarts: u64,
+    /// Failures since it answered last.
+    pub failures: u64,
+    /// When it is tried again.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retry_at: Option<OffsetDateTime>,
+    /// The last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<DriverFailure>,
+}
+
 /// A driver instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Driver {
@@ -110,6 +166,8 @@ pub struct Driver {
     pub secrets: Vec<String>,
     /// What it may reach: rules, and networks that the operator opened.
     pub egress: Vec<String>,
+    /// How it is.
+    pub health: DriverHealth,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]

@@ -30,7 +30,7 @@ pub use common::{Page, Problem, SecretText};
 pub use data::{
     Container, DatabaseName, EXPIRES_AT, KeyEntry, Object, SqlJson, SqlLine, SqlRun, StoreName,
 };
-pub use driver::{Driver, DriverChecked, DriverPut};
+pub use driver::{Driver, DriverChecked, DriverFailure, DriverHealth, DriverPut, DriverState};
 pub use erasure::{Amount, ErasureCreate, ErasurePlan, ErasureRecord, SigningKey};
 pub use export::{Export, ExportList, Import, ImportCreate, ImportStart};
 pub use installation::{

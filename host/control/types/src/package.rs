@@ -170,6 +170,9 @@ pub struct LimitsAsked {
     /// Requests of one installation under way at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Stores of a driver at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
     /// Bytes of one request body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_body_bytes: Option<u64>,

@@ -64,6 +64,8 @@ pub(crate) struct Seen {
     pub(crate) dropped: Arc<Mutex<Vec<u32>>>,
     /// Failures reported to the driver's log.
     pub(crate) failures: Arc<Mutex<Vec<String>>>,
+    /// On whose behalf the driver ran when it failed.
+    pub(crate) blamed: Arc<Mutex<Vec<u64>>>,
     /// Stores made.
     pub(crate) stores: Arc<AtomicUsize>,
     /// Stores of the driver that hold objects of the host when a call in them has ended.
@@ -147,6 +149,7 @@ fn new_store(seen: &Seen, context: Option<CallContext<u64>>, proxies: usize) -> 
 /// A driver component in a test.
 pub(crate) struct Program {
     pre: InstancePre<Host>,
+    max_stores: usize,
     pub(crate) seen: Seen,
 }
 
@@ -162,7 +165,14 @@ impl DriverProgram for Program {
         Ok(new_store(&self.seen, None, 16))
     }
 
-    fn failed(&self, failure: &DriverFailed, _resources: usize) {
+    fn max_stores(&self) -> usize {
+        self.max_stores
+    }
+
+    fn failed(&self, failure: &DriverFailed, _resources: usize, caller: Option<&u64>) {
+        if let Some(caller) = caller {
+            self.seen.blamed.lock().expect("lock").push(*caller);
+        }
         self.seen
             .failures
             .lock()
@@ -232,6 +242,25 @@ pub(crate) fn spawn_as(
     spawn_joined(id, name, component, linker, Arc::default(), settings)
 }
 
+/// A driver of at most so many stores.
+pub(crate) fn spawn_pool(
+    max_stores: usize,
+    name: &str,
+    text: &str,
+    settings: DriverSettings,
+) -> (Handle, Seen) {
+    let pre = host_linker().instantiate_pre(&component(text));
+    let seen = Seen::default();
+    let program = Program {
+        pre: pre.expect("imports of the driver"),
+        max_stores,
+        seen: seen.clone(),
+    };
+    let (id, links) = (DriverInstanceId::new(), Arc::default());
+    let handle = DriverHandle::spawn(id, name, program, links, settings);
+    (handle, seen)
+}
+
 /// A driver whose linker has been joined with other drivers.
 pub(crate) fn spawn_joined(
     id: DriverInstanceId,
@@ -247,6 +276,7 @@ pub(crate) fn spawn_joined(
     let seen = Seen::default();
     let program = Program {
         pre,
+        max_stores: 1,
         seen: seen.clone(),
     };
     (

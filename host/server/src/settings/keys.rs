@@ -253,6 +253,8 @@ keys! {
         "Time from a request's arrival to the end of a response that streams, for a package that asks for nothing else. Where it is not longer than the time of any response it says nothing.";
     count "limits.default.concurrency" => app.default_limits.concurrency:
         "Requests of one installation of such a package under way at once.";
+    count "limits.default.instances" => app.default_limits.instances:
+        "Stores at once of a driver whose package asks for no other number.";
     size "limits.default.request_body" => app.default_limits.request_body_bytes:
         "Body of one request to such a package.";
     size "limits.max.memory" => app.max_limits.memory_bytes:
@@ -265,6 +267,8 @@ keys! {
         "Time of a response that streams, that a package may ask for.";
     count "limits.max.concurrency" => app.max_limits.concurrency:
         "Concurrent requests that a package may ask for.";
+    count "limits.max.instances" => app.max_limits.instances:
+        "Stores at once that a driver's package may ask for, and a plan may allow.";
     size "limits.max.request_body" => app.max_limits.request_body_bytes:
         "Size of a request's body that a package may ask for.";
 
@@ -367,9 +371,11 @@ keys! {
     time "driver.destructor_timeout" => runtime.drivers.destructor_timeout:
         "Time for the destructor of a driver's resource; then the instance is replaced.";
     time "driver.idle_timeout" => runtime.drivers.idle_timeout:
-        "How long a driver instance without resources is kept without a call.";
+        "How long a store of a driver that owns no resources is kept without a call.";
     time "driver.backoff_initial" => runtime.drivers.backoff_initial:
-        "Pause after a driver instance failed to start, doubled each time.";
+        "Pause after a driver failed to start, or trapped again without an answer in between, doubled each time.";
+    count "driver.breaker" => runtime.drivers.breaker:
+        "Failed starts and traps of a driver in a row after which calls are refused until the pause is over; 0 never refuses.";
     time "driver.backoff_max" => runtime.drivers.backoff_max:
         "The longest such pause.";
 

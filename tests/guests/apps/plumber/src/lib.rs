@@ -1,7 +1,8 @@
 //! Gives and lends the streams of requests and responses to a driver, by WASI 0.2 itself: `/count`
 //! gives the body away, `/some` lends it, `/line` lends what it answers with, `/journal` writes to
 //! the driver's log, `/keep` gives a stream that comes back, `/trap` lends it to a driver that breaks
-//! down and reads on, `/held` gives away what it still waits for.
+//! down and reads on, `/held` gives away what it still waits for. `/nap/{ms}` has the driver wait,
+//! `/token` asks for its secret.
 
 #[allow(
     missing_docs,
@@ -80,8 +81,12 @@ impl Guest for Plumber {
                 let _pollable = stream.subscribe();
                 said(pipes::count(stream).map(|bytes| bytes.to_string()))
             }
+            "/token" => said(pipes::token()),
             "/line" => return line(out),
-            _ => "plumber".to_owned(),
+            path => match path.strip_prefix("/nap/").map(str::parse) {
+                Some(Ok(ms)) => said(pipes::nap(ms).map(|()| "rested".to_owned())),
+                _ => "plumber".to_owned(),
+            },
         };
         answer(out, &text);
     }

@@ -1,11 +1,13 @@
 //! Serves `acme:pipes`: takes streams of the host, reads from and writes to those that are lent, and
-//! gives its own standard output away.
+//! gives its own standard output away. It may have three stores.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use bindings::exports::acme::pipes::pipes::Guest;
 use bindings::wasi::cli::stdout::get_stdout;
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
+use canopy_sdk::config;
 
 #[canopy_sdk::driver(
     "acme:pipes/pipes@0.1.0",
@@ -60,6 +62,16 @@ impl Guest for Pipes {
 
     fn back() -> Option<InputStream> {
         KEPT.take()
+    }
+
+    fn nap(ms: u64) -> Result<(), String> {
+        std::thread::sleep(Duration::from_millis(ms));
+        Ok(())
+    }
+
+    fn token() -> Result<String, String> {
+        let token = config::get("token").map_err(|error| error.to_string())?;
+        Ok(token.unwrap_or_default())
     }
 
     fn trap(_: &InputStream) -> Result<(), String> {

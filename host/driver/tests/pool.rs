@@ -1,0 +1,178 @@
+//! Several stores of one driver, and what becomes of a driver that fails again and again.
+
+mod support;
+
+use std::time::Duration;
+
+use canopy_driver::{DriverHealth, DriverSettings, DriverState, FailureCause};
+use support::{App, Handle, THINGS_APP, THINGS_DRIVER, spawn, spawn_pool, things};
+
+async fn wait_until(driver: &Handle, holds: impl Fn(&DriverHealth) -> bool) -> DriverHealth {
+    for _ in 0..1000 {
+        let health = driver.health();
+        if holds(&health) {
+            return health;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{:?}", driver.health());
+}
+
+async fn apps(count: u64, driver: &Handle) -> Vec<App> {
+    let mut apps = Vec::new();
+    for caller in 1..=count {
+        apps.push(App::start_for(caller, THINGS_APP, &things(driver), 64).await);
+    }
+    apps
+}
+
+/// Has every application make a slow call at once.
+async fn load(apps: &mut [App]) {
+    let calls = apps.iter_mut().map(|app| app.number("slow", &[100, 7]));
+    for outcome in futures::future::join_all(calls).await {
+        outcome.expect("slow");
+    }
+}
+
+#[tokio::test]
+async fn stores_are_added_under_load_up_to_the_limit() {
+    let (driver, seen) = spawn_pool(3, "things", THINGS_DRIVER, DriverSettings::default());
+    let mut apps = apps(8, &driver).await;
+    for app in &mut apps {
+        let thing = app.number("construct", &[1]).await.expect("construct");
+        app.number("drop", &[thing]).await.expect("drop");
+    }
+    assert_eq!(seen.stores(), 1, "one call after the other needs one store");
+    load(&mut apps).await;
+    assert_eq!(seen.stores(), 3);
+    let health = driver.health();
+    assert_eq!((health.stores, health.max_stores), (3, 3));
+    assert_eq!((health.state, health.calls), (DriverState::Ready, 0));
+}
+
+#[tokio::test]
+async fn stores_that_nobody_needs_are_dropped() {
+    let settings = DriverSettings {
+        idle_timeout: Duration::from_millis(50),
+        ..DriverSettings::default()
+    };
+    let (driver, seen) = spawn_pool(3, "things", THINGS_DRIVER, settings);
+    let mut apps = apps(3, &driver).await;
+    load(&mut apps).await;
+    assert_eq!(driver.health().stores, 3, "each owns a thing that lives");
+    drop(apps);
+    let health = wait_until(&driver, |health| health.stores == 0).await;
+    assert_eq!((health.state, health.restarts), (DriverState::Idle, 0));
+    let mut app = App::things(&driver).await;
+    app.number("calls", &[]).await.expect("it starts again");
+    assert_eq!(seen.stores(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn resources_are_answered_by_the_store_that_owns_them() {
+    let (driver, seen) = spawn_pool(4, "things", THINGS_DRIVER, DriverSettings::default());
+    let mut tasks = Vec::new();
+    for mut app in apps(6, &driver).await {
+        tasks.push(tokio::spawn(async move {
+            for n in 1..100 {
+                let a = app.number("construct", &[n]).await.expect("construct");
+                let b = app.number("slow", &[1, 1]).await.expect("slow");
+                let sum = app.number("merge", &[a, b]).await.expect("in one store");
+                assert_eq!(app.number("add", &[sum, 1]).await.expect("add"), n + 2);
+                app.number("take", &[sum]).await.expect("take");
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("no call failed");
+    }
+    assert!((2..=4).contains(&seen.stores()), "{}", seen.stores());
+    assert_eq!(seen.dropped().len(), 6 * 99 * 3);
+    assert_eq!(seen.failures(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_takes_no_other_with_it() {
+    let (driver, seen) = spawn_pool(2, "things", THINGS_DRIVER, DriverSettings::default());
+    let mut apps = apps(2, &driver).await;
+    load(&mut apps).await;
+    let [one, other] = apps.as_mut_slice() else {
+        panic!("two");
+    };
+    let thing = one.number("construct", &[5]).await.expect("construct");
+    let failure = other.failure("crash", &[]).await;
+    assert!(matches!(failure.cause, FailureCause::Trap(_)), "{failure}");
+    assert_eq!(one.number("add", &[thing, 1]).await.expect("it lives"), 6);
+    let health = driver.health();
+    assert_eq!((health.stores, health.restarts), (1, 1));
+    assert_eq!(
+        *seen.blamed.lock().expect("lock"),
+        [2],
+        "who called is told"
+    );
+}
+
+#[tokio::test]
+async fn a_driver_that_traps_again_and_again_is_asked_ever_less() {
+    let settings = DriverSettings {
+        backoff_initial: Duration::from_millis(20),
+        breaker: 3,
+        ..DriverSettings::default()
+    };
+    let (driver, seen) = spawn("things", THINGS_DRIVER, settings);
+    assert_eq!(driver.health().state, DriverState::Idle);
+    let mut refused = 0;
+    while seen.failures().len() < 3 {
+        let failure = App::things(&driver).await.failure("crash", &[]).await;
+        match failure.cause {
+            FailureCause::Trap(_) => {}
+            FailureCause::Restarting { .. } => refused += 1,
+            _ => panic!("{failure}"),
+        }
+    }
+    assert!(refused > 0, "the second restart in a row has to wait");
+    let health = driver.health();
+    assert_eq!((health.state, health.failures), (DriverState::Broken, 3));
+    assert!(
+        health
+            .last_failure
+            .is_some_and(|(_, text)| text.contains("unreachable"))
+    );
+    let failure = App::things(&driver).await.failure("calls", &[]).await;
+    assert!(
+        matches!(failure.cause, FailureCause::Unavailable { failures: 3, .. }),
+        "{failure}"
+    );
+    assert_eq!(seen.stores(), 3, "nothing was started for it");
+    let mut app = App::things(&driver).await;
+    let answered = async {
+        while app.number("calls", &[]).await.is_err() {
+            app = App::things(&driver).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(20), answered).await;
+    answered.expect("the call that tries closes the circuit");
+    let health = driver.health();
+    assert_eq!((health.state, health.failures), (DriverState::Ready, 0));
+    assert_eq!((health.restarts, health.retry_at), (3, None));
+}
+
+#[tokio::test]
+async fn calls_that_run_out_of_time_do_not_open_the_circuit() {
+    let settings = DriverSettings {
+        breaker: 2,
+        ..DriverSettings::default()
+    };
+    let (driver, seen) = spawn("things", THINGS_DRIVER, settings);
+    for _ in 0..4 {
+        let mut app = App::things(&driver).await;
+        app.set_deadline(Duration::from_millis(20));
+        let failure = app.failure("spin", &[]).await;
+        assert!(matches!(failure.cause, FailureCause::Deadline), "{failure}");
+        wait_until(&driver, |health| health.calls == 0).await;
+    }
+    let mut app = App::things(&driver).await;
+    assert_eq!(app.number("calls", &[]).await.expect("it is asked"), 1);
+    assert_eq!(seen.stores(), 5);
+}

@@ -1,0 +1,192 @@
+//! What becomes of a driver's stores: several of them, failures, changes under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Node, guest, version_of};
+
+fn plumbing() -> Node {
+    let node = Node::start();
+    node.publish(&guest("pipes"));
+    node.publish(&guest("plumber"));
+    node.run("tenant create acme");
+    node.run("driver add guests/pipes --tenant acme");
+    node.run("install guests/plumber --tenant acme --bind acme:pipes=pipes");
+    node
+}
+
+fn health(node: &Node) -> Value {
+    node.run("driver show pipes --tenant acme")["health"].clone()
+}
+
+/// Waits until the driver's health is as `holds` wants it.
+async fn wait_for(node: &Node, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    for _ in 0..600 {
+        let health = health(node);
+        if holds(&health) {
+            return health;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what}: {}", health(node));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_has_as_many_stores_as_it_needs_and_may_have() {
+    let node = plumbing();
+    let before = health(&node);
+    assert_eq!(
+        (&before["state"], &before["max_stores"]),
+        (&"idle".into(), &3.into())
+    );
+    let naps = (0..4).map(|_| node.get("plumber.acme", "/nap/4000"));
+    let naps = futures::future::join_all(naps);
+    let meanwhile = wait_for(&node, "three at work and one waiting", |health| {
+        health["stores"] == 3 && health["calls"] == 4
+    });
+    let (naps, meanwhile) = tokio::join!(naps, meanwhile);
+    assert!(naps.iter().all(|nap| nap.body == "rested"), "{naps:?}");
+    assert_eq!(meanwhile["state"], "ready");
+
+    node.run("plan create small --limit driver_instances=1");
+    node.run("tenant set acme --plan small");
+    assert_eq!(node.get("plumber.acme", "/nap/1").await.body, "rested");
+    wait_for(&node, "the plan bounds it", |health| {
+        health["max_stores"] == 1
+    })
+    .await;
+    let above = node.cli([
+        "plan",
+        "create",
+        "large",
+        "--limit",
+        "driver_instances=1000",
+    ]);
+    assert!(
+        above.stderr.contains("limits.max.instances"),
+        "{}",
+        above.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_fails_again_and_again_is_not_asked_for_a_while() {
+    let node = plumbing();
+    let broken = async {
+        while health(&node)["state"] != "broken" {
+            let answer = node.get("plumber.acme", "/trap").await;
+            assert_eq!(answer.body, "true|", "the application goes on");
+        }
+    };
+    let broken = tokio::time::timeout(Duration::from_secs(60), broken).await;
+    broken.expect("five traps in a row");
+    let broken = health(&node);
+    assert_eq!(
+        (&broken["failures"], &broken["restarts"]),
+        (&5.into(), &5.into())
+    );
+    let last = broken["last_failure"]["message"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(last.contains("unreachable"), "{broken}");
+    let list = node.cli(["driver", "list", "--tenant", "acme"]);
+    assert!(list.stdout.contains("broken"), "{}", list.stdout);
+
+    let recovered = async {
+        while node.get("plumber.acme", "/nap/1").await.body != "rested" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let recovered = tokio::time::timeout(Duration::from_secs(60), recovered).await;
+    recovered.expect("a call that is let through is answered");
+    let health = health(&node);
+    assert_eq!(
+        (&health["state"], &health["failures"]),
+        (&"ready".into(), &0.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drivers_trap_is_in_its_log_with_the_request_that_caused_it() {
+    let node = plumbing();
+    let answer = node.get("plumber.acme", "/trap").await;
+    let request = answer.headers["x-request-id"].to_str().expect("text");
+    let log = node.run("logs pipes --driver --tenant acme");
+    let records = log.as_array().expect("records").iter();
+    let caused: Vec<_> = records
+        .filter(|record| record["request_id"] == request && record["source"] == "platform")
+        .map(|record| record["message"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let said = caused.first().map_or("", String::as_str);
+    assert!(
+        said.contains("`trap` of `acme:pipes/pipes@0.1.0`")
+            && said.contains("called by `plumber` (guests/plumber 0.1.0)"),
+        "{caused:?}"
+    );
+    assert!(
+        caused.iter().any(|line| line.contains("wasm backtrace")),
+        "{caused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_is_lost_when_a_driver_is_changed_under_load() {
+    let node = Arc::new(plumbing());
+    let folder = tempfile::tempdir().expect("a folder");
+    node.publish(&version_of("pipes", "0.2.0", folder.path()));
+    let over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..6)
+        .map(|client| {
+            let (node, over) = (node.clone(), over.clone());
+            tokio::spawn(async move {
+                let mut calls = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let nap = 10 + client * 20;
+                    let answer = node.get("plumber.acme", &format!("/nap/{nap}")).await;
+                    assert_eq!((answer.status, answer.body.as_str()), (200, "rested"));
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let long = {
+        let node = node.clone();
+        tokio::spawn(async move { node.get("plumber.acme", "/nap/5000").await })
+    };
+    wait_for(&node, "under way", |health| {
+        health["calls"].as_u64() >= Some(2)
+    })
+    .await;
+    for round in 0..3 {
+        let token = format!("token-{round}");
+        let set = [
+            "secret",
+            "set",
+            "pipes",
+            &format!("token={token}"),
+            "--driver",
+            "--tenant",
+            "acme",
+        ];
+        let set = node.cli(set);
+        assert_eq!(set.code, 0, "{}", set.stderr);
+        assert_eq!(
+            node.get("plumber.acme", "/token").await.body,
+            token,
+            "rotated"
+        );
+        node.run("driver upgrade pipes 0.2.0 --tenant acme");
+        node.run("driver rollback pipes --tenant acme");
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        assert!(client.await.expect("no call failed") > 0);
+    }
+    let long = long.await.expect("join");
+    assert_eq!(long.body, "rested", "it was under way all the while");
+    assert_eq!(health(&node)["restarts"], 0);
+}
