@@ -1,4 +1,5 @@
-//! What becomes of a driver's stores: several of them, failures, changes under load.
+//! What becomes of a driver's stores: several of them, failures, changes under load; and what a driver
+//! is told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,7 +116,7 @@ async fn a_drivers_trap_is_in_its_log_with_the_request_that_caused_it() {
     let answer = node.get("plumber.acme", "/trap").await;
     let request = answer.headers["x-request-id"].to_str().expect("text");
     let log = node.run("logs pipes --driver --tenant acme");
-    let records = log.as_array().expect("records").iter();
+    let records = log["items"].as_array().expect("records").iter();
     let caused: Vec<_> = records
         .filter(|record| record["request_id"] == request && record["source"] == "platform")
         .map(|record| record["message"].as_str().unwrap_or_default().to_owned())
@@ -189,4 +190,56 @@ async fn no_call_is_lost_when_a_driver_is_changed_under_load() {
     let long = long.await.expect("join");
     assert_eq!(long.body, "rested", "it was under way all the while");
     assert_eq!(health(&node)["restarts"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_hears_who_is_bound_to_it_and_who_is_not_any_more() {
+    let node = plumbing();
+    let log = || {
+        node.cli(["logs", "pipes", "--driver", "--tenant", "acme"])
+            .stdout
+    };
+    let said = async |text: &str| {
+        for _ in 0..600 {
+            if log().contains(text) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{text}: {}", log());
+    };
+    said("bound: plumber (guests/plumber) to acme:pipes").await;
+    node.run("driver add guests/pipes --name second --tenant acme");
+    node.run("bind plumber acme:pipes second --tenant acme");
+    said("unbound: plumber (guests/plumber) from acme:pipes").await;
+
+    let closed = [
+        "secret",
+        "set",
+        "second",
+        "token=closed",
+        "--driver",
+        "--tenant",
+        "acme",
+    ];
+    assert_eq!(node.cli(closed).code, 0);
+    let install = [
+        "install",
+        "guests/plumber",
+        "--name",
+        "other",
+        "--tenant",
+        "acme",
+        "--bind",
+        "acme:pipes=second",
+    ];
+    let refused = node.cli(install);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("other is one too many"),
+        "{}",
+        refused.stderr
+    );
+    node.run("uninstall plumber --tenant acme --yes");
+    node.run("driver remove second --tenant acme --yes");
 }

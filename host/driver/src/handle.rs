@@ -364,12 +364,13 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
 }
 
 impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
-    /// Calls an exported function that takes nothing, for the platform itself; its results may hold
-    /// no resources. `None`: the driver exports no such function.
+    /// Calls an exported function for the platform itself; neither its parameters nor its results may
+    /// hold resources or streams. `None`: the driver exports no such function.
     pub async fn call_export(
         &self,
         interface: &str,
         function: &str,
+        arguments: Vec<Val>,
         context: CallContext<C>,
     ) -> Option<Result<Vec<Val>, DriverFailed>> {
         let exports = self.exports();
@@ -387,7 +388,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             carried: Handles::default(),
             has_streams: false,
         });
-        let called = self.call(target, Parcel::of(Vec::new()), Some(context), None);
+        let called = self.call(target, Parcel::of(arguments), Some(context), None);
         Some(called.await.map(|parcel| parcel.values))
     }
 }

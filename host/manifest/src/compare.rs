@@ -242,10 +242,11 @@ fn is_http_handler(export: &InterfaceName) -> bool {
         }
 }
 
-/// `canopy:driver/lifecycle`, which is for the platform and not for applications.
+/// `canopy:driver`, whose interfaces are for the platform and not for applications.
 pub fn is_lifecycle(export: &InterfaceName) -> bool {
     let package = &export.package;
-    (&*package.namespace, &*package.name, &*export.interface) == ("canopy", "driver", "lifecycle")
+    (&*package.namespace, &*package.name) == ("canopy", "driver")
+        && matches!(&*export.interface, "lifecycle" | "bindings")
 }
 
 /// `wasi:cli/run`, which toolchains export from anything with a `main`.

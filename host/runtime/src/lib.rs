@@ -54,7 +54,7 @@ pub use canopy_capability_network::{
     TenantEgress, TlsIdentity, is_public,
 };
 pub use canopy_driver::{DriverHealth, DriverState};
-pub use check::Verdict;
+pub use check::{BINDINGS, BindingChange, Bound, Verdict};
 pub use error::{PrepareError, ServeError, SharedResource};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::catalog::Catalog;
 use crate::scheduler::Scheduler;
 use crate::settle::{self, Settled};
+use crate::telling::Telling;
 use crate::turns::Turns;
 use crate::upkeep::Folders;
 use crate::work::Upkeep;
@@ -85,6 +86,7 @@ pub struct Inner {
     pub(crate) turns: Turns,
     pub(crate) settled: Settled,
     pub(crate) upkeep: Upkeep,
+    pub(crate) telling: Telling,
     pub(crate) scheduler: Scheduler,
     pub(crate) started_at: OffsetDateTime,
     settling: parking_lot::Mutex<Option<JoinHandle<()>>>,
@@ -166,9 +168,11 @@ impl App {
             settled,
             upkeep: Upkeep::new(keyring, portables, folders),
             scheduler: Scheduler::default(),
+            telling: Telling::default(),
             settling: parking_lot::Mutex::new(Some(settling)),
         }));
         app.start_upkeep().await?;
+        app.start_telling();
         Ok(app)
     }
 

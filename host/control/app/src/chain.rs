@@ -123,6 +123,11 @@ impl Fleet {
         link.ok_or_else(|| AppError::not_found("driver", id))
     }
 
+    /// The version that a driver instance runs.
+    pub(crate) fn release(&self, id: DriverInstanceId) -> Result<&Release, AppError> {
+        Ok(&self.link(id)?.release)
+    }
+
     fn offer<'a>(&'a self, link: &'a Link) -> Offer<'a> {
         Offer {
             name: &link.name,

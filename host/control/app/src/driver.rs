@@ -10,7 +10,7 @@ use canopy_api_types::{
 use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_ids::{BindingKey, DriverInstanceId, Label};
 use canopy_manifest::Kind;
-use canopy_runtime::Verdict;
+use canopy_runtime::{DriverSpec, Verdict};
 use canopy_store::{
     DriverRow, DriverWrite, InstallationWrite, PageRequest, Precondition, StoreError, TenantRow,
     Written,
@@ -126,6 +126,10 @@ impl App {
         {
             let _linking = self.turns.of(&tenant).await;
             let tenant = self.store.tenant(tenant).await?;
+            let row = self.store.driver(tenant.id, name.clone()).await?;
+            if row.used_by.is_empty() && row.used_by_drivers.is_empty() {
+                self.tell_last(&tenant, row.id).await?;
+            }
             self.store.delete_driver(tenant.id, name, condition).await?;
         }
         self.settled.erased().await
@@ -326,7 +330,7 @@ impl App {
         context: &Context,
         tenant: &TenantRow,
         (fleet, id): (&Fleet, DriverInstanceId),
-        mut secrets: Secrets,
+        secrets: Secrets,
     ) -> Result<bool, AppError> {
         if !context.check {
             // One that is new has no log yet.
@@ -335,13 +339,7 @@ impl App {
             }
             return Ok(false);
         }
-        for id in fleet.chain(id) {
-            if let Place::Vacant(entry) = secrets.entry(id) {
-                entry.insert(self.store.driver_secrets(id).await?);
-            }
-        }
-        let spec = Arc::new(snapshot::plain_tenant(&self.settings, tenant));
-        let spec = fleet.live_driver(&self.settings, &spec, id, &secrets)?;
+        let spec = self.live_driver(tenant, (fleet, id), secrets).await?;
         let asked = self.runtime.ask_driver(&spec, context.request_id).await;
         let asked = asked.map_err(linking::cannot_link)?;
         match asked {
@@ -356,6 +354,23 @@ impl App {
                 message: format!("asked whether it does, it broke down: {message}"),
             }),
         }
+    }
+
+    /// A driver instance with its configuration and secrets, and all that it builds on. `secrets` are
+    /// those that differ from the stored ones.
+    pub(crate) async fn live_driver(
+        &self,
+        tenant: &TenantRow,
+        (fleet, id): (&Fleet, DriverInstanceId),
+        mut secrets: Secrets,
+    ) -> Result<Arc<DriverSpec>, AppError> {
+        for id in fleet.chain(id) {
+            if let Place::Vacant(entry) = secrets.entry(id) {
+                entry.insert(self.store.driver_secrets(id).await?);
+            }
+        }
+        let spec = Arc::new(snapshot::plain_tenant(&self.settings, tenant));
+        fleet.live_driver(&self.settings, &spec, id, &secrets)
     }
 
     /// Says in the driver instance's log that it was not asked.

@@ -15,6 +15,7 @@ use canopy_tenant::HostName;
 use crate::catalog::Release;
 use crate::migration::Migrating;
 use crate::setting::{Settable, Setting};
+use crate::telling::Binding;
 use crate::{
     Action, App, AppError, Context, IdempotencyKey, Resource, chain, egress, linking, snapshot,
     validate,
@@ -76,6 +77,14 @@ impl App {
             write: &checked,
             condition,
         };
+        let binding = Binding {
+            tenant: &tenant,
+            id: migrating.id,
+            name: &name,
+            old: old.as_ref(),
+            write: &checked,
+        };
+        self.tell_bound(context, &binding).await?;
         self.migrate(&migrating).await?;
         let ids = (tenant.id, migrating.id);
         let written = self
@@ -350,6 +359,14 @@ impl App {
         let write = self
             .check_installation(context, &tenant, &name, Some(&old), write)
             .await?;
+        let binding = Binding {
+            tenant: &tenant,
+            id: old.id,
+            name: &name,
+            old: Some(&old),
+            write: &write,
+        };
+        self.tell_bound(context, &binding).await?;
         self.migrate(&Migrating {
             tenant: &tenant,
             id: old.id,

@@ -39,6 +39,7 @@ mod settings;
 mod settle;
 mod snapshot;
 mod status;
+mod telling;
 mod tenant;
 mod token;
 mod turns;
@@ -61,6 +62,7 @@ pub use quotas::PlanQuotas;
 pub use scheduler::ScheduleSettings;
 pub use setting::Setting;
 pub use settings::AppSettings;
+pub use telling::UnbindSettings;
 pub use token::IdempotencyKey;
 pub use upkeep::{Folders, UpkeepError, UpkeepSettings};
 

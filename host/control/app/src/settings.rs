@@ -8,7 +8,7 @@ use canopy_runtime::{Limits, OperatorEgress, TenantLimits};
 use canopy_tenant::HostName;
 use ipnet::IpNet;
 
-use crate::{ScheduleSettings, UpkeepSettings};
+use crate::{ScheduleSettings, UnbindSettings, UpkeepSettings};
 
 /// What the control plane must know of the node, and its limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,8 @@ pub struct AppSettings {
     pub upkeep: UpkeepSettings,
     /// Scheduled calls.
     pub schedules: ScheduleSettings,
+    /// How drivers are told that a binding has ended.
+    pub unbind: UnbindSettings,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
     /// Bytes of one configuration as JSON. Default 64 KiB.
@@ -84,6 +86,7 @@ impl AppSettings {
             storage_quota: StorageQuota::default(),
             upkeep: UpkeepSettings::default(),
             schedules: ScheduleSettings::default(),
+            unbind: UnbindSettings::default(),
             publications: 4,
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,

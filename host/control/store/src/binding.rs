@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use canopy_ids::{BindingKey, DriverInstanceId, Label, TenantId};
 use rusqlite::{Connection, Row, params};
 
-use crate::StoreError;
 use crate::sql::{RowExt, Text, all};
+use crate::{StoreError, bound};
 
 /// A driver instance by identifier and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,9 @@ pub(crate) fn put(
 ) -> Result<(), StoreError> {
     let table = owners.table();
     tx.execute(&format!("DELETE FROM {table} WHERE owner = ?1"), [owner])?;
+    if matches!(owners, Owners::Installations) {
+        bound::settle(tx, owner)?;
+    }
     for (key, driver) in bindings {
         let Some(driver) = driver else {
             let sql = format!("INSERT INTO {table} VALUES (?1, ?2, NULL)");

@@ -27,6 +27,7 @@ const FORMAT: Format = Format {
         include_str!("jobs.sql"),
         include_str!("schedules.sql"),
         include_str!("bindings.sql"),
+        include_str!("bound.sql"),
     ],
 };
 

@@ -10,6 +10,7 @@
 
 mod archive;
 mod binding;
+mod bound;
 mod components;
 mod database;
 mod driver;
@@ -32,6 +33,7 @@ mod world;
 
 pub use archive::{ArchiveRow, Holding, TenantImport};
 pub use binding::{Bindings, BindingsWrite, DriverRef};
+pub use bound::Told;
 pub use components::{ComponentError, Components, Upload, Uploaded};
 pub use database::Store;
 pub use driver::{DriverRow, DriverWrite};

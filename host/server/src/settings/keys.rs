@@ -366,6 +366,10 @@ keys! {
         "Time for starting a driver instance.";
     time "driver.check_timeout" => runtime.drivers.check_timeout:
         "Time for a driver to find out whether its configuration works, by connecting.";
+    count "driver.unbind_attempts" => app.unbind.attempts:
+        "How often a driver is told that a binding has ended, where it does not take it.";
+    time "driver.unbind_retry" => app.unbind.retry_after:
+        "After what time it is told again; twice as long each further time.";
     time "driver.abandoned_grace" => runtime.drivers.abandoned_grace:
         "How long a driver's call goes on when nobody waits for it any more; then the instance is replaced.";
     time "driver.destructor_timeout" => runtime.drivers.destructor_timeout:

@@ -71,6 +71,23 @@ fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
 /// }
 /// ```
 ///
+/// By `canopy:driver/bindings@0.2.0`, in `wit/driver/0.2.0`, a driver is told before an installation is
+/// bound to it, which it can refuse, and after one is not any more:
+///
+/// ```ignore
+/// use bindings::exports::canopy::driver::bindings as bound;
+///
+/// impl bound::Guest for Payments {
+///     fn on_bind(binding: bound::Binding) -> Result<(), String> {
+///         open_account(&binding.installation).map_err(|error| error.to_string())
+///     }
+///
+///     fn on_unbind(binding: bound::Binding) -> Result<(), String> {
+///         close_account(&binding.installation).map_err(|error| error.to_string())
+///     }
+/// }
+/// ```
+///
 /// The generated module `bindings` has one trait `Guest` for each interface, in the modules
 /// `exports::namespace::package::interface`, and the types of the interface beside it. Paths of
 /// WIT folders are relative to the crate's `Cargo.toml`; a folder whose package uses another

@@ -387,3 +387,106 @@ async fn a_driver_is_asked_whether_it_works_before_it_is_added_or_bound() {
     let strange = node.put(&path, version("1.1.0")).await;
     assert_eq!(strange.problem(400), "invalid-query");
 }
+
+/// A driver that says of bindings what `said` stands for in memory.
+fn told(said: &str) -> Vec<u8> {
+    let fields = r#"(record (field "installation" string) (field "name" string)
+        (field "app" string) (field "bound" string) (field "label" (option string)))"#;
+    driver(&format!(
+        r#"(core module $t
+            (memory (export "memory") 1)
+            (global $next (mut i32) (i32.const 1024))
+            (func (export "realloc") (param i32 i32 i32) (param $size i32) (result i32)
+                global.get $next
+                (global.set $next (i32.add (global.get $next) (local.get $size))))
+            (data (i32.const 0) "{said}\00\00\00\20\00\00\00\06\00\00\00")
+            (data (i32.const 16) "\01\00\00\00\20\00\00\00\06\00\00\00")
+            (data (i32.const 32) "no one")
+            (func (export "bind")
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 0))
+            (func (export "unbind")
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 16)))
+        (core instance $t (instantiate $t))
+        (type $binding {fields})
+        (func $bind (param "binding" $binding) (result (result (error string)))
+            (canon lift (core func $t "bind") (memory (core memory $t "memory"))
+                (realloc (core func $t "realloc"))))
+        (func $unbind (param "binding" $binding) (result (result (error string)))
+            (canon lift (core func $t "unbind") (memory (core memory $t "memory"))
+                (realloc (core func $t "realloc"))))
+        (component $told
+            (type $def {fields})
+            (import "type" (type $in (eq $def)))
+            (import "bind" (func $bind (param "binding" $in) (result (result (error string)))))
+            (import "unbind" (func $unbind (param "binding" $in) (result (result (error string)))))
+            (type $out-def {fields})
+            (export $out "binding" (type $out-def))
+            (export "on-bind" (func $bind)
+                (func (param "binding" $out) (result (result (error string)))))
+            (export "on-unbind" (func $unbind)
+                (func (param "binding" $out) (result (result (error string))))))
+        (instance $bindings (instantiate $told (with "type" (type $binding))
+            (with "bind" (func $bind)) (with "unbind" (func $unbind))))
+        (export "canopy:driver/bindings@0.2.0" (instance $bindings))"#
+    ))
+}
+
+#[tokio::test]
+async fn a_driver_is_told_of_its_bindings_and_can_refuse_one() {
+    let node = Node::furnished().await;
+    for (version, said) in [("1.1.0", "\\00"), ("1.2.0", "\\01")] {
+        let published = node.publish("pay", version, DRIVER, &told(said)).await;
+        assert_eq!(published.status, 201, "{published:?}");
+    }
+    let till = "tenants/one/drivers/till";
+    let body = json!({ "package": "acme/pay", "version": "1.2.0" });
+    assert_eq!(node.put(till, body).await.status, 201);
+    let shop = "tenants/one/installations/shop";
+    let bound = json!({ "package": "acme/shop", "bindings": { "acme:payments": "till" } });
+    let refused = node.put(shop, bound.clone()).await;
+    assert_eq!(refused.problem(422), "check-failed");
+    assert_eq!(refused.json()["message"], "no one");
+    assert_eq!(node.get(shop).await.status, 404, "nothing came about");
+    let forced = node
+        .put(&format!("{shop}?check=false"), bound.clone())
+        .await;
+    assert_eq!(forced.status, 201, "{forced:?}");
+    assert_eq!(node.delete(shop).await.status, 204);
+    let version = json!({ "version": "1.1.0" });
+    assert_eq!(
+        node.put(&format!("{till}/version"), version).await.status,
+        200
+    );
+    assert_eq!(
+        node.put(shop, bound).await.status,
+        201,
+        "it has nothing against it"
+    );
+    assert_eq!(
+        node.delete(shop).await.status,
+        204,
+        "a driver cannot prevent it"
+    );
+    let id = node.get(till).await.json()["id"].clone();
+    let id: canopy_ids::DriverInstanceId = serde_json::from_value(id).expect("an identifier");
+    let mut log = String::new();
+    for _ in 0..500 {
+        node.logs.flush(id).await;
+        log = node.get(&format!("{till}/logs")).await.text;
+        if log.matches("which it does not take: no one").count() >= 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(
+        log.contains("acme:payments of installation `shop`: bound all the same"),
+        "{log}"
+    );
+    let told = log.matches("which it does not take: no one").count();
+    assert!(told >= 2, "of either end, and again later: {log}");
+    assert_eq!(
+        node.delete(till).await.status,
+        204,
+        "nor keeps it itself from going"
+    );
+}

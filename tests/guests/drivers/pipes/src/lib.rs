@@ -1,16 +1,19 @@
 //! Serves `acme:pipes`: takes streams of the host, reads from and writes to those that are lent, and
-//! gives its own standard output away. It may have three stores.
+//! gives its own standard output away. It may have three stores, prints who is bound to it, and refuses
+//! where its token is `closed`.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
 use bindings::exports::acme::pipes::pipes::Guest;
+use bindings::exports::canopy::driver::bindings as bound;
 use bindings::wasi::cli::stdout::get_stdout;
 use bindings::wasi::io::streams::{InputStream, OutputStream, StreamError};
 use canopy_sdk::config;
 
 #[canopy_sdk::driver(
     "acme:pipes/pipes@0.1.0",
+    "canopy:driver/bindings@0.2.0",
     imports = ["wasi:cli/stdout@0.2.12"],
     wit = [
         "../../../../wit/deps/io-0.2.12",
@@ -20,12 +23,34 @@ use canopy_sdk::config;
         "../../../../wit/deps/sockets-0.2.12",
         "../../../../wit/deps/cli-0.2.12",
         "../../wit/pipes/0.1.0",
+        "../../../../wit/driver/0.2.0",
     ]
 )]
 struct Pipes;
 
 thread_local! {
     static KEPT: RefCell<Option<InputStream>> = const { RefCell::new(None) };
+}
+
+impl bound::Guest for Pipes {
+    fn on_bind(binding: bound::Binding) -> Result<(), String> {
+        if config::get("token").is_ok_and(|token| token.as_deref() == Some("closed")) {
+            return Err(format!("{} is one too many", binding.name));
+        }
+        println!(
+            "bound: {} ({}) to {}",
+            binding.name, binding.app, binding.bound
+        );
+        Ok(())
+    }
+
+    fn on_unbind(binding: bound::Binding) -> Result<(), String> {
+        println!(
+            "unbound: {} ({}) from {}",
+            binding.name, binding.app, binding.bound
+        );
+        Ok(())
+    }
 }
 
 impl Guest for Pipes {
