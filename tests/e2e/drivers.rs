@@ -93,6 +93,24 @@ async fn a_drivers_trap_is_an_error_for_the_call_and_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_is_left_alone_is_told_from_one_that_failed() {
+    let node = shop(&["acme"]);
+    for _ in 0..50 {
+        let answer = node.get("shop.acme", "/tax/trap").await;
+        if answer.status == 503 {
+            assert_eq!(answer.problem(), "driver-unavailable");
+            assert!(answer.headers.contains_key("retry-after"), "{answer:?}");
+            return;
+        }
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (502, "driver-failed")
+        );
+    }
+    panic!("it is asked for ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_never_ends_is_ended() {
     let node = shop(&["acme"]);
     for card in ["spin", "hang"] {

@@ -35,6 +35,7 @@
 //! | 502 | `no-response` | the application ended without a response |
 //! | 502 | `bad-response` | the application's response is not one that HTTP allows |
 //! | 502 | `driver-failed` | a driver failed and the application could not be told |
+//! | 503 | `driver-unavailable` | a driver has failed so often that it is left alone for a while, and the application could not be told |
 //! | 503 | `cpu-limit` | the application used up its processor time |
 //! | 503 | `node-busy` | the node's limit of concurrent requests or of instances |
 //! | 503 | `not-servable` | the application cannot run on this node as it is set up |
@@ -248,7 +249,10 @@ impl From<&Cause> for Problem {
             Cause::Refused(
                 Refused::Busy { retry_after, .. } | Refused::TooFast { retry_after, .. },
             )
-            | Cause::Serve(ServeError::TenantCpu { retry_after, .. }) => Some(*retry_after),
+            | Cause::Serve(
+                ServeError::TenantCpu { retry_after, .. }
+                | ServeError::DriverUnavailable { retry_after, .. },
+            ) => Some(*retry_after),
             Cause::Serve(ServeError::Unavailable | ServeError::TenantMemory { .. })
             | Cause::TenantConnections { .. }
             | Cause::Object(BlobError::Storage(StorageError::Busy(_))) => Some(SOON),
@@ -324,6 +328,9 @@ fn detail(cause: &Cause) -> String {
             | ServeError::Unavailable => sentence(&error.to_string()),
             ServeError::DriverFailed { interface, .. } => {
                 format!("The driver that serves {interface} failed. {LOGGED}")
+            }
+            ServeError::DriverUnavailable { interface, .. } => {
+                format!("The driver that serves {interface} fails at present. {LOGGED}")
             }
             _ => LOGGED.to_owned(),
         },

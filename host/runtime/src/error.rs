@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use canopy_driver::DriverFailed;
+use canopy_driver::{DriverFailed, FailureCause};
 use canopy_engine::LimitExceeded;
 
 /// Why an invocation failed. Each variant is a cause of its own for whoever asked.
@@ -104,6 +104,18 @@ pub enum ServeError {
         interface: String,
         /// What went wrong.
         message: String,
+    },
+    /// A driver has failed so often in a row that it is left alone for a while.
+    #[error("driver `{driver}`, which serves {interface}, is not asked at present: {message}")]
+    DriverUnavailable {
+        /// The driver instance's name within the tenant.
+        driver: String,
+        /// The interface that was called.
+        interface: String,
+        /// What failed last.
+        message: String,
+        /// When it is asked again.
+        retry_after: Duration,
     },
     /// The node runs as many instances as it can. Nobody's fault; try again.
     #[error("the node is running as many instances as it can")]
@@ -280,10 +292,22 @@ impl From<LimitExceeded> for ServeError {
 
 impl From<&DriverFailed> for ServeError {
     fn from(failed: &DriverFailed) -> Self {
-        Self::DriverFailed {
-            driver: failed.driver.to_string(),
-            interface: failed.interface.to_string(),
-            message: one_line(&failed.cause.to_string()),
+        let driver = failed.driver.to_string();
+        let interface = failed.interface.to_string();
+        let message = one_line(&failed.cause.to_string());
+        match failed.cause {
+            FailureCause::Unavailable { retry_after, .. }
+            | FailureCause::Restarting { retry_after, .. } => Self::DriverUnavailable {
+                driver,
+                interface,
+                message,
+                retry_after,
+            },
+            _ => Self::DriverFailed {
+                driver,
+                interface,
+                message,
+            },
         }
     }
 }

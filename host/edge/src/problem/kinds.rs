@@ -167,6 +167,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "The application gave no response",
         ),
         ServeError::GuestError { .. } => BAD_RESPONSE,
+        ServeError::DriverUnavailable { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "driver-unavailable",
+            "A driver of the application fails at present",
+        ),
         ServeError::DriverFailed { .. } => (
             S::BAD_GATEWAY,
             "driver-failed",
