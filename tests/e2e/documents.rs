@@ -319,6 +319,14 @@ pub(crate) async fn works_by_forms(node: &Node) {
     assert!(read.body == large, "{} bytes came back", read.body.len());
     let found = node.get(APP, "/search?q=needle").await;
     assert!(found.body.contains("<mark>needle</mark>"), "{}", found.body);
+    let nowhere = node.get(APP, "/nowhere").await;
+    assert_eq!(nowhere.status, 404);
+    assert!(nowhere.body.contains("<h1>Not Found</h1>"), "{nowhere:?}");
+    let nothing = node.get(APP, "/api/nowhere").await;
+    assert_eq!(
+        (nothing.status, &nothing.json()["status"]),
+        (404, &json!(404))
+    );
 
     let foreign = node
         .request(Method::POST, APP, "/folders/1/folders")

@@ -19,6 +19,7 @@ mod foreign;
 mod http;
 mod isolation;
 mod lifecycle;
+mod many;
 mod messages;
 mod objects;
 mod objects_elsewhere;

@@ -17,6 +17,9 @@ use crate::folder::Folder;
 use crate::settings::BlobSettings;
 use crate::store::{Parts, Store};
 
+/// Time between two looks whether an index is not used any more. Whoever uses one tells nobody when
+/// it is done.
+const LOOK: Duration = Duration::from_millis(5);
 /// Time between two looks for abandoned uploads in what stays open.
 const UPLOAD_SWEEP: Duration = Duration::from_secs(3600);
 
@@ -70,7 +73,7 @@ impl Pool {
 
     /// The store of `scope`, opened if it is not.
     pub(crate) async fn store(self: &Arc<Self>, scope: Scope) -> Result<Arc<Store>, StorageError> {
-        let slot = self.slot(scope)?;
+        let slot = self.slot(scope).await?;
         let store = slot
             .get_or_try_init(|| async {
                 let pool = self.clone();
@@ -99,24 +102,42 @@ impl Pool {
         }
     }
 
-    fn slot(&self, scope: Scope) -> Result<Slot, StorageError> {
+    /// The place of `scope`, for which it waits while all are in use.
+    async fn slot(&self, scope: Scope) -> Result<Slot, StorageError> {
+        let until = Instant::now() + self.settings.open_wait;
+        loop {
+            if let Some(slot) = self.free_slot(scope)? {
+                return Ok(slot);
+            }
+            if Instant::now() >= until {
+                let limit = self.settings.open_stores;
+                return Err(StorageError::Busy(format!(
+                    "all {limit} indexes that may be open are in use"
+                )));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// `None`: all places are in use.
+    fn free_slot(&self, scope: Scope) -> Result<Option<Slot>, StorageError> {
         let mut places = self.places.lock();
         places.check(scope)?;
         if let Some(slot) = places.slots.get(&scope) {
-            return Ok(slot.clone());
+            return Ok(Some(slot.clone()));
         }
-        let limit = self.settings.open_stores;
-        let unused = match places.slots.len() >= limit {
-            false => None,
-            true => Some(places.take_least_recently_used().ok_or_else(|| {
-                StorageError::Busy(format!("all {limit} indexes that may be open are in use"))
-            })?),
+        let unused = if places.slots.len() < self.settings.open_stores {
+            None
+        } else if let Some(unused) = places.take_least_recently_used() {
+            Some(unused)
+        } else {
+            return Ok(None);
         };
         let slot = Slot::default();
         places.slots.insert(scope, slot.clone());
         drop(places);
         close(unused);
-        Ok(slot)
+        Ok(Some(slot))
     }
 
     fn open(&self, scope: Scope) -> Result<Store, StorageError> {

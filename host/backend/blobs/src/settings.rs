@@ -14,6 +14,9 @@ pub struct BlobSettings {
     /// Installations whose index is open at once; each takes 3 file descriptors. Beyond that the
     /// one used least recently is closed. Default: 128.
     pub open_stores: usize,
+    /// How long an operation waits for one of them when all are in use; then it fails with
+    /// [`canopy_backend::StorageError::Busy`]. Default: 5 s.
+    pub open_wait: Duration,
     /// Time without use after which an index is closed. Default: 60 s.
     pub idle_close: Duration,
     /// Time after which an upload in parts to which nothing was added is swept. Default: 7 days.
@@ -38,6 +41,7 @@ impl Default for BlobSettings {
                 page: 1000,
             },
             open_stores: 128,
+            open_wait: Duration::from_secs(5),
             idle_close: Duration::from_secs(60),
             upload_expiry: Duration::from_secs(7 * 24 * 3600),
             cache_bytes: 1 << 20,

@@ -441,6 +441,8 @@ keys! {
         "Entries of one page of a listing.";
     count "blobs.open_indexes" => blobs.open_stores:
         "Installations whose index of objects is open at once; each takes 3 file descriptors.";
+    time "blobs.open_wait" => blobs.open_wait:
+        "How long an operation waits for an index to be opened when all are in use.";
     time "blobs.idle_close" => blobs.idle_close:
         "Time without use after which an index is closed.";
     time "blobs.upload_expiry" => blobs.upload_expiry:

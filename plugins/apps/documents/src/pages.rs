@@ -6,7 +6,7 @@ use askama::Template;
 use canopy_sdk::extract::SameOrigin;
 use canopy_sdk::{
     Body, Form, HeaderMap, Html, IntoResponse, Path, Problem, Query, Redirect, Response, Router,
-    StatusCode, config, get, header, post,
+    StatusCode, Uri, config, get, header, post,
 };
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -44,11 +44,25 @@ pub fn routes() -> Router {
             "/static/upload.js",
             get(|| asset("text/javascript", include_str!("../static/upload.js"))),
         )
+        .route(
+            "/static/icon.svg",
+            get(|| asset("image/svg+xml", include_str!("../static/icon.svg"))),
+        )
+        .fallback(nothing)
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
     let headers = [("content-type", kind), ("cache-control", "max-age=300")];
     (headers, text).into_response()
+}
+
+/// What is not there, as a page for people and as a document for programs.
+fn nothing(uri: Uri) -> Response {
+    let problem = Problem::not_found(format!("There is nothing at {}.", uri.path()));
+    match uri.path().starts_with("/api/") {
+        true => problem.into_response(),
+        false => Failure(problem).into_response(),
+    }
 }
 
 /// A problem, shown as a page.

@@ -230,6 +230,41 @@ async fn few_indexes_are_open_and_none_for_long() {
     }
 }
 
+/// An index that is read from stays open; whoever needs its place waits until it is free, and not
+/// for ever.
+#[tokio::test]
+async fn an_operation_waits_for_an_index_that_is_in_use() {
+    for (wait, expected) in [(Duration::from_secs(60), true), (Duration::ZERO, false)] {
+        let storage = Storage::with(StorageQuota::default(), |settings| {
+            settings.open_stores = 1;
+            settings.open_wait = wait;
+        });
+        let blobs = storage.objects().await;
+        put(&*blobs, "it", "x").await;
+        let reading = blobs.get(id("it"), None).await.expect("a reading");
+        let other = Scope {
+            installation: InstallationId::new(),
+            ..storage.scope
+        };
+        let other = BlobProvider::open(&storage.blobs, other).await;
+        let other = other.expect("objects");
+        let mut waiting = Box::pin(other.create_container("box"));
+        if expected {
+            let early = futures::poll!(&mut waiting);
+            assert!(early.is_pending(), "it waits: {early:?}");
+            drop(reading);
+            assert!(waiting.await.expect("its turn has come"));
+        } else {
+            let refused = waiting.await;
+            assert!(
+                matches!(refused, Err(BlobError::Storage(StorageError::Busy(_)))),
+                "{refused:?}"
+            );
+            drop(reading);
+        }
+    }
+}
+
 #[tokio::test]
 async fn abandoned_uploads_are_swept() {
     let storage = Storage::new();
