@@ -5,8 +5,8 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::json;
 
 use crate::documents::{APP, install, keeps_documents, keeps_order, put, works_by_forms};
-use crate::engines::{add_driver, s3_setup};
-use crate::support::{Node, S3, answer, plugin};
+use crate::engines::{add_driver, postgres_setup, s3_setup};
+use crate::support::{Node, Postgres, S3, answer, plugin};
 
 /// A node whose `documents` at acme keeps its objects by the driver `s3`.
 fn on_s3(s3: &S3, more: &[(&'static str, String)]) -> Node {
@@ -137,4 +137,43 @@ async fn documents_pass_a_cache_and_encryption_on_their_way_to_s3() {
     }
     put(&node, "secret.txt", "the secret word").await;
     assert!(!s3.content().contains("secret word"), "S3 sees contents");
+}
+
+/// A node whose `documents` at acme keeps its database by the driver `postgres`.
+fn on_postgres(postgres: &Postgres) -> Node {
+    let node = Node::start();
+    node.publish(&plugin("postgres"));
+    install(&node);
+    let setup = postgres_setup(postgres, Postgres::PASSWORD);
+    add_driver(&node, "postgres", "acme", &setup);
+    node.run("bind documents canopy:storage/sql postgres --tenant acme");
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_kept_by_postgresql() {
+    let postgres = Postgres::start();
+    let node = on_postgres(&postgres);
+    keeps_documents(&node).await;
+    works_by_forms(&node).await;
+    let owned =
+        "SELECT count(*) FROM pg_tables WHERE tablename = 'node' AND schemaname = tableowner";
+    assert_eq!(postgres.query(owned), "1", "in a schema of its own role");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_and_purged_on_postgresql_stays_in_order() {
+    let postgres = Postgres::start();
+    let node = on_postgres(&postgres);
+    keeps_order(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_kept_by_postgresql_and_s3_together() {
+    let (postgres, s3) = (Postgres::start(), S3::start());
+    let node = on_postgres(&postgres);
+    node.publish(&plugin("s3"));
+    add_driver(&node, "s3", "acme", &s3_setup(&s3));
+    node.run("bind documents canopy:storage/blobs s3 --tenant acme");
+    keeps_documents(&node).await;
 }

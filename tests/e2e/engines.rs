@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::samples::issues_invoices_without_gaps;
-use crate::support::{Answer, Node, Postgres, Redis, S3, answer, guest, plugin};
+use crate::support::{Answer, Node, Output, Postgres, Redis, S3, answer, guest, plugin};
 
 /// The configuration of a driver, what it may reach, and its secrets.
 pub(crate) struct Setup {
@@ -18,7 +18,7 @@ pub(crate) struct Setup {
 
 /// A node on which `driver` serves keys and values to `kv-probe` and `invoices` of `acme`, and to
 /// `kv-probe` of `globex`.
-fn node_on(driver: &str, setup: &Setup) -> Node {
+pub(crate) fn node_on(driver: &str, setup: &Setup) -> Node {
     let node = Node::start();
     node.publish(&plugin(driver));
     node.serve(&guest("kv-probe"), "guests/kv-probe", &TENANTS);
@@ -33,21 +33,26 @@ fn node_on(driver: &str, setup: &Setup) -> Node {
 const TENANTS: [&str; 2] = ["acme", "globex"];
 
 pub(crate) fn add_driver(node: &Node, driver: &str, tenant: &str, setup: &Setup) {
-    let mut add = format!(
+    let added = try_driver(node, driver, tenant, setup);
+    assert_eq!(added.code, 0, "{}", added.stderr);
+}
+
+pub(crate) fn try_driver(node: &Node, driver: &str, tenant: &str, setup: &Setup) -> Output {
+    let add = format!(
         "driver add canopy/{driver} --tenant {tenant} --egress {}",
         setup.egress
     );
+    let mut add: Vec<String> = add.split_whitespace().map(str::to_owned).collect();
     for (key, value) in &setup.config {
-        add.push_str(&format!(" --set {key}={value}"));
+        add.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
     // Secrets come by the environment, here each under its own name.
     for (key, _) in &setup.secrets {
-        add.push_str(&format!(" --secret-env {key}={key}"));
+        add.extend(["--secret-env".to_owned(), format!("{key}={key}")]);
     }
     let secrets = setup.secrets.iter();
     let secrets: Vec<_> = secrets.map(|(key, value)| (*key, value.as_str())).collect();
-    let added = node.cli_with(add.split_whitespace(), &secrets);
-    assert_eq!(added.code, 0, "{}", added.stderr);
+    node.cli_with(add, &secrets)
 }
 
 fn bind_all(node: &Node, driver: &str) {
@@ -62,13 +67,13 @@ fn bind_all(node: &Node, driver: &str) {
     node.run("config set invoices --tenant acme anonymous_access=write");
 }
 
-async fn probe(node: &Node, app: &str, query: &[(&str, &str)]) -> Answer {
+pub(crate) async fn probe(node: &Node, app: &str, query: &[(&str, &str)]) -> Answer {
     let url = reqwest::Url::parse_with_params("http://any/", query).expect("an address");
     let path = format!("/?{}", url.query().expect("a query"));
     answer(node.request(Method::GET, app, &path)).await
 }
 
-async fn ask(node: &Node, query: &[(&str, &str)]) -> Value {
+pub(crate) async fn ask(node: &Node, query: &[(&str, &str)]) -> Value {
     let answer = probe(node, "kv-probe.acme", query).await;
     assert_eq!(answer.status, 200, "{query:?}: {answer:?}");
     answer.json()
@@ -190,25 +195,25 @@ async fn takes_batches(node: &Node) {
     .await;
 }
 
+pub(crate) fn redis_setup(redis: &Redis) -> Setup {
+    Setup {
+        config: vec![
+            ("host", "127.0.0.1".into()),
+            ("port", redis.port.to_string()),
+        ],
+        egress: format!("127.0.0.1:{}", redis.port),
+        secrets: Vec::new(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_values_are_kept_by_redis() {
     let redis = Redis::start();
-    let node = node_on(
-        "redis",
-        &Setup {
-            config: vec![
-                ("host", "127.0.0.1".into()),
-                ("port", redis.port.to_string()),
-            ],
-            egress: format!("127.0.0.1:{}", redis.port),
-            secrets: Vec::new(),
-        },
-    );
-    behaves(&node).await;
+    behaves(&node_on("redis", &redis_setup(&redis))).await;
 }
 
-fn on_postgres(postgres: &Postgres, password: &str) -> Node {
-    let setup = Setup {
+pub(crate) fn postgres_setup(postgres: &Postgres, password: &str) -> Setup {
+    Setup {
         config: vec![
             ("host", "127.0.0.1".into()),
             ("port", postgres.port.to_string()),
@@ -217,14 +222,17 @@ fn on_postgres(postgres: &Postgres, password: &str) -> Node {
         ],
         egress: format!("127.0.0.1:{}", postgres.port),
         secrets: vec![("password", password.to_owned())],
-    };
-    node_on("postgres", &setup)
+    }
+}
+
+fn on_postgres(postgres: &Postgres) -> Node {
+    node_on("postgres", &postgres_setup(postgres, Postgres::PASSWORD))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_values_and_the_books_are_kept_by_postgresql() {
     let postgres = Postgres::start();
-    let node = on_postgres(&postgres, Postgres::PASSWORD);
+    let node = on_postgres(&postgres);
     behaves(&node).await;
     issues_invoices_without_gaps(&node, "invoices.acme").await;
     let owners = "SELECT count(DISTINCT installation) FROM canopy_keyvalue";
@@ -234,7 +242,7 @@ async fn keys_and_values_and_the_books_are_kept_by_postgresql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_server_that_ends_is_an_error_until_it_is_back() {
     let mut postgres = Postgres::start();
-    let node = on_postgres(&postgres, Postgres::PASSWORD);
+    let node = on_postgres(&postgres);
     let increment = [("op", "increment"), ("key", "n"), ("delta", "1")];
     ask(&node, &[("op", "set"), ("key", "k"), ("value", "kept")]).await;
     assert_eq!(ask(&node, &increment).await, 1);
@@ -258,13 +266,27 @@ async fn a_postgresql_server_that_ends_is_an_error_until_it_is_back() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_postgresql_server_that_does_not_let_the_driver_in_is_told_so() {
+/// Tries to set `driver` up, which is refused in the driver's words.
+fn refused_setup(driver: &str, setup: &Setup) -> String {
+    let node = Node::start();
+    node.publish(&plugin(driver));
+    node.run("tenant create acme");
+    let added = try_driver(&node, driver, "acme", setup);
+    assert_eq!(added.code, 3, "{}", added.stderr);
+    added.stderr
+}
+
+#[test]
+fn a_wrong_password_is_told_when_the_driver_is_set_up() {
     let postgres = Postgres::start();
-    let node = on_postgres(&postgres, "wrong");
-    let refused = refusal(&node, &[("op", "get"), ("key", "k")]).await;
+    let refused = refused_setup("postgres", &postgres_setup(&postgres, "wrong"));
     assert!(refused.contains("does not let the driver in"), "{refused}");
     assert!(refused.contains("28P01"), "{refused}");
+    let s3 = S3::start();
+    let mut setup = s3_setup(&s3);
+    setup.secrets = vec![("secret_access_key", "wrong".to_owned())];
+    let refused = refused_setup("s3", &setup);
+    assert!(refused.contains("SignatureDoesNotMatch"), "{refused}");
 }
 
 pub(crate) fn s3_setup(s3: &S3) -> Setup {
@@ -303,13 +325,10 @@ async fn an_s3_service_that_ends_or_refuses_is_an_error_until_it_does_not() {
     s3.start_again();
     let refused = refusal(&node, &get).await;
     assert!(refused.contains("InvalidAccessKeyId"), "{refused}");
-    node.run(&format!(
-        "driver add canopy/s3 --tenant acme --replace --egress 127.0.0.1:{} --set endpoint=http://127.0.0.1:{} \
-         --set bucket={} --set access_key_id={} --secret-env secret_access_key=PATH",
-        s3.port, s3.port, S3::BUCKET, s3.key.0
-    ));
-    let refused = refusal(&node, &get).await;
-    assert!(refused.contains("SignatureDoesNotMatch"), "{refused}");
+    let mut setup = s3_setup(&s3);
+    setup.egress.push_str(" --replace");
+    add_driver(&node, "s3", "acme", &setup);
+    assert!(ask(&node, &get).await.is_null(), "it goes on, and is empty");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,4 +8,4 @@ mod servers;
 pub(crate) use face::{Face, bare};
 pub(crate) use guests::{guest, plugin, version_of};
 pub(crate) use node::{Answer, Node, Output, answer};
-pub(crate) use servers::{Postgres, Receiver, Redis, S3, Smtp, free_port};
+pub(crate) use servers::{Certificate, Postgres, Receiver, Redis, S3, Smtp, free_port};

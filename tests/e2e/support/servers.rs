@@ -1,6 +1,6 @@
 //! The real servers that drivers talk to, each private to one case and gone with it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -60,30 +60,96 @@ impl Drop for Server {
     }
 }
 
+/// An authority, and files with a certificate of it for `db.example`.
+pub(crate) struct Certificate {
+    /// The authority's, in PEM.
+    pub(crate) authority: String,
+    pub(crate) folder: TempDir,
+}
+
+impl Certificate {
+    pub(crate) const NAME: &str = "db.example";
+
+    pub(crate) fn new() -> Self {
+        let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = authority.self_signed(&key).expect("a certificate");
+        let issuer = rcgen::Issuer::new(authority, key);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let own = rcgen::CertificateParams::new(vec![Self::NAME.to_owned()]).expect("parameters");
+        let own = own.signed_by(&key, &issuer).expect("a certificate");
+        let folder = tempfile::tempdir().expect("a folder");
+        for (file, text) in [
+            ("server.crt", own.pem()),
+            ("server.key", key.serialize_pem()),
+        ] {
+            std::fs::write(folder.path().join(file), text).expect("a file");
+        }
+        Self {
+            authority: certificate.pem(),
+            folder,
+        }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
 /// A Redis server that keeps nothing.
 pub(crate) struct Redis {
     pub(crate) port: u16,
-    _server: Server,
+    server: Server,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
         let port = free_port();
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--port",
-        ]);
-        command.arg(port.to_string());
-        Self {
+        let server = Self::run(port, &["--port", &port.to_string()]);
+        Self { port, server }
+    }
+
+    /// One that speaks TLS alone and asks for a password.
+    pub(crate) fn start_with_tls(certificate: &Certificate, password: &str) -> Self {
+        let port = free_port();
+        let file = |name| certificate.file(name).display().to_string();
+        let server = Self::run(
             port,
-            _server: Server::start(command, port, "redis-server"),
-        }
+            &[
+                "--port",
+                "0",
+                "--tls-port",
+                &port.to_string(),
+                "--tls-cert-file",
+                &file("server.crt"),
+                "--tls-key-file",
+                &file("server.key"),
+                "--tls-auth-clients",
+                "no",
+                "--requirepass",
+                password,
+            ],
+        );
+        Self { port, server }
+    }
+
+    /// Ends the server at once.
+    pub(crate) fn kill(&mut self) {
+        self.server.end();
+    }
+
+    /// Starts the server after [`Self::kill`]: it is empty.
+    pub(crate) fn start_again(&mut self) {
+        self.server = Self::run(self.port, &["--port", &self.port.to_string()]);
+    }
+
+    fn run(port: u16, how: &[&str]) -> Server {
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(how);
+        Server::start(command, port, "redis-server")
     }
 }
 
@@ -97,35 +163,65 @@ fn python() -> Command {
 /// An SMTP server that keeps what it accepts as files.
 pub(crate) struct Smtp {
     pub(crate) port: u16,
-    mailbox: PathBuf,
-    _folder: TempDir,
-    _server: Server,
+    folder: TempDir,
+    server: Server,
 }
 
 impl Smtp {
     pub(crate) fn start() -> Self {
-        let port = free_port();
-        let folder = tempfile::tempdir().expect("a folder");
-        let mailbox = folder.path().join("mailbox");
-        let mut command = python();
-        command.args(["-m", "aiosmtpd", "--nosetuid", "--listen"]);
-        command.arg(format!("127.0.0.1:{port}"));
-        command
-            .args(["--class", "aiosmtpd.handlers.Mailbox"])
-            .arg(&mailbox);
-        let server = Server::start(command, port, "aiosmtpd");
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+        let server = Self::run(port, &folder, &["-", "-", "clear"]);
         Self {
             port,
-            mailbox,
-            _folder: folder,
-            _server: server,
+            folder,
+            server,
         }
+    }
+
+    /// One that speaks TLS, by `starttls` or from the beginning (`implicit`), and lets `ada` with the
+    /// password `secret` alone send mail.
+    pub(crate) fn start_with_tls(certificate: &Certificate, how: &str) -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+        let file = |name| certificate.file(name).display().to_string();
+        let server = Self::run(
+            port,
+            &folder,
+            &[&file("server.crt"), &file("server.key"), how],
+        );
+        Self {
+            port,
+            folder,
+            server,
+        }
+    }
+
+    /// Ends the server at once.
+    pub(crate) fn kill(&mut self) {
+        self.server.end();
+    }
+
+    /// Starts the server after [`Self::kill`]; it has its messages still.
+    pub(crate) fn start_again(&mut self) {
+        self.server = Self::run(self.port, &self.folder, &["-", "-", "clear"]);
+    }
+
+    fn run(port: u16, folder: &TempDir, how: &[&str]) -> Server {
+        let mut command = python();
+        command
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../../tests/e2e/support/smtp_server.py"
+            ))
+            .arg(port.to_string())
+            .arg(folder.path().join("mailbox"))
+            .args(how);
+        Server::start(command, port, "the mail server")
     }
 
     /// The messages accepted so far, as they came over the wire.
     pub(crate) fn messages(&self) -> Vec<String> {
         let files = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten();
-        files(&self.mailbox.join("new"))
+        files(&self.folder.path().join("mailbox/new"))
             .map(|file| std::fs::read_to_string(file.path()).expect("a message"))
             .collect()
     }
@@ -142,6 +238,41 @@ impl Postgres {
     pub(crate) const PASSWORD: &str = "correct horse";
 
     pub(crate) fn start() -> Self {
+        let mut postgres = Self::made();
+        postgres.start_again();
+        postgres
+    }
+
+    /// One that talks by TLS alone.
+    pub(crate) fn start_with_tls(certificate: &Certificate) -> Self {
+        let mut postgres = Self::made();
+        let data = postgres.folder.path().join("data");
+        for name in ["server.crt", "server.key"] {
+            std::fs::copy(certificate.file(name), data.join(name)).expect("a copy");
+        }
+        std::fs::write(
+            data.join("pg_hba.conf"),
+            "hostssl all all all scram-sha-256\n",
+        )
+        .expect("who may come");
+        let mut settings = std::fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .expect("the settings");
+        writeln!(settings, "ssl = on").expect("written");
+        let key = data.join("server.key");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&key, mode).expect("the key's mode");
+        if rustix::process::getuid().is_root() {
+            let mut owner = Command::new("chown");
+            owner.arg("-R").arg("postgres").arg(&data);
+            assert!(owner.status().expect("chown").success());
+        }
+        postgres.start_again();
+        postgres
+    }
+
+    fn made() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let secret = folder.path().join("password");
         std::fs::write(&secret, Self::PASSWORD).expect("the password");
@@ -159,13 +290,11 @@ impl Postgres {
             .output()
             .expect("initdb; `tests/run` installs it");
         assert!(made.status.success(), "{made:?}");
-        let mut postgres = Self {
+        Self {
             port: free_port(),
             folder,
             server: None,
-        };
-        postgres.start_again();
-        postgres
+        }
     }
 
     /// Starts the server after [`Self::kill`], and waits until it has recovered.
@@ -257,6 +386,7 @@ pub(crate) struct S3 {
     pub(crate) port: u16,
     /// Identifier and secret of the access key.
     pub(crate) key: (String, String),
+    how: &'static [&'static str],
     server: Server,
 }
 
@@ -264,16 +394,23 @@ impl S3 {
     pub(crate) const BUCKET: &str = "canopy-books";
 
     pub(crate) fn start() -> Self {
-        let port = free_port();
-        let (server, key) = Self::run(port, &[]);
-        Self { port, key, server }
+        Self::start_as(&[])
     }
 
     /// One that takes every signature: the other does not know those in addresses.
     pub(crate) fn start_open() -> Self {
+        Self::start_as(&["open"])
+    }
+
+    fn start_as(how: &'static [&'static str]) -> Self {
         let port = free_port();
-        let (server, key) = Self::run(port, &["open"]);
-        Self { port, key, server }
+        let (server, key) = Self::run(port, how);
+        Self {
+            port,
+            key,
+            how,
+            server,
+        }
     }
 
     /// Ends the server at once.
@@ -283,7 +420,7 @@ impl S3 {
 
     /// Starts the server after [`Self::kill`]: it is empty and has another access key.
     pub(crate) fn start_again(&mut self) {
-        (self.server, self.key) = Self::run(self.port, &[]);
+        (self.server, self.key) = Self::run(self.port, self.how);
     }
 
     /// The names of all objects.
@@ -321,23 +458,29 @@ impl S3 {
             env!("CARGO_MANIFEST_DIR"),
             "/../../tests/e2e/support/s3_server.py"
         );
-        let mut child = python()
-            .arg(script)
-            .arg(port.to_string())
-            .args(how)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python");
-        let output = child.stdout.take().expect("its output");
-        let server = Server(child);
-        let mut line = String::new();
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("the access key");
-        let (id, secret) = line.trim().split_once(' ').expect("the access key");
-        (server, (id.to_owned(), secret.to_owned()))
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut child = python()
+                .arg(script)
+                .arg(port.to_string())
+                .args(how)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("python");
+            let output = child.stdout.take().expect("its output");
+            let server = Server(child);
+            let mut line = String::new();
+            BufReader::new(output)
+                .read_line(&mut line)
+                .expect("its output");
+            if let Some((id, secret)) = line.trim().split_once(' ') {
+                return (server, (id.to_owned(), secret.to_owned()));
+            }
+            // While nobody listens, a client's own port may be this one by chance, and in the way.
+            assert!(Instant::now() < deadline, "the S3 server does not start");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finding documents and folders by their names and the words in them.
 
-use canopy_sdk::sql::Statements;
+use canopy_sdk::sql::{Dialect, Error, Statements};
 use canopy_sdk::{Problem, params};
 use serde::{Deserialize, Serialize};
 
@@ -44,13 +44,15 @@ impl Tree {
     /// What has all words of `text` in its name or content, the best first. The last word may be
     /// the beginning of one.
     pub fn search(&self, text: &str) -> Result<Vec<Hit>, Problem> {
-        let Some(query) = query(text) else {
+        let words = words(text);
+        if words.is_empty() {
             return Ok(Vec::new());
+        }
+        let (statement, query) = match self.database.dialect()? {
+            Dialect::Sqlite => (SQLITE, for_sqlite(&words)),
+            Dialect::Postgres => (POSTGRES, for_postgres(&words)),
+            other => return Err(Error::Other(format!("no search in {other:?}")).into()),
         };
-        let statement = "SELECT n.id, n.kind, n.name, \
-             snippet(words, 1, char(1), char(2), '…', 24) AS excerpt \
-             FROM words JOIN node n ON n.id = words.rowid \
-             WHERE words MATCH ? AND n.trashed IS NULL ORDER BY bm25(words, 8.0, 1.0) LIMIT ?";
         let rows: Vec<Row> = self.database.rows(statement, params![query, HITS])?;
         let mut hits = Vec::with_capacity(rows.len());
         for row in rows {
@@ -71,16 +73,36 @@ impl Tree {
     }
 }
 
-/// The words of `text` in the language of the index, in which nothing that people type means
-/// anything else than itself.
-fn query(text: &str) -> Option<String> {
-    let words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric())
+/// By the index of SQLite.
+const SQLITE: &str = "SELECT n.id, n.kind, n.name, \
+     snippet(words, 1, char(1), char(2), '…', 24) AS excerpt \
+     FROM words JOIN node n ON n.id = words.rowid \
+     WHERE words MATCH ? AND n.trashed IS NULL ORDER BY bm25(words, 8.0, 1.0) LIMIT ?";
+
+/// By that of PostgreSQL.
+const POSTGRES: &str = "SELECT n.id, n.kind, n.name, \
+     ts_headline('simple', words.body, query, 'StartSel=\"' || chr(1) || '\", StopSel=\"' || chr(2) \
+         || '\", MaxWords=24, MinWords=12') AS excerpt \
+     FROM words JOIN node n ON n.id = words.rowid, to_tsquery('simple', ?) AS query \
+     WHERE words.looked @@ query AND n.trashed IS NULL \
+     ORDER BY ts_rank(words.looked, query) DESC, n.id LIMIT ?";
+
+/// The words of `text`. In them is nothing that means anything to an index.
+fn words(text: &str) -> Vec<&str> {
+    text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .take(WORDS)
-        .map(|word| format!("\"{word}\""))
-        .collect();
-    (!words.is_empty()).then(|| format!("{}*", words.join(" ")))
+        .collect()
+}
+
+fn for_sqlite(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    format!("{}*", quoted.join(" "))
+}
+
+fn for_postgres(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    format!("{}:*", quoted.join(" & "))
 }
 
 fn pieces(excerpt: &str) -> Vec<Piece> {
@@ -104,18 +126,31 @@ mod tests {
 
     #[test]
     fn what_people_type_is_only_ever_words() {
-        for (typed, expected) in [
-            ("annual report", Some("\"annual\" \"report\"*")),
+        for (typed, sqlite, postgres) in [
+            (
+                "annual report",
+                "\"annual\" \"report\"*",
+                "'annual' & 'report':*",
+            ),
             (
                 "a OR b NEAR(c) \"d",
-                Some("\"a\" \"OR\" \"b\" \"NEAR\" \"c\" \"d\"*"),
+                "\"a\" \"OR\" \"b\" \"NEAR\" \"c\" \"d\"*",
+                "'a' & 'OR' & 'b' & 'NEAR' & 'c' & 'd':*",
             ),
-            ("name:x -y ^z", Some("\"name\" \"x\" \"y\" \"z\"*")),
-            ("Übersicht", Some("\"Übersicht\"*")),
-            (" \" * ( ", None),
-            ("", None),
+            (
+                "name:x -y ^z",
+                "\"name\" \"x\" \"y\" \"z\"*",
+                "'name' & 'x' & 'y' & 'z':*",
+            ),
+            ("a'b\\ | !c", "\"a\" \"b\" \"c\"*", "'a' & 'b' & 'c':*"),
+            ("Übersicht", "\"Übersicht\"*", "'Übersicht':*"),
         ] {
-            assert_eq!(query(typed).as_deref(), expected, "{typed:?}");
+            let words = words(typed);
+            assert_eq!(for_sqlite(&words), sqlite, "{typed:?}");
+            assert_eq!(for_postgres(&words), postgres, "{typed:?}");
+        }
+        for nothing in [" \" * ( ", ""] {
+            assert!(words(nothing).is_empty(), "{nothing:?}");
         }
     }
 

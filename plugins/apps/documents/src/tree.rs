@@ -1,11 +1,17 @@
 //! Folders and documents, their versions and their history.
 
-use canopy_sdk::sql::{Constraint, Database, Error, Statements, Transaction};
+use canopy_sdk::sql::{Constraint, Database, Dialect, Error, Statements, Transaction};
 use canopy_sdk::{Problem, StatusCode, params};
 use serde::Serialize;
 
 use crate::model::{Author, Event, Kind, NODE, Node, ROOT, Version, missing, name, now};
 use crate::words;
+
+/// What PostgreSQL is prepared by, where a driver keeps the database there.
+const POSTGRES: [(&str, &str); 1] = [(
+    "0001-tree",
+    include_str!("../migrations/postgres/0001-tree.sql"),
+)];
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 32;
@@ -46,6 +52,7 @@ pub struct Tree {
 impl Tree {
     pub fn open() -> Result<Self, Problem> {
         let database = Database::open("default")?;
+        database.migrate(Dialect::Postgres, &POSTGRES)?;
         Ok(Self { database })
     }
 
@@ -122,10 +129,9 @@ impl Tree {
     /// The version `number` of a document, or its newest.
     pub fn version(&self, document: i64, number: Option<i64>) -> Result<Version, Problem> {
         let statement = "SELECT number, blob, size, content_type, etag, author, author_name, \
-             created FROM version WHERE document = ? AND (number = ? OR \
-             (? IS NULL AND id = (SELECT current FROM node WHERE id = document)))";
-        let parameters = params![document, number, number];
-        let version = self.database.row(statement, parameters)?;
+             created FROM version WHERE document = ?1 AND (number = ?2 OR \
+             (?2 IS NULL AND id = (SELECT current FROM node WHERE id = document)))";
+        let version = self.database.row(statement, params![document, number])?;
         version.ok_or_else(|| Problem::not_found("There is no such version."))
     }
 

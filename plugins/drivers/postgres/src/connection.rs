@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+
+use net::{Stream, describe};
 
 use crate::rows::{Statement, creation, quoted};
-use crate::session::{Fault, Login, Refusal, Row, Session, Value};
+use crate::session::{Fault, Login, Refusal, Row, Session, Value, ask_for_tls};
 use crate::settings::Settings;
 
 /// How often a statement is done that the server undoes in favour of others.
@@ -28,21 +29,6 @@ pub enum Failure {
     Confused,
 }
 
-/// What an error of a connection means. One that has no answer in time is told as one that would
-/// have to wait.
-fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "the tenant has not granted this driver to reach it".to_owned()
-        }
-        // How a connection that came to nothing may be told after waiting for it.
-        io::ErrorKind::NotConnected => "the connection was refused".to_owned(),
-        io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// What may be done again if the connection breaks before the answer is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
@@ -55,7 +41,7 @@ pub enum Repeat {
 struct Connection {
     settings: Settings,
     table: String,
-    session: Session<TcpStream>,
+    session: Session<Stream>,
 }
 
 thread_local! {
@@ -94,22 +80,49 @@ pub fn execute(
     done
 }
 
+/// Connects and signs in, and no more.
+pub fn check(settings: &Settings) -> Result<(), Failure> {
+    sign_in(
+        settings,
+        &settings.username,
+        settings.password.as_deref(),
+        None,
+    )
+    .map(drop)
+}
+
+/// Connects, and signs in as somebody.
+pub fn sign_in(
+    settings: &Settings,
+    username: &str,
+    password: Option<&str>,
+    schema: Option<&str>,
+) -> Result<Session<Stream>, Failure> {
+    let stream = connect(settings).map_err(|reason| failure(settings, reason.into()))?;
+    let login = Login {
+        username,
+        password,
+        database: &settings.database,
+        timeout_ms: settings.timeout.as_millis(),
+        schema,
+    };
+    Session::begin(stream, login).map_err(|fault| match fault {
+        Fault::Refused(refusal) if !refusal.is_away() => Failure::NotLetIn {
+            server: settings.server(),
+            reason: refusal.to_string(),
+        },
+        other => failure(settings, other),
+    })
+}
+
 impl Connection {
     fn open(settings: &Settings) -> Result<Self, Failure> {
-        let stream = connect(settings).map_err(|reason| failure(settings, reason.into()))?;
-        let login = Login {
-            username: &settings.username,
-            password: settings.password.as_deref(),
-            database: &settings.database,
-            timeout_ms: settings.timeout.as_millis(),
-        };
-        let session = Session::begin(stream, login).map_err(|fault| match fault {
-            Fault::Refused(refusal) if !refusal.is_away() => Failure::NotLetIn {
-                server: settings.server(),
-                reason: refusal.to_string(),
-            },
-            other => failure(settings, other),
-        })?;
+        let session = sign_in(
+            settings,
+            &settings.username,
+            settings.password.as_deref(),
+            None,
+        )?;
         let mut connection = Self {
             settings: settings.clone(),
             table: quoted(&settings.table),
@@ -156,7 +169,8 @@ impl Connection {
     }
 }
 
-fn failure(settings: &Settings, fault: Fault) -> Failure {
+/// What a fault is for whoever asked.
+pub fn failure(settings: &Settings, fault: Fault) -> Failure {
     let server = settings.server();
     match fault {
         Fault::Broken(error) => Failure::Unreachable {
@@ -175,19 +189,13 @@ fn failure(settings: &Settings, fault: Fault) -> Failure {
     }
 }
 
-/// Tries the addresses of the host one after the other.
-fn connect(settings: &Settings) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, settings.timeout) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(settings.timeout))?;
-                stream.set_write_timeout(Some(settings.timeout))?;
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
+fn connect(settings: &Settings) -> io::Result<Stream> {
+    let mut stream = Stream::connect(&settings.host, settings.port, settings.timeout)?;
+    match &settings.tls {
+        Some(name) => {
+            ask_for_tls(&mut stream)?;
+            stream.secure(name)
         }
+        None => Ok(stream),
     }
-    Err(last)
 }

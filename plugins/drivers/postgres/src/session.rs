@@ -4,6 +4,8 @@
 //! The messages are read and written by `postgres-protocol`; here is their order, and how long they
 //! may be.
 
+mod portal;
+
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 
@@ -14,6 +16,8 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::{ErrorResponseBody, Header, Message};
 use postgres_protocol::message::frontend;
 
+pub use portal::{Column, Parameter, Status};
+
 /// The longest message taken from the server: a value of the largest size and room for what
 /// surrounds it.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -23,6 +27,12 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// Bytes read from the connection at once.
 const CHUNK: usize = 16 << 10;
+
+/// How long a statement of an application waits for a lock, in milliseconds.
+const LOCK_MS: &str = "100";
+
+/// How long a transaction of an application stays open without a statement, in milliseconds.
+const OPEN_MS: &str = "20000";
 
 /// A parameter of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +133,24 @@ pub struct Login<'a> {
     pub database: &'a str,
     /// How long the server works on one statement, in milliseconds.
     pub timeout_ms: u128,
+    /// The schema in which an application's statements look up names, where it is for those.
+    pub schema: Option<&'a str>,
+}
+
+/// Asks the server to go on by TLS. One that does not is not talked to in the clear. Nothing is read
+/// beyond its answer: what came before TLS is nobody's word.
+pub fn ask_for_tls(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    frontend::ssl_request(&mut out);
+    stream.write_all(&out)?;
+    stream.flush()?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    match answer {
+        [b'S'] => Ok(()),
+        [b'N'] => Err(io::Error::other("it offers no TLS")),
+        _ => Err(bad("no answer to the question for TLS")),
+    }
 }
 
 /// A conversation over `stream`.
@@ -141,6 +169,16 @@ impl<S: Read + Write> Session<S> {
             prepared: HashSet::new(),
         };
         let timeout = login.timeout_ms.to_string();
+        let path = login.schema.map(|schema| format!("\"{schema}\""));
+        // Nobody else of this driver goes on while a statement waits, so what it waits for may be held
+        // by one of them: it does not wait for long, and is told that it is to be tried again.
+        let further = path.as_deref().map(|path| {
+            [
+                ("search_path", path),
+                ("lock_timeout", LOCK_MS),
+                ("idle_in_transaction_session_timeout", OPEN_MS),
+            ]
+        });
         let parameters = [
             ("user", login.username),
             ("database", login.database),
@@ -148,6 +186,7 @@ impl<S: Read + Write> Session<S> {
             ("application_name", "canopy"),
             ("statement_timeout", &timeout),
         ];
+        let parameters = parameters.into_iter().chain(further.into_iter().flatten());
         let mut out = BytesMut::new();
         frontend::startup_message(parameters, &mut out)?;
         session.send(&out)?;

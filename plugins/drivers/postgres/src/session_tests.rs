@@ -3,7 +3,7 @@
 use super::*;
 
 /// Says `script` whatever it hears, and keeps what it heard.
-struct Scripted {
+pub(super) struct Scripted {
     script: io::Cursor<Vec<u8>>,
     heard: Vec<u8>,
 }
@@ -26,7 +26,7 @@ impl Write for Scripted {
     }
 }
 
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     out.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
     out.extend(body);
@@ -37,18 +37,18 @@ fn authentication(kind: u32, rest: &[u8]) -> Vec<u8> {
     message(b'R', &[&kind.to_be_bytes(), rest].concat())
 }
 
-fn error(severity: &str, code: &str) -> Vec<u8> {
+pub(super) fn error(severity: &str, code: &str) -> Vec<u8> {
     message(
         b'E',
         format!("S{severity}\0V{severity}\0C{code}\0Msaid so\0\0").as_bytes(),
     )
 }
 
-fn ready() -> Vec<u8> {
+pub(super) fn ready() -> Vec<u8> {
     message(b'Z', b"I")
 }
 
-fn row(columns: &[Option<&[u8]>]) -> Vec<u8> {
+pub(super) fn row(columns: &[Option<&[u8]>]) -> Vec<u8> {
     let mut body = u16::try_from(columns.len()).unwrap().to_be_bytes().to_vec();
     for column in columns {
         match column {
@@ -67,6 +67,7 @@ const LOGIN: Login<'_> = Login {
     password: Some("secret-word"),
     database: "books",
     timeout_ms: 5000,
+    schema: None,
 };
 
 fn begin(script: &[Vec<u8>], login: Login<'_>) -> Result<Session<Scripted>, Fault> {
@@ -78,7 +79,7 @@ fn begin(script: &[Vec<u8>], login: Login<'_>) -> Result<Session<Scripted>, Faul
 }
 
 /// A session that is logged in, and whose server then says `script`.
-fn open(script: &[Vec<u8>]) -> Session<Scripted> {
+pub(super) fn logged_in(script: &[Vec<u8>]) -> Session<Scripted> {
     let begun = [
         authentication(0, b""),
         message(b'S', b"server_version\x0016.1\0"),
@@ -146,7 +147,7 @@ fn a_statement_is_prepared_once() {
         message(b'C', b"SELECT 0\0"),
         ready(),
     ];
-    let mut session = open(&answer);
+    let mut session = logged_in(&answer);
     let rows = session
         .execute("s", || "SELECT first".to_owned(), &[Value::Bytes(b"k")])
         .unwrap();
@@ -159,7 +160,7 @@ fn a_statement_is_prepared_once() {
 
 #[test]
 fn a_refused_statement_is_prepared_anew_and_the_session_goes_on() {
-    let mut session = open(&[
+    let mut session = logged_in(&[
         error("ERROR", "42P01"),
         ready(),
         message(b'1', b""),
@@ -177,7 +178,7 @@ fn a_refused_statement_is_prepared_anew_and_the_session_goes_on() {
 
 #[test]
 fn a_server_that_goes_away_says_so() {
-    let mut session = open(&[error("FATAL", "57P01")]);
+    let mut session = logged_in(&[error("FATAL", "57P01")]);
     let Err(Fault::Refused(refusal)) = session.run("SELECT 1") else {
         panic!("a refusal");
     };
@@ -194,7 +195,7 @@ fn what_is_broken_or_boundless_is_refused() {
         vec![b'D', 0x7f, 0xff, 0xff, 0xff],
         vec![b'D', 0, 0, 0, 1],
     ] {
-        let mut session = open(&[script]);
+        let mut session = logged_in(&[script]);
         assert!(matches!(session.run("SELECT 1"), Err(Fault::Broken(_))));
     }
 }
@@ -205,4 +206,22 @@ fn a_list_has_the_form_of_an_array() {
     Value::ListOfBytes(&[b"a", b""]).encode(&mut out).unwrap();
     let expected = [1, 0, 17, 2, 1, 1].map(u32::to_be_bytes).concat();
     assert_eq!(out, [expected.as_slice(), b"a", &[0; 4]].concat());
+}
+
+#[test]
+fn a_server_without_tls_is_not_talked_to_in_the_clear() {
+    let ask = |answer: &[u8]| {
+        let mut stream = Scripted {
+            script: io::Cursor::new(answer.to_vec()),
+            heard: Vec::new(),
+        };
+        let asked = ask_for_tls(&mut stream);
+        assert_eq!(stream.heard, [0, 0, 0, 8, 4, 210, 22, 47]);
+        (asked, stream.script.position())
+    };
+    let (asked, read) = ask(b"Sand more");
+    assert!(asked.is_ok() && read == 1, "nothing before TLS is taken");
+    assert!(ask(b"N").0.unwrap_err().to_string().contains("no TLS"));
+    assert!(ask(b"E").0.is_err());
+    assert!(ask(b"").0.is_err());
 }

@@ -9,6 +9,8 @@ use canopy_sdk::config;
 pub struct Settings {
     pub host: String,
     pub port: u16,
+    /// The name that the server proves by TLS, where that is spoken.
+    pub tls: Option<String>,
     pub username: String,
     pub password: Option<String>,
     pub database: String,
@@ -20,8 +22,12 @@ impl Settings {
     /// Reads them from the platform.
     pub fn read() -> Result<Self, config::Error> {
         let username = config::require("username")?;
+        let host = config::require("host")?;
+        let name = config::get("server_name")?.unwrap_or_else(|| host.clone());
+        let verified = config::get("sslmode")?.is_some_and(|mode| mode == "verify-full");
         Ok(Self {
-            host: config::require("host")?,
+            tls: verified.then_some(name),
+            host,
             port: config::parse_or("port", 5432)?,
             password: config::get("password")?,
             database: config::get("database")?.unwrap_or_else(|| username.clone()),

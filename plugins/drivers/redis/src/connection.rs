@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::io::{self, BufReader, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+
+use net::{Stream, describe};
 
 use crate::resp::{self, Reply};
 use crate::settings::Settings;
@@ -25,20 +26,6 @@ pub enum Failure {
     Confused,
 }
 
-/// What an error of a connection means. One that has no answer in time is told as one that would
-/// have to wait.
-fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "the tenant has not granted this driver to reach it".to_owned()
-        }
-        // How a connection that came to nothing may be told after waiting for it.
-        io::ErrorKind::NotConnected => "the connection was refused".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// What may be done again if the connection breaks before the answer is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
@@ -50,7 +37,7 @@ pub enum Repeat {
 
 struct Connection {
     settings: Settings,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
 thread_local! {
@@ -130,6 +117,7 @@ impl Connection {
             resp::encode(&mut bytes, command);
         }
         self.stream.get_mut().write_all(&bytes)?;
+        self.stream.get_mut().flush()?;
         commands
             .iter()
             .map(|_| resp::decode(&mut self.stream))
@@ -137,19 +125,10 @@ impl Connection {
     }
 }
 
-/// Tries the addresses of the host one after the other.
-fn connect(settings: &Settings) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, settings.timeout) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(settings.timeout))?;
-                stream.set_write_timeout(Some(settings.timeout))?;
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
+fn connect(settings: &Settings) -> io::Result<Stream> {
+    let stream = Stream::connect(&settings.host, settings.port, settings.timeout)?;
+    match &settings.tls {
+        Some(name) => stream.secure(name),
+        None => Ok(stream),
     }
-    Err(last)
 }

@@ -9,6 +9,8 @@ use canopy_sdk::config;
 pub struct Settings {
     pub host: String,
     pub port: u16,
+    /// The name that the server proves by TLS, where that is spoken.
+    pub tls: Option<String>,
     pub username: Option<String>,
     pub password: Option<String>,
     pub database: u32,
@@ -19,8 +21,11 @@ pub struct Settings {
 impl Settings {
     /// Reads them from the platform.
     pub fn read() -> Result<Self, config::Error> {
+        let host = config::require("host")?;
+        let name = config::get("server_name")?.unwrap_or_else(|| host.clone());
         Ok(Self {
-            host: config::require("host")?,
+            tls: config::parse_or("tls", false)?.then_some(name),
+            host,
             port: config::parse_or("port", 6379)?,
             username: config::get("username")?,
             password: config::get("password")?,

@@ -10,13 +10,13 @@ mod session;
 mod settings;
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 
 use bindings::exports::canopy::driver::lifecycle;
 use bindings::exports::canopy::mail::sender::{Error, Guest, Message};
 use canopy_sdk::{config, log};
-use session::{Credentials, Failure};
-use settings::Settings;
+use net::Stream;
+use session::{Conversation, Credentials, Failure, Secure};
+use settings::{Settings, Tls};
 use time::OffsetDateTime;
 
 #[canopy_sdk::driver(
@@ -36,10 +36,11 @@ impl lifecycle::Guest for Smtp {
         })?;
         let stream = connect(&settings).map_err(|error| {
             let (host, port) = (&settings.host, settings.port);
-            let reason = session::describe(&error);
+            let reason = net::describe(&error);
             format!("no connection to the mail server at {host}:{port}: {reason}")
         })?;
-        session::check(stream, &settings.hello, credentials).map_err(|failure| failure.to_string())
+        session::check(stream, settings.conversation(), credentials)
+            .map_err(|failure| failure.to_string())
     }
 }
 
@@ -49,11 +50,11 @@ impl Guest for Smtp {
         let mail = message::compose(&message, &settings.from, OffsetDateTime::now_utc())?;
         let credentials = settings.credentials()?;
         let stream = connect(&settings).map_err(|error| {
-            let reason = session::describe(&error);
+            let reason = net::describe(&error);
             log::error!("{}:{}: {reason}", settings.host, settings.port);
             Error::Unavailable(format!("no connection to the mail server: {reason}"))
         })?;
-        match session::deliver(stream, &settings.hello, credentials, &mail) {
+        match session::deliver(stream, settings.conversation(), credentials, &mail) {
             Ok(()) => {
                 log::info!(
                     "handed over {} to {} recipients",
@@ -71,14 +72,21 @@ impl Guest for Smtp {
 }
 
 impl Settings {
+    fn conversation(&self) -> Conversation<'_> {
+        Conversation {
+            hello: &self.hello,
+            start_tls: self.tls == Tls::Later,
+        }
+    }
+
     fn credentials(&self) -> Result<Option<Credentials<'_>>, Error> {
         let Some(username) = &self.username else {
             return Ok(None);
         };
-        if !self.allow_plaintext_auth {
+        if self.tls == Tls::Off && !self.allow_plaintext_auth {
             return Err(Error::Refused(
                 "signing in would show the password to whoever listens, for the connection is not \
-                 encrypted; set `allow_plaintext_auth` if the network can be trusted"
+                 encrypted; set `tls`, or `allow_plaintext_auth` if the network can be trusted"
                     .to_owned(),
             ));
         }
@@ -100,25 +108,53 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Recipient { address, .. } => Self::BadAddress(address),
-            Failure::Refused { .. } | Failure::NoAuth => Self::Refused(failure.to_string()),
+            Failure::Refused { .. } | Failure::NoAuth | Failure::NoTls => {
+                Self::Refused(failure.to_string())
+            }
             Failure::TooLong { .. } => Self::BadMessage(failure.to_string()),
             Failure::Later { .. } | Failure::Broken(_) => Self::Unavailable(failure.to_string()),
         }
     }
 }
 
-/// Tries the addresses of the host one after the other.
-fn connect(settings: &Settings) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in (settings.host.as_str(), settings.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, settings.timeout) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(settings.timeout))?;
-                stream.set_write_timeout(Some(settings.timeout))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
+/// A connection to the mail server, and the name that it has to prove by TLS.
+struct Connection {
+    stream: Stream,
+    server_name: String,
+}
+
+impl Secure for Connection {
+    fn secure(self) -> io::Result<Self> {
+        Ok(Self {
+            stream: self.stream.secure(&self.server_name)?,
+            server_name: self.server_name,
+        })
     }
-    Err(last)
+}
+
+impl io::Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl io::Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn connect(settings: &Settings) -> io::Result<Connection> {
+    let connection = Connection {
+        stream: Stream::connect(&settings.host, settings.port, settings.timeout)?,
+        server_name: settings.server_name.clone(),
+    };
+    match settings.tls {
+        Tls::Implicit => connection.secure(),
+        Tls::Off | Tls::Later => Ok(connection),
+    }
 }

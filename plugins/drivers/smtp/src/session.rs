@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+use net::describe;
+
 use crate::message::Mail;
 use crate::mime::base64;
 
@@ -30,20 +32,24 @@ pub enum Failure {
     /// The server offers no way to sign in that this driver knows.
     #[error("the server offers neither AUTH PLAIN nor AUTH LOGIN")]
     NoAuth,
+    /// The server offers no encryption, and it is asked for.
+    #[error("the server offers no STARTTLS")]
+    NoTls,
 }
 
-/// What an error of a connection means. One that has no answer in time is told as one that would
-/// have to wait.
-pub fn describe(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "the tenant has not granted this driver to reach it".to_owned()
-        }
-        // How a connection that came to nothing may be told after waiting for it.
-        io::ErrorKind::NotConnected => "the connection was refused".to_owned(),
-        _ => error.to_string(),
-    }
+/// A connection on which TLS can begin.
+pub trait Secure: Read + Write + Sized {
+    /// The same connection by TLS.
+    fn secure(self) -> io::Result<Self>;
+}
+
+/// How a conversation begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Conversation<'a> {
+    /// What this side calls itself.
+    pub hello: &'a str,
+    /// Whether encryption begins after the greeting.
+    pub start_tls: bool,
 }
 
 /// What the server said.
@@ -67,16 +73,12 @@ pub struct Credentials<'a> {
 }
 
 /// Greets the server and signs in, as before a message, and says good-bye.
-pub fn check<S: Read + Write>(
+pub fn check<S: Secure>(
     stream: S,
-    hello: &str,
+    conversation: Conversation<'_>,
     credentials: Option<Credentials<'_>>,
 ) -> Result<(), Failure> {
-    let mut session = Session {
-        stream: BufReader::new(stream),
-    };
-    session.expect("the greeting", &[220])?;
-    let offers = session.hello(hello)?;
+    let (mut session, offers) = Session::begin(stream, conversation)?;
     if let Some(credentials) = credentials {
         session.sign_in(&offers, credentials)?;
     }
@@ -85,17 +87,13 @@ pub fn check<S: Read + Write>(
 }
 
 /// Hands `mail` over and returns once the server has taken responsibility for it.
-pub fn deliver<S: Read + Write>(
+pub fn deliver<S: Secure>(
     stream: S,
-    hello: &str,
+    conversation: Conversation<'_>,
     credentials: Option<Credentials<'_>>,
     mail: &Mail,
 ) -> Result<(), Failure> {
-    let mut session = Session {
-        stream: BufReader::new(stream),
-    };
-    session.expect("the greeting", &[220])?;
-    let offers = session.hello(hello)?;
+    let (mut session, offers) = Session::begin(stream, conversation)?;
     let limit = offers.size.filter(|limit| *limit > 0);
     if let Some(limit) = limit.filter(|limit| mail.text.len() > *limit) {
         session.quit();
@@ -147,6 +145,7 @@ fn stuffed(text: &str) -> String {
 /// What the server can do beyond the minimum.
 #[derive(Debug, Default)]
 struct Offers {
+    start_tls: bool,
     size: Option<usize>,
     auth_plain: bool,
     auth_login: bool,
@@ -162,6 +161,7 @@ impl Offers {
                 Some("SIZE") => {
                     offers.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0))
                 }
+                Some("STARTTLS") => offers.start_tls = true,
                 Some("AUTH") => {
                     for way in words {
                         offers.auth_plain |= way == "PLAIN";
@@ -179,7 +179,34 @@ struct Session<S> {
     stream: BufReader<S>,
 }
 
-impl<S: Read + Write> Session<S> {
+impl<S: Secure> Session<S> {
+    /// Is greeted and greets, and does so again by TLS if that is asked for: what the server said in
+    /// the clear is nobody's word.
+    fn begin(stream: S, conversation: Conversation<'_>) -> Result<(Self, Offers), Failure> {
+        let mut session = Self {
+            stream: BufReader::new(stream),
+        };
+        session.expect("the greeting", &[220])?;
+        let offers = session.hello(conversation.hello)?;
+        if !conversation.start_tls {
+            return Ok((session, offers));
+        }
+        if !offers.start_tls {
+            session.quit();
+            return Err(Failure::NoTls);
+        }
+        session.command("STARTTLS", "STARTTLS", &[220])?;
+        if !session.stream.buffer().is_empty() {
+            // Somebody put it there to be taken for what comes by TLS.
+            return Err(not_smtp().into());
+        }
+        let mut session = Self {
+            stream: BufReader::new(session.stream.into_inner().secure()?),
+        };
+        let offers = session.hello(conversation.hello)?;
+        Ok((session, offers))
+    }
+
     /// Greets by `EHLO`, or by `HELO` where the server knows no other.
     fn hello(&mut self, name: &str) -> Result<Offers, Failure> {
         match self.command("EHLO", &format!("EHLO {name}"), &[250]) {
@@ -248,6 +275,7 @@ impl<S: Read + Write> Session<S> {
 
     fn quit(&mut self) {
         let _ = self.stream.get_mut().write_all(b"QUIT\r\n");
+        let _ = self.stream.get_mut().flush();
     }
 
     fn answer(&mut self) -> Result<Answer, Failure> {

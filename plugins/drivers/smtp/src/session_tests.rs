@@ -23,6 +23,13 @@ impl Write for &mut Script {
     }
 }
 
+impl Secure for &mut Script {
+    fn secure(self) -> io::Result<Self> {
+        self.heard.extend_from_slice(b"[TLS]");
+        Ok(self)
+    }
+}
+
 fn mail() -> Mail {
     Mail {
         sender: "a@x.example".into(),
@@ -33,11 +40,23 @@ fn mail() -> Mail {
 }
 
 fn talk(answers: &str, credentials: Option<Credentials<'_>>) -> (Result<(), Failure>, String) {
+    talk_by(false, answers, credentials)
+}
+
+fn talk_by(
+    start_tls: bool,
+    answers: &str,
+    credentials: Option<Credentials<'_>>,
+) -> (Result<(), Failure>, String) {
+    let conversation = Conversation {
+        hello: "me.example",
+        start_tls,
+    };
     let mut script = Script {
         answers: io::Cursor::new(answers.replace('\n', "\r\n").into_bytes()),
         heard: Vec::new(),
     };
-    let outcome = deliver(&mut script, "me.example", credentials, &mail());
+    let outcome = deliver(&mut script, conversation, credentials, &mail());
     (outcome, String::from_utf8(script.heard).unwrap())
 }
 
@@ -175,7 +194,11 @@ fn a_check_signs_in_and_sends_nothing() {
             answers: io::Cursor::new(answers.replace('\n', "\r\n").into_bytes()),
             heard: Vec::new(),
         };
-        let outcome = check(&mut script, "me.example", Some(ADA));
+        let conversation = Conversation {
+            hello: "me.example",
+            start_tls: false,
+        };
+        let outcome = check(&mut script, conversation, Some(ADA));
         (outcome, String::from_utf8(script.heard).unwrap())
     };
     let (outcome, heard) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n235 welcome\n221 bye\n");
@@ -187,4 +210,26 @@ fn a_check_signs_in_and_sends_nothing() {
     let (outcome, _) = ask("220 hi\n250-mx\n250 AUTH PLAIN\n535 wrong password\n");
     let refused = outcome.unwrap_err().to_string();
     assert!(refused.contains("535 wrong password"), "{refused}");
+}
+
+#[test]
+fn what_is_said_before_tls_is_forgotten() {
+    // The script comes in one piece, which is how an injected answer comes, too.
+    let (outcome, heard) = talk_by(
+        true,
+        "220 hi\n250-mx\n250-AUTH PLAIN\n250 STARTTLS\n220 go\n250 injected\n",
+        Some(ADA),
+    );
+    assert!(matches!(outcome, Err(Failure::Broken(_))), "{outcome:?}");
+    assert!(
+        !heard.contains("AUTH") && !heard.contains("[TLS]"),
+        "{heard}"
+    );
+}
+
+#[test]
+fn without_the_offer_of_tls_nothing_is_said_that_somebody_should_not_hear() {
+    let (outcome, heard) = talk_by(true, "220 hi\n250-mx\n250 AUTH PLAIN\n221 bye\n", Some(ADA));
+    assert!(matches!(outcome, Err(Failure::NoTls)), "{outcome:?}");
+    assert_eq!(heard, "EHLO me.example\r\nQUIT\r\n");
 }

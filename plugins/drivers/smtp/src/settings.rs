@@ -4,10 +4,24 @@ use std::time::Duration;
 
 use canopy_sdk::config;
 
+/// When TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Never.
+    Off,
+    /// After the greeting, by STARTTLS.
+    Later,
+    /// Before the greeting.
+    Implicit,
+}
+
 /// The settings of this driver instance.
 pub struct Settings {
     pub host: String,
     pub port: u16,
+    pub tls: Tls,
+    /// The name that the server proves.
+    pub server_name: String,
     pub from: String,
     pub username: Option<String>,
     pub password: String,
@@ -19,8 +33,15 @@ pub struct Settings {
 impl Settings {
     /// Reads them from the platform.
     pub fn read() -> Result<Self, config::Error> {
+        let host = config::require("host")?;
         Ok(Self {
-            host: config::require("host")?,
+            tls: match config::get("tls")?.as_deref() {
+                Some("starttls") => Tls::Later,
+                Some("implicit") => Tls::Implicit,
+                _ => Tls::Off,
+            },
+            server_name: config::get("server_name")?.unwrap_or_else(|| host.clone()),
+            host,
             port: config::parse_or("port", 25)?,
             from: config::require("from")?,
             username: config::get("username")?,

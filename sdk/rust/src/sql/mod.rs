@@ -1,6 +1,6 @@
 //! SQL databases of the installation; with the feature `storage`.
 //!
-//! The dialect is SQLite's. Parameters are written `?` and given by [`params!`](crate::params);
+//! The dialect is SQLite's, unless the tenant has bound a driver: [`Database::dialect`] says so. Parameters are written `?` and given by [`params!`](crate::params);
 //! rows come as whatever `serde` makes of them: structs by the names of the columns, tuples by
 //! their order, single values of the first column. Tables are made by the migrations that the
 //! manifest names, before the application first runs.
@@ -34,6 +34,7 @@
 //! }
 //! ```
 
+mod dialect;
 mod error;
 mod row;
 mod value;
@@ -41,6 +42,7 @@ mod value;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use canopy_sdk_core::stream::block_on;
 use serde::de::DeserializeOwned;
@@ -48,15 +50,41 @@ use wit_bindgen::rt::async_support::{FutureReader, StreamReader, StreamResult};
 
 use crate::bindings::storage::sql as wit;
 
+pub use dialect::Dialect;
 pub use error::{Constraint, Error};
 pub use value::Value;
 
 /// How many rows are asked for at once.
 const ROWS: usize = 64;
 
+/// How long what is `busy`, and did nothing, is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first pause before that, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+
+/// Calls until somebody else is not in the way any more. The platform's own databases wait by
+/// themselves; a driver's may have to say at once that others are at work.
+fn patiently<T>(call: impl Fn() -> Result<T, wit::Error>) -> Result<T, wit::Error> {
+    let begun = Instant::now();
+    let mut pause = PAUSES[0];
+    loop {
+        match call() {
+            Err(wit::Error::Busy) if begun.elapsed() + pause < PATIENCE => {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(PAUSES[1]);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// An open database.
 #[derive(Debug)]
-pub struct Database(wit::Database);
+pub struct Database {
+    inner: wit::Database,
+    name: String,
+}
 
 /// What a statement did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +150,10 @@ impl Database {
     /// # Errors
     /// [`Error::NoSuchDatabase`] if the manifest does not declare it.
     pub fn open(name: &str) -> Result<Self, Error> {
-        Ok(Self(block_on(wit::Database::open(name.to_owned()))?))
+        Ok(Self {
+            inner: block_on(wit::Database::open(name.to_owned()))?,
+            name: name.to_owned(),
+        })
     }
 
     /// Runs several statements in one transaction, in their order, or none of them.
@@ -139,9 +170,10 @@ impl Database {
                 text,
                 parameters: value::wire(parameters),
             });
-        let outcomes = block_on(self.0.batch(statements.collect())).map_err(|(index, error)| {
-            (usize::try_from(index).unwrap_or(usize::MAX), error.into())
-        })?;
+        let outcomes =
+            block_on(self.inner.batch(statements.collect())).map_err(|(index, error)| {
+                (usize::try_from(index).unwrap_or(usize::MAX), error.into())
+            })?;
         Ok(outcomes.into_iter().map(Into::into).collect())
     }
 
@@ -174,7 +206,7 @@ impl Database {
         mode: wit::Mode,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        let transaction = block_on(self.0.begin(mode)).map_err(Error::from)?;
+        let transaction = patiently(|| block_on(self.inner.begin(mode))).map_err(Error::from)?;
         let transaction = Transaction(transaction);
         match work(&transaction) {
             Ok(value) => {
@@ -196,29 +228,41 @@ impl Database {
 #[derive(Debug)]
 pub struct Transaction(wit::Transaction);
 
-macro_rules! statements {
-    ($type:ty) => {
-        impl Statements for $type {
-            fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Outcome, Error> {
-                let parameters = value::wire(parameters);
-                Ok(block_on(self.0.execute(statement.to_owned(), parameters))?.into())
-            }
+impl Statements for Database {
+    fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Outcome, Error> {
+        let parameters = value::wire(parameters);
+        let run = || block_on(self.inner.execute(statement.to_owned(), parameters.clone()));
+        Ok(patiently(run)?.into())
+    }
 
-            fn query<T: DeserializeOwned>(
-                &self,
-                statement: &str,
-                parameters: Vec<Value>,
-            ) -> Result<Rows<T>, Error> {
-                let parameters = value::wire(parameters);
-                let rows = block_on(self.0.query(statement.to_owned(), parameters))?;
-                Ok(Rows::new(rows))
-            }
-        }
-    };
+    fn query<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        parameters: Vec<Value>,
+    ) -> Result<Rows<T>, Error> {
+        let parameters = value::wire(parameters);
+        let run = || block_on(self.inner.query(statement.to_owned(), parameters.clone()));
+        Ok(Rows::new(patiently(run)?))
+    }
 }
 
-statements!(Database);
-statements!(Transaction);
+impl Statements for Transaction {
+    fn execute(&self, statement: &str, parameters: Vec<Value>) -> Result<Outcome, Error> {
+        let parameters = value::wire(parameters);
+        Ok(block_on(self.0.execute(statement.to_owned(), parameters))?.into())
+    }
+
+    fn query<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        parameters: Vec<Value>,
+    ) -> Result<Rows<T>, Error> {
+        let parameters = value::wire(parameters);
+        Ok(Rows::new(block_on(
+            self.0.query(statement.to_owned(), parameters),
+        )?))
+    }
+}
 
 /// The rows of a query, read as they are asked for; made by [`Statements::query`].
 #[derive(Debug)]
