@@ -181,6 +181,11 @@ impl<C> Remote<C> {
         }
     }
 
+    /// In which of the driver's stores it is.
+    pub(crate) fn store(&self) -> usize {
+        self.store
+    }
+
     /// Which of the driver's resource types it is.
     pub(crate) fn kind(&self) -> usize {
         self.kind
@@ -335,13 +340,17 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         Ok(store)
     }
 
-    /// A store for the calls of one component, where it matters that they go to the same one.
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
+    /// A store for the calls of one component, where it matters that they go to the same one: the one
+    /// given, or one that is chosen.
+    pub(crate) fn home(&self, store: Option<usize>) -> Option<Arc<Home>> {
         let Shared {
             info, board, begin, ..
         } = &*self.shared;
         if board.limit() == 1 || info.exports.kinds().is_empty() {
             return None;
+        }
+        if let Some(store) = store {
+            return Some(Arc::new(Home(store)));
         }
         let (store, begun) = board.choose();
         if begun {

@@ -53,7 +53,8 @@ impl<C> Proxies<C> {
     }
 
     /// The store of a driver for a call, where it matters which: the same as long as any call is
-    /// under way or any resource is held.
+    /// under way or any resource is held; at first one of which a resource is held already, that
+    /// another driver has handed on.
     pub(crate) fn home(&mut self, driver: &DriverHandle<C>) -> Option<Arc<Home>>
     where
         C: Clone + Send + Sync + 'static,
@@ -63,7 +64,9 @@ impl<C> Proxies<C> {
         if let Some(home) = known.and_then(|(_, home)| home.upgrade()) {
             return Some(home);
         }
-        let home = driver.home()?;
+        let held = self.slots.iter().flatten();
+        let held = held.filter(|remote| remote.is_of(driver));
+        let home = driver.home(held.map(|remote| remote.store()).next())?;
         self.homes
             .retain(|(known, home)| *known != id && home.strong_count() > 0);
         self.homes.push((id, Arc::downgrade(&home)));

@@ -9,6 +9,7 @@ use canopy_ids::DriverInstanceId;
 use support::shelf::{CELLS, SHELF, Source, THINGS, client, shelf};
 use support::{
     App, Handle, Seen, THINGS_DRIVER, cells, component, host_linker, link, spawn, spawn_joined,
+    spawn_pool,
 };
 
 /// A shelf of cells, and an application that has cells and the shelf.
@@ -301,4 +302,27 @@ async fn many_passings_leave_nothing_behind() {
     }
     assert_eq!((cells::live(181), app.holds()), (0, (false, 0)));
     assert_eq!(seen.stores(), 1);
+}
+
+#[tokio::test]
+async fn resources_meet_in_one_call_where_they_are_in_one_store() {
+    let (things, _) = spawn_pool(2, "things", THINGS_DRIVER, DriverSettings::default());
+    let (shelf, _) = things_shelf("shelf", &things);
+    let imports = [(THINGS.interface, &things), (SHELF, &shelf)];
+    let mut app = App::start(&client(THINGS), &imports).await;
+    let mut other = App::things(&things).await;
+    let shelved = app.number("make", &[1]).await.expect("in the first store");
+    let own = app.number("construct", &[2]).await.expect("beside it");
+    let both = app.number("merge", &[shelved, own]).await.expect("merge");
+    assert_eq!(app.number("add", &[both, 0]).await.expect("add"), 3);
+    app.number("take", &[both]).await.expect("take");
+
+    let slow = tokio::spawn(async move { other.number("slow", &[500, 1]).await.map(|_| other) });
+    wait_until(|| things.health().calls == 1, "the first store is busy").await;
+    let own = app.number("construct", &[2]).await.expect("in the second");
+    assert_eq!(things.health().stores, 2);
+    slow.await.expect("join").expect("slow");
+    let shelved = app.number("make", &[1]).await.expect("in the first store");
+    let failure = app.failure("merge", &[shelved, own]).await;
+    assert!(matches!(failure.cause, FailureCause::Apart), "{failure}");
 }

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use canopy_driver::{DriverHealth, DriverSettings, DriverState, FailureCause};
-use support::{App, Handle, THINGS_APP, THINGS_DRIVER, spawn, spawn_pool, things};
+use support::{App, Handle, Seen, THINGS_APP, THINGS_DRIVER, spawn, spawn_pool, things};
 
 async fn wait_until(driver: &Handle, holds: impl Fn(&DriverHealth) -> bool) -> DriverHealth {
     for _ in 0..1000 {
@@ -112,50 +112,69 @@ async fn a_store_that_fails_takes_no_other_with_it() {
     );
 }
 
-#[tokio::test]
-async fn a_driver_that_traps_again_and_again_is_asked_ever_less() {
+/// A driver that has trapped twice in a row.
+async fn trapped_twice(backoff_initial: Duration, breaker: u32) -> (Handle, Seen) {
     let settings = DriverSettings {
-        backoff_initial: Duration::from_millis(20),
-        breaker: 3,
+        backoff_initial,
+        breaker,
         ..DriverSettings::default()
     };
     let (driver, seen) = spawn("things", THINGS_DRIVER, settings);
     assert_eq!(driver.health().state, DriverState::Idle);
-    let mut refused = 0;
-    while seen.failures().len() < 3 {
+    for _ in 0..2 {
         let failure = App::things(&driver).await.failure("crash", &[]).await;
-        match failure.cause {
-            FailureCause::Trap(_) => {}
-            FailureCause::Restarting { .. } => refused += 1,
-            _ => panic!("{failure}"),
-        }
+        assert!(matches!(failure.cause, FailureCause::Trap(_)), "{failure}");
     }
-    assert!(refused > 0, "the second restart in a row has to wait");
-    let health = driver.health();
-    assert_eq!((health.state, health.failures), (DriverState::Broken, 3));
-    assert!(
-        health
-            .last_failure
-            .is_some_and(|(_, text)| text.contains("unreachable"))
-    );
+    (driver, seen)
+}
+
+#[tokio::test]
+async fn a_driver_that_traps_again_is_not_started_at_once() {
+    let (driver, seen) = trapped_twice(Duration::from_secs(600), 3).await;
     let failure = App::things(&driver).await.failure("calls", &[]).await;
     assert!(
-        matches!(failure.cause, FailureCause::Unavailable { failures: 3, .. }),
+        matches!(failure.cause, FailureCause::Restarting { .. }),
         "{failure}"
     );
-    assert_eq!(seen.stores(), 3, "nothing was started for it");
-    let mut app = App::things(&driver).await;
+    let health = driver.health();
+    assert_eq!(health.state, DriverState::BackingOff);
+    assert_eq!((health.failures, health.restarts), (2, 2));
+    assert!(health.retry_at.is_some());
+    let last = health.last_failure.expect("a failure").1;
+    assert!(last.contains("unreachable"), "{last}");
+    assert_eq!(seen.stores(), 2, "nothing was started for it");
+}
+
+#[tokio::test]
+async fn a_driver_that_traps_too_often_is_not_asked() {
+    let (driver, seen) = trapped_twice(Duration::from_secs(600), 2).await;
+    let failure = App::things(&driver).await.failure("calls", &[]).await;
+    assert!(
+        matches!(failure.cause, FailureCause::Unavailable { failures: 2, .. }),
+        "{failure}"
+    );
+    assert_eq!(driver.health().state, DriverState::Broken);
+    assert_eq!(seen.stores(), 2);
+}
+
+#[tokio::test]
+async fn the_call_that_tries_closes_the_circuit() {
+    let (driver, _) = trapped_twice(Duration::from_millis(10), 2).await;
     let answered = async {
-        while app.number("calls", &[]).await.is_err() {
-            app = App::things(&driver).await;
+        while App::things(&driver)
+            .await
+            .number("calls", &[])
+            .await
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let answered = tokio::time::timeout(Duration::from_secs(20), answered).await;
-    answered.expect("the call that tries closes the circuit");
+    let answered = tokio::time::timeout(Duration::from_secs(60), answered).await;
+    answered.expect("it is let through");
     let health = driver.health();
     assert_eq!((health.state, health.failures), (DriverState::Ready, 0));
-    assert_eq!((health.restarts, health.retry_at), (3, None));
+    assert_eq!((health.restarts, health.retry_at), (2, None));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 pub(crate) struct Source {
     pub(crate) interface: &'static str,
     pub(crate) resource: &'static str,
-    /// Whether the resource has `watch`, which makes a resource that it then has as a child.
+    /// Whether the resource has `watch`, which makes a resource that it then has as a child; else it has
+    /// `merge`, which takes two.
     pub(crate) watch: bool,
 }
 
@@ -107,47 +108,46 @@ impl Source {
             resource,
             watch,
         } = self;
-        let watching = |text: &str| {
-            if *watch {
-                text.to_owned()
-            } else {
-                String::new()
-            }
+        let (types, name, extra, signature, flat) = match watch {
+            true => (
+                "(export \"watch\" (type $w (sub resource)))",
+                "[method]cell.watch",
+                "watch",
+                "(param \"self\" (borrow $r)) (result (own $w))",
+                "(param i32)",
+            ),
+            false => (
+                "",
+                "[static]thing.merge",
+                "merge",
+                "(param \"a\" (own $r)) (param \"b\" (own $r)) (result (own $r))",
+                "(param i32 i32)",
+            ),
         };
         let import = format!(
             "(import \"{interface}\" (instance $source
                 (export \"{resource}\" (type $r (sub resource)))
-                {}
+                {types}
                 (export \"[constructor]{resource}\"
                     (func (param \"value\" u32) (result (own $r))))
                 (export \"[method]{resource}.add\"
                     (func (param \"self\" (borrow $r)) (param \"n\" u32) (result u32)))
-                {}))
+                (export \"{name}\" (func {signature}))))
             (alias export $source \"{resource}\" (type $r))
             (core func $construct (canon lower (func $source \"[constructor]{resource}\")))
             (core func $add (canon lower (func $source \"[method]{resource}.add\")))
             (core func $drop (canon resource.drop $r))
-            {}",
-            watching("(export \"watch\" (type $w (sub resource)))"),
-            watching(&format!(
-                "(export \"[method]{resource}.watch\"
-                    (func (param \"self\" (borrow $r)) (result (own $w))))"
-            )),
-            watching(&format!(
-                "(core func $watch (canon lower (func $source \"[method]{resource}.watch\")))"
-            )),
+            (core func ${extra} (canon lower (func $source \"{name}\")))"
         );
         let core = format!(
             "(import \"\" \"construct\" (func $construct (param i32) (result i32)))
             (import \"\" \"add\" (func $add (param i32 i32) (result i32)))
             (import \"\" \"drop\" (func $drop (param i32)))
-            {}",
-            watching("(import \"\" \"watch\" (func $watch (param i32) (result i32)))"),
+            (import \"\" \"{extra}\" (func ${extra} {flat} (result i32)))"
         );
         let with = format!(
             "(export \"construct\" (func $construct)) (export \"add\" (func $add))
-            (export \"drop\" (func $drop)) {}",
-            watching("(export \"watch\" (func $watch))"),
+            (export \"drop\" (func $drop)) (export \"{extra}\" (func ${extra}))"
         );
         (import, core, with)
     }
@@ -246,8 +246,9 @@ pub(crate) fn client(source: Source) -> String {
     }
     export(&mut bodies, "construct", "i32", "construct");
     export(&mut bodies, "add", "i32 i32", "add");
-    if source.watch {
-        export(&mut bodies, "watch", "i32", "watch");
+    match source.watch {
+        true => export(&mut bodies, "watch", "i32", "watch"),
+        false => export(&mut bodies, "merge", "i32 i32", "merge"),
     }
     let resource = source.resource;
     format!(
