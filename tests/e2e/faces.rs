@@ -42,7 +42,7 @@ fn node_with_all_faces(settings: &str) -> Node {
 }
 
 /// What the store holds by what was written to it, whoever did.
-type Model = BTreeMap<String, String>;
+pub(crate) type Model = BTreeMap<String, String>;
 
 async fn set(face: &Face<'_>, model: &mut Model, key: &str, value: &str) {
     face.ask("set", &[("key", key), ("value", value)]).await;
@@ -53,7 +53,7 @@ async fn get(face: &Face<'_>, key: &str) -> Value {
     face.ask("get", &[("key", key)]).await
 }
 
-async fn behaves(face: &Face<'_>, model: &mut Model, name: &str, extras: &[&str]) {
+pub(crate) async fn behaves(face: &Face<'_>, model: &mut Model, name: &str, extras: &[&str]) {
     let key = format!("{name}/k");
     let here = [("key", &*key)];
     assert!(get(face, &key).await.is_null());
@@ -207,7 +207,7 @@ async fn batches(face: &Face<'_>, model: &mut Model, name: &str) {
 }
 
 /// That the store holds exactly what the model does, by listing, one by one and in a batch.
-async fn holds(face: &Face<'_>, model: &Model, extras: &[&str]) {
+pub(crate) async fn holds(face: &Face<'_>, model: &Model, extras: &[&str]) {
     let listed = face.ask("list", &[]).await;
     let listed: Vec<String> = serde_json::from_value(listed).expect("keys");
     let (count, listed) = (listed.len(), BTreeSet::from_iter(listed));

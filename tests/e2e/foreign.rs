@@ -1,6 +1,9 @@
 //! Components made without the SDK, by other people's tools.
 
-use crate::support::{Node, guest};
+use serde_json::json;
+
+use crate::faces::{Model, behaves, holds};
+use crate::support::{Face, Node, guest, python_guest};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wasi_0_2_component_by_wstd_is_served_unchanged() {
@@ -39,4 +42,31 @@ async fn an_operator_can_switch_wasi_0_3_off() {
     ]);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(refused.stderr.contains("0.3"), "{}", refused.stderr);
+}
+
+/// Made from the published interfaces, of which it has two versions of `wasi:io` at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_component_by_componentize_py_reads_and_writes_what_others_do() {
+    const EXTRAS: [&str; 3] = ["increment", "batch", "cursor"];
+    // It carries an interpreter, whose compilation takes a while on a busy machine.
+    let node = Node::start_with("[engine.compile]\nwall_seconds = 900\ncpu_seconds = 600");
+    let python = python_guest();
+    node.publish(&guest("face-canopy"));
+    node.publish(python.path());
+    node.run("tenant create acme");
+    node.run("install guests/faces@0.5.0 --tenant acme");
+    let face = Face::new(&node, "faces.acme");
+    let mut model = Model::new();
+    let canopy = ["increment", "batch", "cursor", "swap", "ttl"];
+    behaves(&face, &mut model, "face-canopy", &canopy).await;
+    face.run_as("0.6.0");
+    holds(&face, &model, &EXTRAS).await;
+    behaves(&face, &mut model, "face-python", &EXTRAS).await;
+    let fields = [("store", "box"), ("key", "o"), ("value", "hello")];
+    assert_eq!(
+        face.ask("objects", &fields).await,
+        json!({ "part": "ell", "names": ["o", "o, copy"], "ended": true, "size": 5 })
+    );
+    face.run_as("0.5.0");
+    holds(&face, &model, &EXTRAS).await;
 }

@@ -18,7 +18,11 @@ const OTHER: &str = "0.3.0";
 const TRANSFER: Duration = Duration::from_secs(900);
 
 fn node() -> Node {
-    let node = Node::start();
+    node_with("")
+}
+
+fn node_with(settings: &str) -> Node {
+    let node = Node::start_with(settings);
     node.publish(&guest("objects-canopy"));
     node.publish(&guest("blob-canopy"));
     node.run("tenant create acme");
@@ -308,6 +312,18 @@ async fn no_address_is_made_that_allows_more_than_it_says() {
         assert!(refused.contains("invalid"), "{fields:?}: {refused}");
         assert!(refused.contains(expected), "{fields:?}: {refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_does_not_end_is_refused_and_leaves_what_was_there() {
+    let node = node_with("[edge]\ntransfer_timeout = \"1 s\"");
+    put(&node, "/o/note", "as it was").await;
+    let upload = address(&node, "/large/note").await;
+    let begun = stream::once(async { Ok::<_, std::io::Error>("half") });
+    let never = Body::wrap_stream(begun.chain(stream::pending()));
+    let refused = problem(put(&node, &upload, never).await).await;
+    assert_eq!(refused, (408, "transfer-timeout".into()));
+    assert_eq!(node.get(APP, "/o/note").await.body, "as it was");
 }
 
 /// Resident memory of the node in bytes, at its highest.

@@ -1,6 +1,9 @@
 //! Where the guests are. `tests/run` has built them with `canopy build`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,4 +45,43 @@ pub(crate) fn version_of(name: &str, version: &str, folder: &Path) -> PathBuf {
     std::fs::copy(guest(name).join("../..").join(component), copy).expect("a built guest");
     std::fs::write(project.join("canopy.toml"), manifest).expect("a manifest");
     project
+}
+
+/// What the world of the guest in Python names, each after what it needs.
+const PYTHON_WIT: [&str; 10] = [
+    "io-0.2.12",
+    "clocks-0.2.12",
+    "random-0.2.12",
+    "filesystem-0.2.12",
+    "sockets-0.2.12",
+    "cli-0.2.12",
+    "http-0.2.12",
+    "keyvalue-0.2.0-draft",
+    "io-0.2.2",
+    "blobstore-0.2.0-draft",
+];
+
+/// The guest in Python, made by componentize-py in a folder of its own.
+pub(crate) fn python_guest() -> TempDir {
+    let python = std::env::var("TEST_PYTHON")
+        .expect("TEST_PYTHON names a Python with componentize-py; `tests/run` sets it");
+    let project = repository().join("tests/guests/python/face");
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["app.py", "world.wit", "canopy.toml"] {
+        std::fs::copy(project.join(file), folder.path().join(file)).expect("copied");
+    }
+    let mut command = Command::new(Path::new(&python).with_file_name("componentize-py"));
+    for package in PYTHON_WIT {
+        command
+            .arg("-d")
+            .arg(repository().join("wit/deps").join(package));
+    }
+    command.arg("-d").arg(folder.path().join("world.wit"));
+    command.args(["-w", "guests:python/face", "componentize", "app", "-p"]);
+    command.arg(folder.path());
+    command.arg("-o").arg(folder.path().join("face.wasm"));
+    let made = command.output().expect("componentize-py runs");
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "componentize-py: {said}");
+    folder
 }

@@ -18,7 +18,7 @@ async fn with_box_of(suite: &BlobSuite, scope: Scope) -> Arc<dyn Blobs> {
 }
 
 async fn put_bytes(blobs: &dyn Blobs, name: &str, bytes: u64) -> Result<(), BlobError> {
-    let piece = Bytes::from(vec![7; MIB as usize]);
+    let piece = Bytes::from(vec![7; 1 << 20]);
     let pieces = vec![piece; usize::try_from(bytes / MIB).unwrap_or(usize::MAX)];
     let rest = vec![7; usize::try_from(bytes % MIB).unwrap_or(usize::MAX)];
     let body = pieces.into_iter().chain([Bytes::from(rest)]).map(Ok);
@@ -131,9 +131,10 @@ pub async fn the_tenants_quota_holds_for_bodies_that_arrive_at_once(suite: &mut 
     put_bytes(&*second, "c", rest - 1 - given)
         .await
         .expect("fits");
+    let piece = usize::try_from(given).expect("a few MiB");
     let (tell, told) = tokio::sync::oneshot::channel::<bool>();
     let (asked, begun) = tokio::sync::oneshot::channel::<()>();
-    let body = stream::once(async move { Ok(Bytes::from(vec![1; given as usize])) });
+    let body = stream::once(async move { Ok(Bytes::from(vec![1; piece])) });
     let body = body.chain(stream::once(async move {
         // It is asked for more when what came before has been counted.
         asked.send(()).expect("the case waits");
