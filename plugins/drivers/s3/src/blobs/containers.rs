@@ -16,11 +16,9 @@ impl Store {
         let mark = self.mark(name)?;
         // The longest name in it is one byte longer.
         self.beginning(name, "")?;
-        if self.is_known(&mark) {
-            return Ok(false);
-        }
         let service = self.service();
-        // Where two make it at once on a service without conditions, both are told that it is new.
+        // Looked for each time: another store of this driver may have removed it. Where two make it at
+        // once on a service without conditions, both are told that it is new.
         let new = service.head(&mark).map_err(log_and_tell)?.is_none();
         let new = new && self.write_mark(&mark)?;
         self.remember(mark);
