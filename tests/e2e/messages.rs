@@ -69,7 +69,7 @@ async fn every_subscriber_of_the_tenant_gets_a_message_and_nobody_else() {
     for (query, said) in [
         ("topic=Orders", "InvalidTopic"),
         ("topic=orders&delay=99999999999", "TooLate"),
-        ("topic=orders&by=request", "not supported"),
+        ("topic=unheard&by=request", "nobody subscribes"),
     ] {
         let refused = send(&node, "courier.acme", query, "x").await;
         assert!(
@@ -180,4 +180,31 @@ async fn kill_9_loses_no_message_that_was_acknowledged() {
         let got = got.as_array().expect("a list");
         missing.retain(|body| !got.iter().any(|message| message["body"] == body.as_str()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_within_the_tenant_or_not_in_time() {
+    let node = Node::start_with(SETTINGS);
+    node.serve(&guest("courier"), "guests/courier", &["acme"]);
+    let ask = "topic=questions&by=request";
+    let answered = send(&node, "courier.acme", ask, "who").await;
+    assert_eq!(
+        (answered.status, answered.body.as_str()),
+        (200, "who? says courier"),
+        "{answered:?}"
+    );
+    // Several at once get each their own.
+    let asked = ["a", "b", "c"].map(|text| send(&node, "courier.acme", ask, text));
+    for (answered, text) in futures::future::join_all(asked)
+        .await
+        .iter()
+        .zip(["a", "b", "c"])
+    {
+        assert_eq!(answered.body, format!("{text}? says courier"));
+    }
+    let late = send(&node, "courier.acme", ask, "silence").await;
+    assert!(
+        late.status == 409 && late.body.contains("no answer within 5000 ms"),
+        "{late:?}"
+    );
 }

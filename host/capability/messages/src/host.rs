@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bindings::{consumer, messages, types};
 use crate::ctx::MessagesView;
-use crate::sender::{Outgoing, PublishError};
+use crate::sender::{Outgoing, PublishError, RequestError};
 
 impl MessagesView<'_> {
     async fn send(&self, outgoing: Outgoing) -> Result<u32, PublishError> {
@@ -53,16 +53,26 @@ impl messages::Host for MessagesView<'_> {
 impl types::Host for MessagesView<'_> {}
 
 impl consumer::Host for MessagesView<'_> {
-    /// Nobody answers while he is waited for: messages wait on the disk until they are delivered.
     async fn request(
         &mut self,
-        _subject: String,
-        _body: Vec<u8>,
-        _timeout_ms: u32,
+        subject: String,
+        body: Vec<u8>,
+        timeout_ms: u32,
     ) -> Result<consumer::BrokerMessage, String> {
-        let text = "request is not supported: messages are delivered later; publish one with \
-                    reply-to, and subscribe to that subject";
-        Err(text.to_owned())
+        let Some(sender) = &self.ctx.sender else {
+            return Err(refused(PublishError::AccessDenied));
+        };
+        let within = Duration::from_millis(timeout_ms.into());
+        match sender.request(subject, body, within).await {
+            Ok(reply) => Ok(consumer::BrokerMessage {
+                subject: reply.topic,
+                body: reply.body,
+                reply_to: None,
+            }),
+            Err(RequestError::Publish(error)) => Err(refused(error)),
+            Err(RequestError::Nobody) => Err("nobody subscribes to this subject".to_owned()),
+            Err(RequestError::Timeout) => Err(format!("no answer within {timeout_ms} ms")),
+        }
     }
 
     async fn publish(&mut self, msg: consumer::BrokerMessage) -> Result<(), String> {
@@ -73,19 +83,23 @@ impl consumer::Host for MessagesView<'_> {
             reply_to: msg.reply_to,
             delay: Duration::ZERO,
         };
-        let sent = self.send(outgoing).await;
-        sent.map(drop).map_err(|error| match error {
-            PublishError::InvalidTopic => {
-                "subject and reply-to are 1 to 128 of a-z, 0-9, `.`, `-` and `_`".to_owned()
-            }
-            PublishError::TooLarge(limit) => {
-                format!("the body has more than the {limit} bytes that a message may have")
-            }
-            PublishError::QueueFull => "a subscriber has no room for more".to_owned(),
-            PublishError::AccessDenied => "this component has nobody to send to".to_owned(),
-            PublishError::Failed(error) => failed(&error),
-            // Neither is said here.
-            PublishError::InvalidContentType | PublishError::TooLate(_) => "invalid".to_owned(),
-        })
+        self.send(outgoing).await.map(drop).map_err(refused)
+    }
+}
+
+/// What is said by `wasmcloud:messaging`, which has texts alone.
+fn refused(error: PublishError) -> String {
+    match error {
+        PublishError::InvalidTopic => {
+            "subject and reply-to are 1 to 128 of a-z, 0-9, `.`, `-` and `_`".to_owned()
+        }
+        PublishError::TooLarge(limit) => {
+            format!("the body has more than the {limit} bytes that a message may have")
+        }
+        PublishError::QueueFull => "a subscriber has no room for more".to_owned(),
+        PublishError::AccessDenied => "this component has nobody to send to".to_owned(),
+        PublishError::Failed(error) => failed(&error),
+        // Neither is said here.
+        PublishError::InvalidContentType | PublishError::TooLate(_) => "invalid".to_owned(),
     }
 }

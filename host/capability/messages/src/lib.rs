@@ -7,12 +7,13 @@
 mod bindings;
 mod ctx;
 mod host;
+mod replies;
 mod sender;
 mod settings;
 mod subscriptions;
 
 pub use bindings::{add_canopy_to_linker, add_wasmcloud_to_linker};
 pub use ctx::{MessagesCtx, MessagesView};
-pub use sender::{Outgoing, PublishError, Sender};
+pub use sender::{Outgoing, PublishError, Reply, RequestError, Sender};
 pub use settings::MessageSettings;
 pub use subscriptions::{Subscription, Subscriptions};

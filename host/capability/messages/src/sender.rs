@@ -116,6 +116,11 @@ impl Sender {
         if delay > self.settings.delay_most {
             return Err(PublishError::TooLate(self.settings.delay_most));
         }
+        let replies = self.subscriptions.replies();
+        let body = match replies.answer(self.tenant, &topic, body) {
+            Ok(()) => return Ok(1),
+            Err(body) => body,
+        };
         let published_at = SystemClock.now();
         let held = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let message = NewMessage {
@@ -140,6 +145,61 @@ impl Sender {
             }
         }
         Ok(subscribers)
+    }
+}
+
+/// Why there is no answer to a question.
+#[derive(Debug)]
+pub enum RequestError {
+    /// The question was not sent.
+    Publish(PublishError),
+    /// Nobody subscribes to the topic.
+    Nobody,
+    /// Nobody has answered in time. The question may be answered later, to nobody.
+    Timeout,
+}
+
+impl From<PublishError> for RequestError {
+    fn from(error: PublishError) -> Self {
+        Self::Publish(error)
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The topic on which it has come.
+    pub topic: String,
+    /// What it says.
+    pub body: Vec<u8>,
+}
+
+impl Sender {
+    /// Asks the subscribers of a topic, and waits for the first answer.
+    pub async fn request(
+        &self,
+        topic: String,
+        body: Vec<u8>,
+        within: Duration,
+    ) -> Result<Reply, RequestError> {
+        let inbox = self.subscriptions.replies().open(self.tenant);
+        let mut inbox = inbox.map_err(|error| PublishError::Failed(error.to_string()))?;
+        let outgoing = Outgoing {
+            topic,
+            body,
+            reply_to: Some(inbox.topic().to_owned()),
+            ..Outgoing::default()
+        };
+        if self.publish(outgoing).await? == 0 {
+            return Err(RequestError::Nobody);
+        }
+        match tokio::time::timeout(within, inbox.answer()).await {
+            Ok(Some(body)) => Ok(Reply {
+                topic: inbox.topic().to_owned(),
+                body,
+            }),
+            Ok(None) | Err(_) => Err(RequestError::Timeout),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use canopy_backend::Scope;
 use canopy_ids::TenantId;
 use tokio::sync::{Notify, watch};
 
+use crate::replies::Replies;
+
 /// What one installation wants of one topic.
 #[derive(Debug)]
 pub struct Subscription {
@@ -59,6 +61,7 @@ pub struct Subscriptions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     all: ArcSwap<All>,
+    replies: Replies,
     changes: watch::Sender<u64>,
 }
 
@@ -66,6 +69,7 @@ impl Default for Subscriptions {
     fn default() -> Self {
         Self(Arc::new(Inner {
             all: ArcSwap::default(),
+            replies: Replies::default(),
             changes: watch::Sender::new(0),
         }))
     }
@@ -103,6 +107,11 @@ impl Subscriptions {
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Subscription>> {
         self.0.all.load().values().flatten().cloned().collect()
+    }
+
+    /// Who waits for an answer.
+    pub(crate) fn replies(&self) -> &Replies {
+        &self.0.replies
     }
 
     /// Counts how often they have changed.

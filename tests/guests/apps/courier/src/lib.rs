@@ -1,5 +1,6 @@
 //! Sends the body of `/send?topic=` as a message, with `&delay=` held back, with `&by=wasmcloud` by
-//! `wasmcloud:messaging`; writes down what it gets, listed by `/got`. A message that says `twice` it
+//! `wasmcloud:messaging`, with `&by=request` as a question whose answer it tells; answers `questions`;
+//! writes down what it gets, listed by `/got`. A message that says `twice` it
 //! takes at the third attempt, one that says `broken` not before `/mend` was called.
 
 use canopy_sdk::identity;
@@ -33,11 +34,36 @@ fn app() -> Router {
         .route("/mend", any(mend))
         .route("/on/orders", any(take))
         .route("/on/events", any(take))
+        .route("/on/questions", any(reply))
+}
+
+/// Answers a question, unless it asks for silence.
+fn reply(headers: HeaderMap, body: String) -> Result<StatusCode, StatusCode> {
+    let to = headers.get("canopy-reply-to");
+    let to = to.and_then(|value| value.to_str().ok());
+    let name = identity::installation().map(|own| own.name);
+    if let Some(to) = to.filter(|_| body != "silence") {
+        let answer = consumer::BrokerMessage {
+            subject: to.to_owned(),
+            body: format!("{body}? says {}", name.unwrap_or_default()).into_bytes(),
+            reply_to: None,
+        };
+        consumer::publish(&answer).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn send(Query(send): Query<Send>, body: String) -> (StatusCode, String) {
     let outcome = match send.by.as_deref() {
-        Some("request") => consumer::request(&send.topic, body.as_bytes(), 10).map(|_| 0),
+        Some("request") => {
+            return match consumer::request(&send.topic, body.as_bytes(), 5_000) {
+                Ok(answer) => {
+                    let text = String::from_utf8_lossy(&answer.body).into_owned();
+                    (StatusCode::OK, text)
+                }
+                Err(error) => (StatusCode::CONFLICT, error),
+            };
+        }
         Some(_) => consumer::publish(&consumer::BrokerMessage {
             subject: send.topic,
             body: body.into_bytes(),
