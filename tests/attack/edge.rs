@@ -247,7 +247,7 @@ pub(crate) async fn h10_path_spellings(arena: &Arena) {
 }
 
 pub(crate) async fn h11_other_protocols(arena: &Arena) {
-    let websocket = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
     send(arena, &with("identity", "/", websocket))
         .await
         .must_be(501, "upgrade-not-supported");

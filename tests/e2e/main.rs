@@ -36,3 +36,4 @@ mod streams;
 mod support;
 mod upkeep;
 mod webhooks;
+mod websockets;

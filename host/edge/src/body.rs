@@ -122,6 +122,8 @@ pub(crate) enum ResponseBody<B: Body> {
     ),
     /// An application's answer.
     Open(Arc<Open<B>>),
+    /// Nothing: another protocol follows, and whoever carries it writes the record.
+    Switched,
 }
 
 /// An application's response while it is being sent. It can be ended from outside, since a client
@@ -185,6 +187,7 @@ impl<B: Body<Data = Bytes, Error = ServeError> + Unpin> Body for ResponseBody<B>
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let open = match self.get_mut() {
             Self::Whole(bytes, _) => return Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Switched => return Poll::Ready(None),
             Self::Open(open) => open,
         };
         let mut slot = open.0.lock();
@@ -229,6 +232,7 @@ impl<B: Body<Data = Bytes, Error = ServeError> + Unpin> Body for ResponseBody<B>
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes, _) => bytes.is_none(),
+            Self::Switched => true,
             Self::Open(open) => open
                 .0
                 .lock()
@@ -242,6 +246,7 @@ impl<B: Body<Data = Bytes, Error = ServeError> + Unpin> Body for ResponseBody<B>
             Self::Whole(bytes, _) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Self::Switched => SizeHint::with_exact(0),
             Self::Open(open) => open
                 .0
                 .lock()

@@ -1,5 +1,6 @@
 //! The way of a request, step by step.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::objects::{self, Source};
 use crate::problem::{Cause, Problem};
 use crate::record::{Outcome, Record};
 use crate::request;
+use crate::websocket::{self, Handshake, Taken};
 
 /// What the connection knows about every request that comes over it.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) redirect: Option<Redirect>,
     /// The tenant that it counts for.
     pub(crate) tenant: ConnectionTenant,
+    /// Its place among the connections of the node and of its address.
+    pub(crate) place: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Time beyond an installation's deadline for its own end to be noticed first, which says more
@@ -57,7 +61,8 @@ where
     let mut record = Record::begin(&request, Some(peer.address));
     let head_only = request.method() == Method::HEAD;
     match answer(edge, peer, &mut record, request).await {
-        Ok(answer) => sent(edge, record, answer, head_only),
+        Ok(Answered::Response(answer)) => sent(edge, record, answer, head_only),
+        Ok(Answered::Socket(taken)) => switched(edge, peer, record, taken),
         Err(cause) => refused(record, &cause, head_only),
     }
 }
@@ -68,12 +73,19 @@ struct Answer<B> {
     deadline: Instant,
 }
 
+/// What an application answers with.
+enum Answered<B> {
+    Response(Answer<B>),
+    /// It takes the connection.
+    Socket(Box<Taken>),
+}
+
 async fn answer<G, B>(
     edge: &Edge<G>,
     peer: &Peer,
     record: &mut Record,
     request: Request<B>,
-) -> Result<Answer<G::Body>, Cause>
+) -> Result<Answered<G::Body>, Cause>
 where
     G: Guests,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -81,6 +93,10 @@ where
 {
     // What is asked for, and of which host?
     let (host, authority) = request::check(&request, &edge.settings, &peer.conflict)?;
+    let handshake = match websocket::asks(request.headers()) {
+        true => Some(Handshake::read(&request)?),
+        false => None,
+    };
     let (mut head, body) = request.into_parts();
 
     // Which installation answers for this host?
@@ -109,7 +125,8 @@ where
     // What is reserved on every host name no application sees.
     if head.uri.path().starts_with(RESERVED_PATHS) {
         drop(snapshot);
-        return object(edge, record, &spec, head, body).await;
+        let object = object(edge, record, &spec, head, body).await;
+        return object.map(Answered::Response);
     }
 
     // Who calls, and may they?
@@ -144,6 +161,16 @@ where
     }
     head.uri = Uri::from_parts(uri).map_err(|error| ServeError::Internal(error.to_string()))?;
     head.headers.insert(REQUEST_ID, request_id(record));
+    let deadline = record.arrived + limits.wall;
+    let call = Call::new(record.id, caller, deadline)
+        .at_depth(depth)
+        .holding(permit);
+
+    // Another protocol is taken, or not, and goes its own way.
+    if let Some(handshake) = handshake {
+        let taken = websocket::take(edge, &spec, call, head, handshake).await?;
+        return Ok(Answered::Socket(Box::new(taken)));
+    }
     let received = Arc::new(Received::default());
     record.received = Some(Arc::clone(&received));
     let body: RequestBody = if body.is_end_stream() {
@@ -154,10 +181,6 @@ where
     };
 
     // Call it. A body over its limit is the client's fault, whatever the application makes of it.
-    let deadline = record.arrived + limits.wall;
-    let call = Call::new(record.id, caller, deadline)
-        .at_depth(depth)
-        .holding(permit);
     let response = tokio::select! {
         biased;
         () = received.over_limit() => return Err(Cause::BodyTooLarge { limit }),
@@ -171,10 +194,10 @@ where
     if response.status().is_informational() {
         return Err(Cause::Informational(response.status()));
     }
-    Ok(Answer {
+    Ok(Answered::Response(Answer {
         response: response.map(Source::Guest),
         deadline: record.arrived + limits.wall.max(limits.stream),
-    })
+    }))
 }
 
 /// Answers for an object of the installation, to whoever has its address.
@@ -271,6 +294,24 @@ fn sent<G: Guests>(
         edge.reaper.watch(open, answer.deadline + DEADLINE_SLACK);
     }
     Response::from_parts(head, body)
+}
+
+/// Changes the protocol, and lets the connection be carried for as long as it lasts.
+fn switched<G: Guests>(
+    edge: &Edge<G>,
+    peer: &Peer,
+    mut record: Record,
+    taken: Box<Taken>,
+) -> Response<ResponseBody<Source<G::Body>>> {
+    let mut response = Response::new(ResponseBody::Switched);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = taken.headers();
+    response
+        .headers_mut()
+        .insert(REQUEST_ID, request_id(&record));
+    record.status = Some(response.status());
+    websocket::carry(&edge.sockets, *taken, record, peer.place.clone());
+    response
 }
 
 /// Tells the client why no application answers, and the log more than that.

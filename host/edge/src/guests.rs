@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use canopy_runtime::{
-    Addresses, Call, InstallationSpec, RequestBody, ResponseBody, Runtime, ServeError,
+    Addresses, Call, InstallationSpec, RequestBody, ResponseBody, Runtime, ServeError, Socket,
+    SocketIncoming, SocketOpening, SocketRefusal,
 };
 use http::{Request, Response};
 
@@ -25,6 +26,18 @@ pub trait Guests: Send + Sync + 'static {
         call: Call,
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Self::Body>, ServeError>> + Send;
+
+    /// Has the application take a connection of the WebSocket protocol, or say why it does not.
+    /// Dropping the future cancels it.
+    fn open_socket(
+        &self,
+        _spec: &Arc<InstallationSpec>,
+        _call: Call,
+        _opening: SocketOpening,
+        _incoming: SocketIncoming,
+    ) -> impl Future<Output = Result<Result<Socket, SocketRefusal>, ServeError>> + Send {
+        std::future::ready(Err(ServeError::NoSockets))
+    }
 }
 
 impl Guests for Runtime {
@@ -41,5 +54,15 @@ impl Guests for Runtime {
         request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, ServeError> {
         Runtime::serve(self, spec, call, request).await
+    }
+
+    async fn open_socket(
+        &self,
+        spec: &Arc<InstallationSpec>,
+        call: Call,
+        opening: SocketOpening,
+        incoming: SocketIncoming,
+    ) -> Result<Result<Socket, SocketRefusal>, ServeError> {
+        Runtime::open_socket(self, spec, call, opening, incoming).await
     }
 }

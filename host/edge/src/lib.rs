@@ -28,6 +28,7 @@ mod reaper;
 mod record;
 mod request;
 mod settings;
+mod websocket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub struct Edge<G: Guests> {
     reaper: reaper::Reaper<objects::Source<G::Body>>,
     /// Connections that carry requests of each tenant.
     tenants: Arc<connections::Counted<TenantId>>,
+    /// Connections of the WebSocket protocol.
+    sockets: websocket::Sockets,
 }
 
 impl<G: Guests> Edge<G> {
@@ -72,6 +75,7 @@ impl<G: Guests> Edge<G> {
             guests,
             reaper: reaper::Reaper::default(),
             tenants: Arc::default(),
+            sockets: websocket::Sockets::default(),
         })
     }
 

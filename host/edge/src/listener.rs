@@ -1,5 +1,6 @@
 //! Connections: how many, from whom, with what limits, and how they end when the node stops.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -120,7 +121,12 @@ pub(crate) async fn serve<G: Guests>(
         connections = open,
         "no new connections; finishing what is under way"
     );
-    if tokio::time::timeout(edge.settings.drain_grace, graceful.shutdown())
+    // Those that speak another protocol have left their connections' tasks.
+    let sockets = &edge.sockets;
+    sockets.stopping.cancel();
+    sockets.tasks.close();
+    let finished = async { tokio::join!(graceful.shutdown(), sockets.tasks.wait()) };
+    if tokio::time::timeout(edge.settings.drain_grace, finished)
         .await
         .is_err()
     {
@@ -130,6 +136,8 @@ pub(crate) async fn serve<G: Guests>(
         );
     }
     abort.cancel();
+    sockets.broken.cancel();
+    sockets.tasks.wait().await;
     connections.close();
     connections.wait().await;
     reaper.abort();
@@ -148,6 +156,7 @@ where
         watcher: graceful.watcher(),
         address: SocketAddr::new(peer, 0),
         redirect: None,
+        place: None,
         edge,
     };
     connection.serve(stream, false).await;
@@ -187,7 +196,9 @@ impl<G: Guests> Front<G> {
                 tracing::debug!(peer = %address, %error, "the connection is gone already");
                 continue;
             }
+            let place: Arc<dyn Any + Send + Sync> = Arc::new((slot, address_slot));
             let connection = Connection {
+                place: Some(Arc::clone(&place)),
                 edge: Arc::clone(&self.edge),
                 builder: Arc::clone(&self.builder),
                 watcher: self.graceful.watcher(),
@@ -208,7 +219,7 @@ impl<G: Guests> Front<G> {
                     () = serving => {}
                     () = abort.cancelled() => {}
                 }
-                drop((slot, address_slot));
+                drop(place);
             });
         }
         drop(watching);
@@ -233,6 +244,8 @@ struct Connection<G: Guests> {
     watcher: Watcher,
     address: SocketAddr,
     redirect: Option<Redirect>,
+    /// Its place among the connections of the node and of its address.
+    place: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<G: Guests> Connection<G> {
@@ -255,6 +268,7 @@ impl<G: Guests> Connection<G> {
             watcher,
             address,
             redirect,
+            place,
         } = self;
         let io = GuardedIo::new(stream, edge.settings.io_limits());
         let peer = Arc::new(Peer {
@@ -263,13 +277,14 @@ impl<G: Guests> Connection<G> {
             secure,
             redirect,
             tenant: ConnectionTenant::default(),
+            place,
         });
         let service = service_fn(move |request| {
             let (edge, peer) = (Arc::clone(&edge), Arc::clone(&peer));
             async move { Ok::<_, Infallible>(respond(&edge, &peer, request).await) }
         });
         let connection = builder
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection_with_upgrades(TokioIo::new(io), service)
             .into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(peer = %address, %error, "connection ended");

@@ -26,12 +26,15 @@
 //! | 429 | `tenant-connections` | the tenant's limit of connections |
 //! | 429 | `tenant-cpu` | the tenant's limit of processor time in the course of time |
 //! | 429 | `tenant-rate` | the tenant's limit of requests a second |
+//! | 426 | `websocket-version` | a handshake of WebSocket of another version than 13 |
+//! | 429 | `tenant-websockets` | the tenant's limit of WebSocket connections |
 //! | 431 | `headers-too-large` | more header fields, or longer ones, than the node takes |
 //! | 500 | `trap` | the application trapped |
 //! | 500 | `stack-overflow` | the application's calls went deeper than its stack |
 //! | 500 | `internal` | the platform failed |
 //! | 501 | `method-not-supported` | `CONNECT`, `TRACE` |
-//! | 501 | `upgrade-not-supported` | a change of protocol, as to WebSocket |
+//! | 501 | `upgrade-not-supported` | a change of protocol; to WebSocket, where the application takes no connections |
+//! | any | `websocket-refused` | the application does not take a WebSocket connection, with the status of its choice |
 //! | 502 | `no-response` | the application ended without a response |
 //! | 502 | `bad-response` | the application's response is not one that HTTP allows |
 //! | 502 | `driver-failed` | a driver failed and the application could not be told |
@@ -61,7 +64,7 @@ use std::time::Duration;
 
 use canopy_admission::{Rate, Refused, Scope};
 use canopy_runtime::blob::BlobError;
-use canopy_runtime::{AddressError, ServeError, StorageError};
+use canopy_runtime::{AddressError, ServeError, SocketRefusal, StorageError};
 use canopy_tenant::{AuthenticationError, InvalidHost};
 use http::StatusCode;
 
@@ -84,6 +87,16 @@ pub(crate) enum Cause {
     Method(String),
     #[error("changing the protocol to `{0}` is not supported")]
     Upgrade(String),
+    #[error("{0}")]
+    Handshake(&'static str),
+    #[error("version 13 of the WebSocket protocol is spoken here")]
+    SocketVersion,
+    #[error("{limit} WebSocket connections of this tenant are open, which is its limit")]
+    TenantSockets { limit: usize },
+    #[error("the application does not take the connection: {}", .0.detail)]
+    SocketRefused(SocketRefusal),
+    #[error("the application chose a subprotocol that the client does not speak")]
+    SocketSubprotocol,
     #[error("path and query of {actual} bytes are over the limit of {limit}")]
     UriTooLong { actual: usize, limit: usize },
     #[error("{what} of the header are over the limit of {limit}")]
@@ -160,7 +173,8 @@ impl From<&Cause> for Problem {
             | Cause::NoHost
             | Cause::TwoHosts
             | Cause::TwoLengths
-            | Cause::Asterisk => (S::BAD_REQUEST, "bad-request", "The request is not valid"),
+            | Cause::Asterisk
+            | Cause::Handshake(_) => (S::BAD_REQUEST, "bad-request", "The request is not valid"),
             Cause::Method(_) => (
                 S::NOT_IMPLEMENTED,
                 "method-not-supported",
@@ -170,6 +184,25 @@ impl From<&Cause> for Problem {
                 S::NOT_IMPLEMENTED,
                 "upgrade-not-supported",
                 "The protocol cannot be changed",
+            ),
+            Cause::SocketVersion => (
+                S::UPGRADE_REQUIRED,
+                "websocket-version",
+                "This version of the protocol is not spoken here",
+            ),
+            Cause::TenantSockets { .. } => (
+                S::TOO_MANY_REQUESTS,
+                "tenant-websockets",
+                "Too many WebSocket connections of the tenant",
+            ),
+            Cause::SocketSubprotocol => BAD_RESPONSE,
+            Cause::SocketRefused(refusal) => (
+                StatusCode::from_u16(refusal.status)
+                    .ok()
+                    .filter(|status| status.is_client_error() || status.is_server_error())
+                    .unwrap_or(S::INTERNAL_SERVER_ERROR),
+                "websocket-refused",
+                "The application does not take the connection",
             ),
             Cause::UriTooLong { .. } => (
                 S::URI_TOO_LONG,
@@ -325,6 +358,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::HostcallData
             | ServeError::Stack { .. }
             | ServeError::NoResponse
+            | ServeError::NoSockets
             | ServeError::Unavailable => sentence(&error.to_string()),
             ServeError::DriverFailed { interface, .. } => {
                 format!("The driver that serves {interface} failed. {LOGGED}")
@@ -337,6 +371,7 @@ fn detail(cause: &Cause) -> String {
         Cause::Authentication(AuthenticationError::Required) => {
             "Send a service token of this tenant as `Authorization: Bearer …`.".to_owned()
         }
+        Cause::SocketRefused(refusal) => sentence(&refusal.detail),
         Cause::Object(error) if object(error) == INTERNAL => LOGGED.to_owned(),
         Cause::Address(AddressError::Storage(_)) => LOGGED.to_owned(),
         other => sentence(&other.to_string()),

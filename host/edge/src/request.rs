@@ -13,6 +13,7 @@ use crate::io::LengthConflict;
 use crate::listener::Redirect;
 use crate::problem::Cause;
 use crate::settings::EdgeSettings;
+use crate::websocket;
 
 /// Checks a request and returns the host it is for, as name and as the client wrote it.
 pub(crate) fn check<B>(
@@ -30,10 +31,9 @@ pub(crate) fn check<B>(
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Cause::Method(request.method().to_string()));
     }
-    if let Some(protocol) = headers
-        .get_all(UPGRADE)
-        .iter()
-        .find(|value| *value != "h2c")
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    if let Some(protocol) = protocols.find(|value| *value != "h2c")
+        && !websocket::asks(headers)
     {
         return Err(Cause::Upgrade(
             String::from_utf8_lossy(protocol.as_bytes()).into_owned(),
@@ -168,8 +168,10 @@ mod tests {
         assert!(matches!(connect, Err(Cause::Method(_))));
         let trace = checked(|r| r.method("TRACE").uri("/").header(HOST, "a"));
         assert!(matches!(trace, Err(Cause::Method(_))));
-        let websocket = checked(|r| r.uri("/").header(HOST, "a").header(UPGRADE, "websocket"));
-        assert!(matches!(websocket, Err(Cause::Upgrade(_))));
+        let other = checked(|r| r.uri("/").header(HOST, "a").header(UPGRADE, "h3"));
+        assert!(matches!(other, Err(Cause::Upgrade(_))));
+        checked(|r| r.uri("/").header(HOST, "a").header(UPGRADE, "websocket"))
+            .expect("the handshake decides");
         let options = checked(|r| r.method("OPTIONS").uri("*").header(HOST, "a"));
         assert!(matches!(options, Err(Cause::Asterisk)));
         // A server may go on in HTTP/1.1 where a client offers HTTP/2 (RFC 9110, section 7.8).

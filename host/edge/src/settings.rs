@@ -39,6 +39,13 @@ pub struct EdgeSettings {
     pub max_depth: u32,
     /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
     pub http2_ping_interval: Duration,
+    /// Connections of the WebSocket protocol of one tenant, open at once. Beyond it `tenant-websockets`.
+    pub websockets: usize,
+    /// Bytes of one message of a client. Beyond it the connection is closed with 1009.
+    pub websocket_message: usize,
+    /// How long a client may give no sign that is asked for one three times in that time. Then the
+    /// connection is closed with 1008.
+    pub websocket_idle: Duration,
     /// Time for requests under way to finish once the node is told to stop.
     pub drain_grace: Duration,
     /// Proxies whose `X-Forwarded-*` headers are believed.
@@ -61,6 +68,9 @@ impl Default for EdgeSettings {
             http2_control_frames: 200,
             max_depth: 16,
             http2_ping_interval: Duration::from_secs(20),
+            websockets: 256,
+            websocket_message: 1 << 20,
+            websocket_idle: Duration::from_secs(60),
             drain_grace: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }

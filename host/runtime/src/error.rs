@@ -89,6 +89,9 @@ pub enum ServeError {
     /// The guest returned without setting a response.
     #[error("the application ended without a response")]
     NoResponse,
+    /// The component takes no connections of the WebSocket protocol.
+    #[error("the application takes no WebSocket connections")]
+    NoSockets,
     /// The guest answered with an error code of `wasi:http` in place of a response.
     #[error("the application answered with the error code {code}")]
     GuestError {

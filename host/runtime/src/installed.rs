@@ -19,6 +19,14 @@ pub(crate) struct Installed {
     pub(crate) stores: Stores,
     pub(crate) program: Program,
     pub(crate) idle: Idle,
+    /// How it takes connections, where it does. Instances that do so answer no requests.
+    pub(crate) sockets: Option<Sockets>,
+}
+
+/// How a component takes connections of the WebSocket protocol.
+pub(crate) struct Sockets {
+    pub(crate) program: Program,
+    pub(crate) idle: Idle,
 }
 
 /// How many generations of one installation are kept: the newest, and the one before it, which
@@ -118,6 +126,9 @@ impl Cache {
     pub(crate) fn drop_idle(&self, since: Instant) {
         for installed in self.ready() {
             installed.idle.drop_before(since);
+            if let Some(sockets) = &installed.sockets {
+                sockets.idle.drop_before(since);
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use crate::body::RequestBody;
 use crate::guest::{GuestCall, GuestState};
+use crate::socket::{self, SocketIncoming, SocketOpening, Websockets, WebsocketsPre};
 use crate::{p2, p3};
 
 /// A component by the way it answers.
@@ -28,12 +29,23 @@ pub(crate) enum Program {
     P2(ProxyPre<GuestState>),
     /// `wasi:http/handler@0.3`.
     P3(ServicePre<GuestState>),
+    /// `canopy:networking/websocket`.
+    Socket(WebsocketsPre<GuestState>),
+}
+
+/// What a guest is to do.
+pub(crate) enum Work {
+    /// To answer a request.
+    Request(Request<RequestBody>),
+    /// To take a connection.
+    Socket(SocketOpening, SocketIncoming),
 }
 
 /// An instance by the way it answers.
 enum Exports {
     P2(Proxy),
     P3(Service),
+    Socket(Websockets),
 }
 
 /// Where a guest's answer goes.
@@ -41,6 +53,8 @@ pub(crate) enum Reply {
     P2(oneshot::Sender<p2::Answer>),
     /// And what resolves when the response's body is read or dropped.
     P3(oneshot::Sender<p3::Answer>, oneshot::Receiver<()>),
+    /// And what resolves when nobody wants the guest's messages any more.
+    Socket(oneshot::Sender<socket::Answer>, oneshot::Receiver<()>),
 }
 
 /// One instance and its store.
@@ -73,26 +87,28 @@ impl Instance {
             self.exports = Some(match program {
                 Program::P2(pre) => Exports::P2(pre.instantiate_async(store).await?),
                 Program::P3(pre) => Exports::P3(pre.instantiate_async(store).await?),
+                Program::Socket(pre) => Exports::Socket(pre.instantiate_async(store).await?),
             });
         }
         Ok(())
     }
 
-    /// Runs the guest for one request, to its end.
-    pub(crate) async fn call(
-        &mut self,
-        request: Request<RequestBody>,
-        reply: Reply,
-    ) -> wasmtime::Result<()> {
+    /// Runs the guest for one request or connection, to its end.
+    pub(crate) async fn call(&mut self, work: Work, reply: Reply) -> wasmtime::Result<()> {
         self.served += 1;
         let store = &mut self.store;
-        match (&self.exports, reply) {
-            (Some(Exports::P2(proxy)), Reply::P2(answer)) => {
+        match (&self.exports, work, reply) {
+            (Some(Exports::P2(proxy)), Work::Request(request), Reply::P2(answer)) => {
                 p2::run(store, proxy, request, answer).await
             }
-            (Some(Exports::P3(service)), Reply::P3(answer, done)) => {
+            (Some(Exports::P3(service)), Work::Request(request), Reply::P3(answer, done)) => {
                 p3::run(store, service, request, answer, done).await
             }
+            (
+                Some(Exports::Socket(guest)),
+                Work::Socket(opening, incoming),
+                Reply::Socket(answer, done),
+            ) => socket::run(store, guest, opening, incoming, answer, done).await,
             _ => Err(wasmtime::Error::msg(
                 "the instance answers in another way than was asked for",
             )),
@@ -104,7 +120,7 @@ impl Instance {
     pub(crate) fn is_reusable(&self, limit: usize, p2_asks: bool) -> bool {
         let of_its_kind = match &self.exports {
             Some(Exports::P2(_)) => p2_asks,
-            Some(Exports::P3(_)) => true,
+            Some(Exports::P3(_) | Exports::Socket(_)) => true,
             None => false,
         };
         of_its_kind && self.served < limit

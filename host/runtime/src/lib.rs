@@ -36,6 +36,7 @@ mod run;
 mod runtime;
 mod serve;
 mod settings;
+mod socket;
 mod stores;
 
 pub use body::{RequestBody, RequestBodyError, ResponseBody};
@@ -59,6 +60,9 @@ pub use error::{PrepareError, ServeError, SharedResource};
 pub use messages::Messages;
 pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;
+pub use socket::{
+    Socket, SocketClose, SocketIncoming, SocketMessage, SocketOpening, SocketRefusal,
+};
 pub use spec::{
     Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits,
     TenantSpec,

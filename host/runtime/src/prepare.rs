@@ -19,11 +19,12 @@ use wasmtime_wasi_http::{p2, p3};
 use crate::driver::{self, Drivers, Handle};
 use crate::error::{PrepareError, SharedResource};
 use crate::guest::{CallerFacts, GuestState};
-use crate::installed::Installed;
+use crate::installed::{Installed, Sockets};
 use crate::instance::{Idle, Program};
 use crate::linker::Platform;
 use crate::platform::{self, Storage};
 use crate::runtime::Inner;
+use crate::socket::{WEBSOCKET, WebsocketsPre};
 use crate::spec::{Bindings, ComponentSpec, DriverSpec, InstallationSpec};
 use crate::stores::{Borrows, Owner, StorageCtx, Stores};
 
@@ -96,6 +97,7 @@ impl Inner {
     ) -> Result<Installed, PrepareError> {
         let component = self.load(&spec.component).await?;
         let (pre, _) = self.link(&component, &spec.component, drivers)?;
+        let sockets = self.sockets(&component, &spec.component, &pre)?;
         let program = self.program(&component, &spec.component, pre)?;
 
         let scope = Scope {
@@ -140,6 +142,7 @@ impl Inner {
             stores,
             program,
             idle: Idle::default(),
+            sockets,
         })
     }
 
@@ -274,6 +277,29 @@ impl Inner {
             }
         }
         borrows
+    }
+
+    /// How the component takes connections, if it does and WASI 0.3 is on.
+    fn sockets(
+        &self,
+        component: &Component,
+        spec: &ComponentSpec,
+        pre: &InstancePre<GuestState>,
+    ) -> Result<Option<Sockets>, PrepareError> {
+        let engine = self.parts.engine.raw();
+        let kind = component.component_type();
+        let exported = kind.exports(engine).any(|(name, _)| name == WEBSOCKET);
+        if !exported || !self.parts.engine.settings().p3_enabled {
+            return Ok(None);
+        }
+        let pre = WebsocketsPre::new(pre.clone()).map_err(|error| PrepareError::Link {
+            package: spec.package.to_string(),
+            message: format!("{error:#}"),
+        })?;
+        Ok(Some(Sockets {
+            program: Program::Socket(pre),
+            idle: Idle::default(),
+        }))
     }
 
     /// How the component is to be called.

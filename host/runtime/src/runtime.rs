@@ -24,6 +24,7 @@ use crate::linker::Platform;
 use crate::messages::Messages;
 use crate::serve;
 use crate::settings::RuntimeSettings;
+use crate::socket::{self, Socket, SocketIncoming, SocketOpening, SocketRefusal};
 use crate::spec::{DriverSpec, InstallationSpec};
 use crate::stores::{StoreParts, TenantCpu, TenantMemory};
 
@@ -154,6 +155,23 @@ impl Runtime {
             .await
             .map_err(|_| ServeError::Wall { limit: wall })??;
         serve::serve(&self.0, installed, call, request).await
+    }
+
+    /// Has the application take a connection of the WebSocket protocol, or say why it does not.
+    ///
+    /// Dropping the future or the socket ends the guest.
+    pub async fn open_socket(
+        &self,
+        spec: &Arc<InstallationSpec>,
+        call: Call,
+        opening: SocketOpening,
+        incoming: SocketIncoming,
+    ) -> Result<Result<Socket, SocketRefusal>, ServeError> {
+        let wall = spec.component.limits.wall;
+        let installed = tokio::time::timeout_at(call.deadline.into(), self.0.installed(spec))
+            .await
+            .map_err(|_| ServeError::Wall { limit: wall })??;
+        socket::open(&self.0, installed, call, opening, incoming).await
     }
 
     /// Pre-signed addresses of installations' objects.

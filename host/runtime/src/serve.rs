@@ -18,7 +18,7 @@ use crate::call::{Call, Permit};
 use crate::error::{BACKTRACE_LINES, ServeError};
 use crate::guest::{CallerFacts, GuestCall};
 use crate::installed::Installed;
-use crate::instance::{Instance, Program, Reply};
+use crate::instance::{Instance, Program, Reply, Work};
 use crate::pace::Pace;
 use crate::quiet::quietly;
 use crate::run::{Collected, Run};
@@ -52,7 +52,7 @@ async fn answer(
     let (task, mut answer, body_done) = Task::new(inner, installed, &call);
     let verdict = task.verdict.clone();
     let pace = task.pace.clone();
-    let mut run = Run::new(task.run(request));
+    let mut run = Run::new(task.run(Work::Request(request)));
 
     let answer = poll_fn(|context| {
         let ended = run.poll(context);
@@ -139,15 +139,15 @@ impl Pending {
     }
 }
 
-/// A guest at work on one request.
-struct Task {
+/// A guest at work on one request or connection.
+pub(crate) struct Task {
     inner: Arc<Inner>,
     installed: Arc<Installed>,
     request_id: RequestId,
     call: GuestCall,
-    pace: Pace,
+    pub(crate) pace: Pace,
     reply: Reply,
-    verdict: Verdict,
+    pub(crate) verdict: Verdict,
     _permit: Permit,
 }
 
@@ -157,6 +157,31 @@ impl Task {
         installed: Arc<Installed>,
         call: &Call,
     ) -> (Self, Pending, oneshot::Sender<()>) {
+        let (body_done, done) = oneshot::channel();
+        let (reply, pending) = match &installed.program {
+            Program::P2(_) => {
+                let (reply, answer) = oneshot::channel();
+                (Reply::P2(reply), Pending::P2(answer))
+            }
+            Program::P3(_) | Program::Socket(_) => {
+                let (reply, answer) = oneshot::channel();
+                (Reply::P3(reply, done), Pending::P3(answer))
+            }
+        };
+        (
+            Self::replying(inner, installed, call, reply),
+            pending,
+            body_done,
+        )
+    }
+
+    /// A guest that takes a connection, or does not, and says so by `reply`.
+    pub(crate) fn replying(
+        inner: &Arc<Inner>,
+        installed: Arc<Installed>,
+        call: &Call,
+        reply: Reply,
+    ) -> Self {
         let facts = CallFacts {
             caller: call.caller.clone(),
             installation: installed.installation.clone(),
@@ -167,19 +192,8 @@ impl Task {
             facts: Some(facts),
             storage: installed.stores.storage().clone(),
         });
-        let (body_done, done) = oneshot::channel();
-        let (reply, pending) = match &installed.program {
-            Program::P2(_) => {
-                let (reply, answer) = oneshot::channel();
-                (Reply::P2(reply), Pending::P2(answer))
-            }
-            Program::P3(_) => {
-                let (reply, answer) = oneshot::channel();
-                (Reply::P3(reply, done), Pending::P3(answer))
-            }
-        };
         let pace = Pace::new(call.deadline, &installed.stores.component().limits);
-        let task = Self {
+        Self {
             inner: inner.clone(),
             installed,
             request_id: call.request_id,
@@ -189,11 +203,10 @@ impl Task {
             reply,
             verdict: Verdict::default(),
             _permit: call.permit.clone(),
-        };
-        (task, pending, body_done)
+        }
     }
 
-    async fn run(self, request: Request<RequestBody>) {
+    pub(crate) async fn run(self, work: Work) {
         let Self {
             inner,
             installed,
@@ -204,12 +217,11 @@ impl Task {
             verdict,
             _permit,
         } = self;
-        let Installed {
-            stores,
-            program,
-            idle,
-            ..
-        } = &*installed;
+        let stores = &installed.stores;
+        let (program, idle) = match (&work, &installed.sockets) {
+            (Work::Socket(..), Some(sockets)) => (&sockets.program, &sockets.idle),
+            _ => (&installed.program, &installed.idle),
+        };
         let waiting = idle.take();
         let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));
         // Declared after the store, so that it speaks before the store is dropped by a panic.
@@ -230,7 +242,7 @@ impl Task {
         }
         if let Ok(Ok(())) = outcome {
             outcome = within(&pace, &mut instance, async |instance| {
-                instance.call(request, reply).await
+                instance.call(work, reply).await
             })
             .await;
         }

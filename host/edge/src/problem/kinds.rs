@@ -161,6 +161,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "The application used up its stack",
         ),
         ServeError::Trap { .. } => (S::INTERNAL_SERVER_ERROR, "trap", "The application failed"),
+        ServeError::NoSockets => (
+            S::NOT_IMPLEMENTED,
+            "upgrade-not-supported",
+            "The protocol cannot be changed",
+        ),
         ServeError::NoResponse => (
             S::BAD_GATEWAY,
             "no-response",

@@ -74,9 +74,14 @@ async fn each_cause_has_its_status_and_code() {
         "method-not-supported",
     )
     .await;
-    let upgrade = to("GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13")
-        .replace("close", "upgrade, close");
+    let upgrade = to(
+        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    )
+    .replace("close", "upgrade, close");
     refused(&node, &upgrade, 501, "upgrade-not-supported").await;
+    let keyless = upgrade.replace("Key", "Lock");
+    refused(&node, &keyless, 400, "bad-request").await;
     refused(
         &node,
         &get(&format!("/{}", "x".repeat(17 << 10))),

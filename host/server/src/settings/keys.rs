@@ -174,6 +174,12 @@ keys! {
         "How many applications deep a request may come that applications of this platform send on; beyond it status 508.";
     time "edge.http2_ping_interval" => edge.http2_ping_interval:
         "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
+    count "edge.websockets" => edge.websockets:
+        "WebSocket connections of one tenant open at once; beyond it status 429.";
+    size "edge.websocket_message" => edge.websocket_message:
+        "One message of a WebSocket client; a longer one closes the connection with 1009.";
+    time "edge.websocket_idle" => edge.websocket_idle:
+        "Time in which a WebSocket client gives no sign, asked for one three times; then its connection is closed with 1008.";
     time "edge.drain_grace" => edge.drain_grace:
         "Time for requests under way to finish when the node is told to stop.";
     list "edge.trusted_proxies" => edge.trusted_proxies:
