@@ -6,6 +6,11 @@ fn main() {
         "../../sdk/rust/macros/src",
         "../../sdk/rust/Cargo.toml",
         "../../wit",
+        "../../plugins/suites/Cargo.toml",
+        "../../plugins/suites/Cargo.lock",
+        "../../plugins/suites/probe",
+        "../../plugins/suites/keyvalue-draft",
+        "../../plugins/suites/keyvalue-draft2",
         "templates",
     ] {
         println!("cargo::rerun-if-changed={dir}");

@@ -9,6 +9,7 @@ mod disconnects;
 mod documents;
 mod documents_elsewhere;
 mod driver_stores;
+mod driver_test;
 mod drivers;
 mod durability;
 mod egress;

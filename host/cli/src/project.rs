@@ -44,6 +44,16 @@ impl Project {
         })
     }
 
+    /// The same component as another version of the package.
+    pub(crate) fn as_version(mut self, version: &str) -> Result<Self, Error> {
+        let broken = |error: &dyn std::fmt::Display| Error::local("another version", error);
+        let mut text: toml::Table = toml::from_str(&self.text).map_err(|error| broken(&error))?;
+        text.insert("version".into(), version.into());
+        self.text = toml::to_string(&text).map_err(|error| broken(&error))?;
+        self.manifest = Manifest::parse(&self.text).map_err(|error| broken(&error))?;
+        Ok(self)
+    }
+
     /// Whether `dir` holds a package.
     pub(crate) fn is_in(dir: &Path) -> bool {
         dir.join(FILE_NAME).is_file()

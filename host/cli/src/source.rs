@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rust_embed::RustEmbed;
+use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::Error;
 
@@ -21,6 +21,16 @@ pub(crate) const SDK_FOLDER: &str = ".canopy";
 struct Sdk;
 
 #[derive(RustEmbed)]
+#[folder = "../../plugins/suites"]
+#[include = "Cargo.toml"]
+#[include = "Cargo.lock"]
+#[include = "*/Cargo.toml"]
+#[include = "*/canopy.toml"]
+#[include = "*/src/*"]
+#[exclude = "target/*"]
+struct Suites;
+
+#[derive(RustEmbed)]
 #[folder = "../../wit"]
 #[include = "*.wit"]
 struct Wit;
@@ -32,16 +42,21 @@ pub(crate) const TEMPLATES: [&str; 2] = ["driver", "http"];
 #[folder = "templates"]
 struct Templates;
 
-/// Writes the SDK and the WIT packages into `project`, where they are not as this binary has them.
-/// Returns whether anything was written.
-pub(crate) fn place_sdk(project: &Path) -> Result<bool, Error> {
-    let root = project.join(SDK_FOLDER);
+/// The files of the SDK and of the WIT packages, as they lie in a checkout.
+fn sdk() -> impl Iterator<Item = (PathBuf, EmbeddedFile)> {
     let sdk = Sdk::iter()
         .filter_map(|name| Some((PathBuf::from("sdk/rust").join(&*name), Sdk::get(&name)?)));
     let wit =
         Wit::iter().filter_map(|name| Some((PathBuf::from("wit").join(&*name), Wit::get(&name)?)));
+    sdk.chain(wit)
+}
+
+/// Writes the SDK and the WIT packages into `project`, where they are not as this binary has them.
+/// Returns whether anything was written.
+pub(crate) fn place_sdk(project: &Path) -> Result<bool, Error> {
+    let root = project.join(SDK_FOLDER);
     let mut changed = false;
-    for (name, file) in sdk.chain(wit) {
+    for (name, file) in sdk() {
         let path = root.join(name);
         if std::fs::read(&path).is_ok_and(|old| old == *file.data) {
             continue;
@@ -50,6 +65,21 @@ pub(crate) fn place_sdk(project: &Path) -> Result<bool, Error> {
         changed = true;
     }
     Ok(changed)
+}
+
+/// Writes the suites of drivers below `root`, with the SDK and the WIT packages that they are made with,
+/// where they are not as this binary has them. Returns their folder.
+pub(crate) fn place_suites(root: &Path) -> Result<PathBuf, Error> {
+    let folder = Path::new("plugins/suites");
+    let suites = Suites::iter().filter_map(|name| Some((folder.join(&*name), Suites::get(&name)?)));
+    for (name, file) in suites.chain(sdk()) {
+        let path = root.join(name);
+        if std::fs::read(&path).is_ok_and(|old| old == *file.data) {
+            continue;
+        }
+        write(&path, &file.data)?;
+    }
+    Ok(root.join(folder))
 }
 
 /// Whether the project in `dir` uses the copy of the SDK that `canopy new` gave it.
@@ -112,6 +142,27 @@ mod tests {
         }
         assert!(!dir.path().join(SDK_FOLDER).join("sdk/rust/target").exists());
         assert!(!place_sdk(dir.path()).expect("placed"));
+    }
+
+    #[test]
+    fn the_suites_are_placed_with_what_they_are_made_of() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let suites = place_suites(dir.path()).expect("placed");
+        for path in [
+            "Cargo.toml",
+            "probe/src/lib.rs",
+            "keyvalue-draft/canopy.toml",
+        ] {
+            assert!(suites.join(path).is_file(), "{path}");
+        }
+        assert!(!suites.join("target").exists());
+        // Where they look for them.
+        for path in [
+            "../../sdk/rust/core/Cargo.toml",
+            "../../wit/deps/keyvalue-0.2.0-draft",
+        ] {
+            assert!(suites.join(path).exists(), "{path}");
+        }
     }
 
     #[test]

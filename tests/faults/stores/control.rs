@@ -56,6 +56,7 @@ fn new_version(n: u32, digest: Digest, size: u64) -> NewVersion {
         exports: Vec::new(),
         serves: Vec::new(),
         schedules: Vec::new(),
+        badge: None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Context, Error};
 /// Install an application for a tenant
 #[derive(Debug, clap::Args)]
 pub struct Install {
-    /// The application, and the version if it is not to be the newest
+    /// The application, and its version [default: the newest; with --replace, the one that runs]
     #[arg(value_name = "PUBLISHER/NAME[@VERSION]")]
     package: PackageRef,
     #[command(flatten)]
@@ -38,6 +38,20 @@ impl Install {
             version,
         } = self.package;
         let name = self.name.unwrap_or_else(|| package.name.clone());
+        let path = [
+            "tenants",
+            self.tenant.as_str(),
+            "installations",
+            name.as_str(),
+        ];
+        let version = match version {
+            None if self.replace => {
+                let old = client.find::<Installation>(&path).await?;
+                let old = old.filter(|installed| installed.package == package);
+                old.map(|installed| installed.version)
+            }
+            version => version,
+        };
         let config = self
             .settings
             .config(&client, &package, version.as_ref())
@@ -50,12 +64,6 @@ impl Install {
             bindings: self.bindings.into_iter().collect(),
             ..InstallationPut::new(package)
         };
-        let path = [
-            "tenants",
-            self.tenant.as_str(),
-            "installations",
-            name.as_str(),
-        ];
         let condition = if self.replace {
             Condition::Always
         } else {

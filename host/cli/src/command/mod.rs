@@ -17,6 +17,7 @@ mod installation;
 mod job;
 mod key;
 mod kv;
+mod local;
 mod login;
 mod logs;
 mod messages;

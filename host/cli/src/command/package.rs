@@ -1,10 +1,13 @@
 //! `canopy package`: what has been published.
 
+use std::path::PathBuf;
+
 use canopy_api_types::{Package as Noun, PackageKind, PackageVersion};
 use canopy_ids::Label;
 use clap::ValueEnum;
 
-use super::PackageRef;
+use super::{PackageRef, driver};
+use crate::client::Condition;
 use crate::ui::{bytes, fields, interfaces, moment, table};
 use crate::{Context, Error};
 
@@ -25,6 +28,14 @@ pub enum Package {
         /// The package
         #[arg(value_name = "PUBLISHER/NAME[@VERSION]")]
         package: PackageRef,
+    },
+    /// Record what came of the operator's own test of a version
+    Badge {
+        /// The version that was tested
+        #[arg(value_name = "PUBLISHER/NAME@VERSION")]
+        package: PackageRef,
+        /// What `canopy driver test` has written down
+        file: PathBuf,
     },
     /// List the versions of a package
     Versions {
@@ -85,6 +96,29 @@ impl Package {
                 let version = version.to_string();
                 let path: Vec<&str> = base.into_iter().chain(["versions", &version]).collect();
                 let version: PackageVersion = client.get(&path).await?;
+                context.ui.result(&version, describe);
+            }
+            Self::Badge { package, file } => {
+                let PackageRef {
+                    name,
+                    version: Some(version),
+                } = package
+                else {
+                    return Err(Error::Usage(
+                        "name the version that was tested: PUBLISHER/NAME@VERSION".into(),
+                    ));
+                };
+                let badge = driver::read_badge(&file)?;
+                let version = version.to_string();
+                let path = [
+                    "packages",
+                    name.publisher.as_str(),
+                    name.name.as_str(),
+                    "versions",
+                    &version,
+                    "badge",
+                ];
+                let version: PackageVersion = client.put(&path, &badge, Condition::Always).await?;
                 context.ui.result(&version, describe);
             }
             Self::Versions {
@@ -154,6 +188,21 @@ pub(super) fn describe(version: &PackageVersion) -> String {
         };
         format!("{key} ({}) {}", text("type"), text("description"))
     });
+    let schedules = version.schedules.iter().map(|schedule| {
+        let (name, cron, zone) = (&schedule.name, &schedule.cron, &schedule.timezone);
+        let (method, path, reason) = (&schedule.method, &schedule.path, &schedule.reason);
+        format!("{name} at {cron} {zone}: {method} {path}: {reason}")
+    });
+    let subscriptions = version.subscriptions.iter().map(|wanted| {
+        let (topic, path, reason) = (&wanted.topic, &wanted.path, &wanted.reason);
+        format!("{topic} to {path}: {reason}")
+    });
+    let badges = version.badges.iter().map(|recorded| {
+        let badge = &recorded.badge;
+        let (suites, result) = (badge.suites.join(", "), driver::badge_result(badge));
+        let tested = moment(badge.tested_at);
+        format!("{}: {result} ({suites}, {tested})", recorded.source)
+    });
     fields([
         ("package", version.package.to_string()),
         ("version", version.version.to_string()),
@@ -173,6 +222,9 @@ pub(super) fn describe(version: &PackageVersion) -> String {
             list(version.serves.iter().map(ToString::to_string).collect()),
         ),
         ("anonymous", list(version.anonymous.clone())),
+        ("schedules", list(schedules.collect())),
+        ("subscriptions", list(subscriptions.collect())),
+        ("badges", list(badges.collect())),
         ("config", list(config.collect())),
     ])
 }

@@ -9,6 +9,7 @@ use reqwest::Body;
 use reqwest::multipart::{Form, Part};
 use tokio_util::io::ReaderStream;
 
+use super::driver;
 use crate::client::{Client, Condition};
 use crate::project::{Project, digest};
 use crate::ui::bytes;
@@ -16,8 +17,9 @@ use crate::{Context, Error};
 
 /// Publish a version of a package
 ///
-/// Sends the manifest canopy.toml and the component that it names. Publishing the same bytes again
-/// changes nothing; publishing other bytes as a version that exists is refused.
+/// Sends the manifest canopy.toml and the component that it names, and what `canopy driver test` has
+/// written down about these very bytes. Publishing the same bytes again changes nothing but that;
+/// publishing other bytes as a version that exists is refused.
 #[derive(Debug, clap::Args)]
 pub struct Publish {
     /// The project's folder, with canopy.toml
@@ -49,8 +51,13 @@ impl Publish {
                     format!("canopy driver add {} --tenant TENANT", version.package)
                 }
             };
+            let tested = version.badges.iter().map(|recorded| {
+                let result = driver::badge_result(&recorded.badge);
+                format!("\nIts badge says, {}: {result}.", recorded.source)
+            });
+            let tested: String = tested.collect();
             format!(
-                "Published {} {} ({}, {}).\nNext: {next}",
+                "Published {} {} ({}, {}).{tested}\nNext: {next}",
                 version.package,
                 version.version,
                 bytes(version.size),
@@ -70,6 +77,18 @@ pub(super) async fn publish(
     create_publisher: bool,
 ) -> Result<PackageVersion, Error> {
     let project = Project::read(dir)?;
+    publish_project(context, client, dir, project, component, create_publisher).await
+}
+
+/// Publishes `project`, whose files are in `dir`.
+pub(super) async fn publish_project(
+    context: &Context,
+    client: &Client,
+    dir: &Path,
+    project: Project,
+    component: Option<&Path>,
+    create_publisher: bool,
+) -> Result<PackageVersion, Error> {
     let component = component.unwrap_or(&project.component);
     if !component.is_file() {
         return Err(Error::advised(
@@ -107,6 +126,13 @@ pub(super) async fn publish(
         let text = tokio::fs::read_to_string(&path).await;
         let text = text.map_err(|error| Error::local(path.display(), error))?;
         form = form.part("migration", Part::text(text).file_name(file.clone()));
+    }
+    if let Some(badge) = driver::badge_of(component, &digest)? {
+        let text = serde_json::to_string(&badge);
+        form = form.text(
+            "badge",
+            text.map_err(|error| Error::local("the badge", error))?,
+        );
     }
     let form = form.part("component", part);
     let version = project.manifest.version.to_string();

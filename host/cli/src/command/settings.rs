@@ -82,7 +82,7 @@ impl Setting {
 }
 
 /// Configuration and secrets of a new installation or driver.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Settings {
     /// A configuration value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -96,6 +96,17 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Puts values in the place of their names.
+    pub(super) fn fill(&mut self, values: &[(&str, &str)]) {
+        for setting in &mut self.settings {
+            if let Typed::Text(text) = &mut setting.value {
+                for (name, value) in values {
+                    *text = text.replace(name, value);
+                }
+            }
+        }
+    }
+
     /// The secrets, read from the environment.
     pub(super) fn secrets(&self) -> Result<BTreeMap<String, SecretText>, Error> {
         let read =

@@ -10,6 +10,7 @@
 
 mod app;
 mod backup;
+mod badge;
 mod catalog;
 mod chain;
 mod context;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use canopy_api_types::{
-    LimitsAsked, Need, Package, PackageKind, PackageVersion, Page, ServedInterface,
+    LimitsAsked, Need, Package, PackageKind, PackageSchedule, PackageSubscription, PackageVersion,
+    Page, RecordedBadge, ServedInterface,
 };
 use canopy_ids::{InterfaceName, PackageName};
 use canopy_manifest::Kind;
@@ -12,7 +13,7 @@ use canopy_store::{PackageFilter, PackageRow, PageRequest};
 use semver::Version;
 
 use crate::catalog::Release;
-use crate::{Action, App, AppError, Context, Resource, linking};
+use crate::{Action, App, AppError, Context, Resource, badge, linking};
 
 impl App {
     /// One package.
@@ -64,10 +65,16 @@ impl App {
         page: PageRequest,
     ) -> Result<Page<PackageVersion>, AppError> {
         context.authorize(Action::Read, Resource::Catalogue)?;
-        let rows = self.store.versions(package, page).await?;
+        let rows = self.store.versions(package.clone(), page).await?;
         let published = self.store.serving(None).await?;
+        let badges = self.store.badges(package, None).await?;
         let releases = rows.rows.into_iter().map(|row| self.catalog.admit(row));
-        let items = releases.map(|release| Ok(describe(&*release?, &published)));
+        let items = releases.map(|release| {
+            let release = release?;
+            let own = badges.iter().filter(|row| row.version == release.version);
+            let own = own.map(badge::recorded).collect::<Result<_, _>>()?;
+            Ok(describe(&release, &published, own))
+        });
         Ok(Page {
             items: items.collect::<Result<_, AppError>>()?,
             next_cursor: rows.next,
@@ -90,7 +97,11 @@ impl App {
         &self,
         release: &Arc<Release>,
     ) -> Result<PackageVersion, AppError> {
-        Ok(describe(release, &self.store.serving(None).await?))
+        let (package, version) = (release.package.clone(), release.version.clone());
+        let badges = self.store.badges(package, Some(version)).await?;
+        let badges = badges.iter().map(badge::recorded);
+        let badges = badges.collect::<Result<_, _>>()?;
+        Ok(describe(release, &self.store.serving(None).await?, badges))
     }
 }
 
@@ -115,7 +126,11 @@ fn package(row: PackageRow) -> Package {
     }
 }
 
-fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> PackageVersion {
+fn describe(
+    release: &Release,
+    published: &[(InterfaceName, PackageName)],
+    badges: Vec<RecordedBadge>,
+) -> PackageVersion {
     let manifest = &release.manifest;
     let imports = release.imports.iter().map(|import| ServedInterface {
         interface: import.interface.clone(),
@@ -128,6 +143,22 @@ fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> Pa
         label: need.label.clone(),
         reason: need.reason.clone(),
         hosts: need.hosts.clone(),
+    });
+    let schedules = manifest.schedules.iter().map(|schedule| PackageSchedule {
+        name: schedule.name.to_string(),
+        cron: schedule.timetable.cron().to_owned(),
+        timezone: schedule.timetable.zone().to_owned(),
+        method: schedule.method.clone(),
+        path: schedule.path.clone(),
+        overlap: schedule.overlap,
+        reason: schedule.reason.clone(),
+    });
+    let subscriptions = manifest.subscriptions.iter();
+    let subscriptions = subscriptions.map(|subscription| PackageSubscription {
+        topic: subscription.topic.clone(),
+        path: subscription.path.clone(),
+        concurrency: u32::try_from(subscription.concurrency).unwrap_or(u32::MAX),
+        reason: subscription.reason.clone(),
     });
     PackageVersion {
         package: release.package.clone(),
@@ -157,6 +188,9 @@ fn describe(release: &Release, published: &[(InterfaceName, PackageName)]) -> Pa
             instances: manifest.limits.instances,
             request_body_bytes: manifest.limits.request_body_bytes,
         },
+        schedules: schedules.collect(),
+        subscriptions: subscriptions.collect(),
+        badges,
         published_at: release.published_at,
     }
 }

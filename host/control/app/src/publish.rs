@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use canopy_api_types::{PackageVersion, PlanLimits};
+use canopy_api_types::{Badge, BadgeSource, PackageVersion, PlanLimits};
 use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
 use canopy_ids::{Digest, Import, InterfaceName, PackageName};
 use canopy_manifest::{ComponentInterfaces, Difference, Manifest, ScheduleAsked};
@@ -22,7 +22,7 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use crate::{
-    Action, App, AppError, AppSettings, Context, Resource, Unserved, egress, limits, linking,
+    Action, App, AppError, AppSettings, Context, Resource, Unserved, badge, egress, limits, linking,
 };
 
 /// What is to be published.
@@ -38,6 +38,8 @@ pub struct PublishRequest {
     pub declared: Option<Digest>,
     /// The texts of its migrations, by the file that the manifest names.
     pub migrations: BTreeMap<String, String>,
+    /// What came of its tests, as the publisher says.
+    pub badge: Option<Badge>,
     /// The component.
     pub component: Uploaded,
 }
@@ -79,6 +81,7 @@ impl App {
             manifest: text,
             declared,
             migrations,
+            badge,
             component,
         } = request;
         let digest = component.digest();
@@ -101,6 +104,8 @@ impl App {
         check_limits(&manifest, &self.settings)?;
         check_migrations(&manifest, &migrations)?;
         check_schedules(&manifest, &self.settings)?;
+        let badge = badge.map(|badge| badge::checked(&badge, &package, &version, &digest));
+        let badge = badge.transpose()?;
 
         let _turn = self.publications.acquire().await.map_err(|_| closed())?;
         let inspection = inspect(component.path().to_owned()).await?;
@@ -154,6 +159,7 @@ impl App {
             exports: found.exports,
             serves: manifest.serves,
             schedules: manifest.schedules.into_iter().map(definition).collect(),
+            badge: badge.map(|badge| (BadgeSource::Publisher.as_str(), badge)),
         };
         let (row, created) = match self.store.publish(new).await? {
             Published::New(row) => (row, true),

@@ -28,6 +28,7 @@ const FORMAT: Format = Format {
         include_str!("schedules.sql"),
         include_str!("bindings.sql"),
         include_str!("bound.sql"),
+        include_str!("badges.sql"),
     ],
 };
 

@@ -9,6 +9,7 @@
 //! Secrets are sealed before they reach the database, under a key of the node.
 
 mod archive;
+mod badge;
 mod binding;
 mod bound;
 mod components;
@@ -32,6 +33,7 @@ mod tombstone;
 mod world;
 
 pub use archive::{ArchiveRow, Holding, TenantImport};
+pub use badge::BadgeRow;
 pub use binding::{Bindings, BindingsWrite, DriverRef};
 pub use bound::Told;
 pub use components::{ComponentError, Components, Upload, Uploaded};

@@ -10,7 +10,7 @@ use semver::Version;
 use time::OffsetDateTime;
 
 use crate::sql::{Json, Number, RowExt, Text, Time, all, fetch, next_revision, one, page};
-use crate::{PageRequest, Rows, ScheduleDefinition, Store, StoreError, publisher, schedule};
+use crate::{PageRequest, Rows, ScheduleDefinition, Store, StoreError, badge, publisher, schedule};
 
 /// A package, described as its newest version describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub struct NewVersion {
     pub serves: Vec<InterfaceName>,
     /// The calls that it asks to get at certain times.
     pub schedules: Vec<ScheduleDefinition>,
+    /// What came of its tests, and who says so.
+    pub badge: Option<(&'static str, String)>,
 }
 
 /// What publishing came to.
@@ -169,7 +171,7 @@ fn find_package(db: &Connection, name: &PackageName) -> Result<Option<PackageRow
     )
 }
 
-fn find_version(
+pub(crate) fn find_version(
     db: &Connection,
     package: &PackageName,
     version: &Version,
@@ -203,15 +205,15 @@ impl Store {
                 let same = old.digest == new.digest
                     && old.manifest == new.manifest
                     && find_migrations(tx, name, &new.version)? == new.migrations;
-                return if same {
-                    Ok(Published::Identical(old))
-                } else {
-                    Err(StoreError::VersionExists {
+                if !same {
+                    return Err(StoreError::VersionExists {
                         package: new.package.clone(),
                         version: new.version.clone(),
                         digest: old.digest,
-                    })
-                };
+                    });
+                }
+                keep_badge(tx, &new)?;
+                return Ok(Published::Identical(old));
             }
             if let Some(package) = &package
                 && package.kind != new.kind
@@ -223,6 +225,7 @@ impl Store {
                 });
             }
             insert(tx, &new, package.as_ref())?;
+            keep_badge(tx, &new)?;
             find_version(tx, name, &new.version)?
                 .map(Published::New)
                 .ok_or_else(|| version_not_found(name, &new.version))
@@ -351,6 +354,13 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+fn keep_badge(tx: &Connection, new: &NewVersion) -> Result<(), StoreError> {
+    match &new.badge {
+        Some((source, document)) => badge::put(tx, &new.package, &new.version, source, document),
+        None => Ok(()),
     }
 }
 

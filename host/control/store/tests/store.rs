@@ -63,6 +63,7 @@ fn version(name: &str, version: &str, kind: Kind, bytes: &[u8]) -> NewVersion {
         imports: Vec::new(),
         exports: serves.clone(),
         serves,
+        badge: None,
         schedules: Vec::new(),
     }
 }

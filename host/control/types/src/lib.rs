@@ -4,6 +4,7 @@
 //! checked by the server, rules of form (names, digests, versions) by the types of `canopy-ids`.
 
 mod backup;
+mod badge;
 mod common;
 mod data;
 mod driver;
@@ -26,6 +27,7 @@ mod usage;
 pub use backup::{
     Backup, BackupCheck, BackupCreate, BackupList, BackupPrune, Found, RestoreCreate,
 };
+pub use badge::{Badge, BadgeCase, BadgeSource, CaseOutcome, RecordedBadge};
 pub use common::{Page, Problem, SecretText};
 pub use data::{
     Container, DatabaseName, EXPIRES_AT, KeyEntry, Object, SqlJson, SqlLine, SqlRun, StoreName,
@@ -41,7 +43,10 @@ pub use job::{Job, JobFailure, JobState};
 pub use key::{KeyStatus, TenantKey};
 pub use log::{LogLevel, LogPage, LogRecord, LogSource};
 pub use message::{DeadMessage, MessageTopic};
-pub use package::{LimitsAsked, Need, Package, PackageKind, PackageVersion, ServedInterface};
+pub use package::{
+    LimitsAsked, Need, Package, PackageKind, PackageSchedule, PackageSubscription, PackageVersion,
+    ServedInterface,
+};
 pub use plan::{
     InstallationLimits, Limit, LimitScope, LimitSource, LimitUnit, Plan, PlanLimit, PlanLimits,
     PlanPut, PlanValues, STANDARD_PLAN, TenantLimits,
@@ -52,6 +57,9 @@ pub use status::{Counts, Identity, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
 pub use token::{Access, Token, TokenCreate, TokenCreated};
 pub use usage::{InstallationUsage, KindUsage, StorageKind, TenantUsage};
+
+/// Bytes of the longest badge.
+pub const MAX_BADGE_BYTES: usize = 128 << 10;
 
 /// The media type of errors (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

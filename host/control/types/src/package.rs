@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use crate::RecordedBadge;
+
 /// What a package is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -111,10 +113,51 @@ pub struct PackageVersion {
     pub anonymous: Vec<String>,
     /// The limits that it asks for.
     pub limits: LimitsAsked,
+    /// The calls that it asks to get at certain times.
+    #[serde(default)]
+    pub schedules: Vec<PackageSchedule>,
+    /// The messages that it wants.
+    #[serde(default)]
+    pub subscriptions: Vec<PackageSubscription>,
+    /// What came of its tests, and who says so. The only thing of a version that can change.
+    #[serde(default)]
+    pub badges: Vec<RecordedBadge>,
     /// When it was published.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub published_at: OffsetDateTime,
+}
+
+/// A call that a package asks to get at certain times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageSchedule {
+    /// Its name.
+    pub name: String,
+    /// When it comes, as in a crontab.
+    pub cron: String,
+    /// In which time zone.
+    pub timezone: String,
+    /// The method of the call.
+    pub method: String,
+    /// The path that is called.
+    pub path: String,
+    /// Whether one may begin before the one before has ended.
+    pub overlap: bool,
+    /// What it is for, in the publisher's words.
+    pub reason: String,
+}
+
+/// Messages that a package wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackageSubscription {
+    /// Their topic.
+    pub topic: String,
+    /// The path that they are delivered to.
+    pub path: String,
+    /// How many of them are delivered at once.
+    pub concurrency: u32,
+    /// What they are for, in the publisher's words.
+    pub reason: String,
 }
 
 /// An interface that a package asks for, and why.

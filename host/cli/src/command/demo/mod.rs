@@ -5,11 +5,8 @@
 //! everything is; wait. Each step finds what an earlier start has done, so starting again is quick
 //! and loses nothing.
 
-mod child;
 mod login;
 mod mail;
-mod node;
-mod ports;
 mod redis;
 mod setup;
 mod summary;
@@ -20,12 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 
 use super::build;
+use super::local::child::{self, Child};
+use super::local::interrupt::Interrupt;
+use super::local::{node, ports};
 use crate::{Connection, Context, Error};
-use child::Child;
 use mail::{Mailbox, OnMessage};
 
 /// How long the node and Redis may take to end.
@@ -219,35 +217,6 @@ fn lock(dir: &Path) -> Result<File, Error> {
             "end it, or name another folder with --data",
         )),
         Err(TryLockError::Error(error)) => Err(Error::local(path.display(), error)),
-    }
-}
-
-/// Ctrl-C, or being asked to end.
-struct Interrupt {
-    signals: [tokio::signal::unix::Signal; 3],
-}
-
-impl Interrupt {
-    fn listen() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::local("signals", error));
-        let kinds = [
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-            SignalKind::hangup(),
-        ];
-        let [interrupt, terminate, hangup] = kinds.map(listen);
-        Ok(Self {
-            signals: [interrupt?, terminate?, hangup?],
-        })
-    }
-
-    async fn wait(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }
 

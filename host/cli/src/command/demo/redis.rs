@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use super::child::Child;
-use super::ports;
+use super::super::local::child::Child;
+use super::super::local::ports;
 use crate::Error;
 use crate::profile::write_private;
 

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::response::{IntoResponse, Response};
-use canopy_api_types::{Package, PackageKind, PackageVersion, Page};
+use canopy_api_types::{Badge, Package, PackageKind, PackageVersion, Page};
 use canopy_ids::{Label, PackageName};
 use semver::Version;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::upload;
 use crate::Api;
 use crate::answer::Tagged;
-use crate::extract::{Address, Asked, Asking, PageQuery, page};
+use crate::extract::{Address, Asked, Asking, Body, PageQuery, page};
 use crate::problem::ApiError;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -26,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         // The upload is streamed to the disk and limited there.
         .routes(routes!(version, upload::publish).layer(DefaultBodyLimit::disable()))
         .routes(routes!(component))
+        .routes(routes!(badge))
 }
 
 /// Which packages.
@@ -136,4 +137,25 @@ async fn component(
         (ETAG, format!("\"{digest}\"")),
     ];
     Ok((headers, bytes).into_response())
+}
+
+/// Records what came of the operator's own test of a version, in place of an earlier one. It must be of
+/// this version's component. What a publisher found out himself comes with publishing.
+#[utoipa::path(
+    put, path = "/packages/{publisher}/{name}/versions/{version}/badge",
+    operation_id = "record_badge", tag = "packages",
+    request_body = Badge, responses((status = 200, body = PackageVersion))
+)]
+async fn badge(
+    State(api): State<Api>,
+    Asked(context): Asked,
+    Address((publisher, name, version)): Address<(Label, Label, Version)>,
+    Body(badge): Body<Badge>,
+) -> Result<Json<PackageVersion>, ApiError> {
+    let package = PackageName { publisher, name };
+    Ok(Json(
+        api.app
+            .record_badge(&context, package, version, badge)
+            .await?,
+    ))
 }

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use canopy_api_types::PackageVersion;
+use canopy_api_types::{Badge, MAX_BADGE_BYTES, PackageVersion};
 use canopy_app::{Context, PublishRequest, Uploaded};
 use canopy_ids::{Digest, Label, PackageName};
 use canopy_manifest::{MAX_MANIFEST_BYTES, MAX_MIGRATIONS_BYTES, ManifestError};
@@ -35,6 +35,9 @@ struct VersionForm {
     /// The text of each migration that the manifest names; the part's file name is the path in the
     /// manifest.
     migration: Option<Vec<String>>,
+    /// What came of the tests of this very component, as `canopy driver test` writes it. It is kept as
+    /// the publisher's own word. May be left out.
+    badge: Option<String>,
     /// The component.
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
@@ -65,6 +68,7 @@ pub(super) async fn publish(
         manifest: form.manifest,
         declared: form.declared,
         migrations: form.migrations,
+        badge: form.badge,
         component: form.component,
     };
     let published = api.app.publish(&context, request).await?;
@@ -81,6 +85,7 @@ struct Form {
     declared: Option<Digest>,
     manifest: String,
     migrations: BTreeMap<String, String>,
+    badge: Option<Badge>,
     component: Uploaded,
 }
 
@@ -94,6 +99,7 @@ async fn read(
     let mut declared = None;
     let mut manifest = None;
     let mut migrations = BTreeMap::new();
+    let mut badge = None;
     let mut left = MAX_MIGRATIONS_BYTES;
     while let Some(mut field) = in_time(form.next_field()).await? {
         match (field.name(), &declared, &manifest) {
@@ -125,6 +131,15 @@ async fn read(
                     return Err(ApiError::Form(format!("the migration {path:?} came twice")));
                 }
             }
+            (Some("badge"), _, Some(_)) if badge.is_none() => {
+                let text = text(&mut field, MAX_BADGE_BYTES).await?.ok_or_else(|| {
+                    ApiError::Form(format!(
+                        "`badge` is over the limit of {MAX_BADGE_BYTES} bytes"
+                    ))
+                })?;
+                let read = serde_json::from_str::<Badge>(&text);
+                badge = Some(read.map_err(|error| ApiError::Form(format!("`badge`: {error}")))?);
+            }
             (Some("component"), _, Some(_)) => {
                 while let Some(piece) = in_time(field.chunk()).await? {
                     upload.write(&piece).await?;
@@ -138,6 +153,7 @@ async fn read(
                     declared,
                     manifest,
                     migrations,
+                    badge,
                     component: upload.finish().await?,
                 });
             }

@@ -33,6 +33,9 @@ const SECRET: &str = r#"{ "value": "v" }"#;
 const RESTORE: &str = r#"{ "tenant": "one" }"#;
 const IMPORT: &str = r#"{ "size": 1, "name": "x" }"#;
 const CONFIRM: &str = r#"{ "confirm": "another" }"#;
+const BADGE: &str = r#"{ "package": "acme/nope", "version": "9.9.9", "suites": [], "cases": [],
+    "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    "suite_version": "1", "host_version": "1", "tested_at": "2026-11-26T00:00:00Z" }"#;
 const FORM: &str = "a form";
 
 /// Below the address of the tenant's installation.
@@ -58,6 +61,7 @@ fn table() -> Vec<(&'static str, String, Needs, &'static str)> {
         ("GET", "packages/{publisher}/{name}/versions/{version}".into(), Token, ""),
         ("PUT", "packages/{publisher}/{name}/versions/{version}".into(), Operator, FORM),
         ("GET", "packages/{publisher}/{name}/versions/{version}/component".into(), Token, ""),
+        ("PUT", "packages/{publisher}/{name}/versions/{version}/badge".into(), Operator, BADGE),
         ("GET", "jobs".into(), Operator, ""),
         ("GET", "jobs/{job}".into(), Operator, ""),
         ("POST", "jobs/{job}/cancel".into(), Operator, ""),

@@ -1,6 +1,7 @@
 //! The control API from outside, over a real store, engine, storage and log.
 
 mod access;
+mod badges;
 mod basics;
 mod binding;
 mod chains;

@@ -1,4 +1,4 @@
-//! The demo's node: `canopy serve` of this very binary, with settings of its own.
+//! A node of a command's own: `canopy serve` of this very binary, with settings of its own.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use crate::profile::write_private;
 use crate::{Connection, Error};
 
 /// Its log is `node.log`.
-pub(super) const NAME: &str = "node";
+pub(in crate::command) const NAME: &str = "node";
 /// How long the node may take to answer. It recovers its databases first.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Writes the settings and starts the node.
-pub(super) fn start(dir: &Path, apps: u16, api: u16) -> Result<Child, Error> {
+pub(in crate::command) fn start(dir: &Path, apps: u16, api: u16) -> Result<Child, Error> {
     let settings = dir.join("canopy.toml");
     let text = settings_text(dir, apps, api);
     write_private(&settings, &text).map_err(|error| Error::local(settings.display(), error))?;
@@ -27,7 +27,7 @@ pub(super) fn start(dir: &Path, apps: u16, api: u16) -> Result<Child, Error> {
     let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(&settings);
     for (name, _) in std::env::vars_os() {
-        // The demo's settings are its own, whatever the user has set for another node.
+        // Its settings are its own, whatever the user has set for another node.
         if name.to_string_lossy().starts_with("CANOPY_") {
             command.env_remove(name);
         }
@@ -38,7 +38,7 @@ pub(super) fn start(dir: &Path, apps: u16, api: u16) -> Result<Child, Error> {
 fn settings_text(dir: &Path, apps: u16, api: u16) -> String {
     let path = |name: &str| toml::Value::String(dir.join(name).display().to_string());
     format!(
-        "# Settings of the demo's node; written again at every start.\n\
+        "# Settings of this node; written again at every start.\n\
          data_dir = {}\n\
          listen = \"127.0.0.1:{apps}\"\n\
          api_listen = \"127.0.0.1:{api}\"\n\
@@ -50,7 +50,11 @@ fn settings_text(dir: &Path, apps: u16, api: u16) -> String {
 }
 
 /// Waits until the node answers.
-pub(super) async fn ready(child: &mut Child, dir: &Path, api: u16) -> Result<Connection, Error> {
+pub(in crate::command) async fn ready(
+    child: &mut Child,
+    dir: &Path,
+    api: u16,
+) -> Result<Connection, Error> {
     let url = Url::parse(&format!("http://127.0.0.1:{api}/"))
         .map_err(|error| Error::local("the node's address", error))?;
     let file = dir.join("operator.token");

@@ -1,6 +1,6 @@
-//! Programs that the demo starts and ends: the node and Redis.
+//! Programs that a command starts and ends: the node and Redis.
 //!
-//! Each runs in a process group of its own, so that Ctrl-C reaches the demo alone, which then ends
+//! Each runs in a process group of its own, so that Ctrl-C reaches the command alone, which then ends
 //! them in order. A file remembers each, so that a demo that was killed leaves nothing behind which
 //! the next start does not end first.
 
@@ -22,7 +22,7 @@ const TAIL_BYTES: u64 = 4 << 10;
 const TAIL_LINES: usize = 12;
 
 /// A running program.
-pub(super) struct Child {
+pub(in crate::command) struct Child {
     name: &'static str,
     process: Process,
     log: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Child {
 
 impl Child {
     /// Starts `command`, whose words go to the end of a log in `dir`.
-    pub(super) fn start(
+    pub(in crate::command) fn start(
         name: &'static str,
         dir: &Path,
         command: &mut Command,
@@ -63,13 +63,13 @@ impl Child {
     }
 
     /// Waits until it has ended by itself.
-    pub(super) async fn ended(&mut self) -> Error {
+    pub(in crate::command) async fn ended(&mut self) -> Error {
         let status = self.process.wait().await;
         self.failure(status)
     }
 
     /// Whether it has ended by itself.
-    pub(super) fn has_ended(&mut self) -> Option<Error> {
+    pub(in crate::command) fn has_ended(&mut self) -> Option<Error> {
         match self.process.try_wait() {
             Ok(None) => None,
             Ok(Some(status)) => Some(self.failure(Ok(status))),
@@ -88,7 +88,7 @@ impl Child {
     }
 
     /// Asks it to end, and makes it end when it has not within `grace`.
-    pub(super) async fn stop(mut self, grace: Duration) {
+    pub(in crate::command) async fn stop(mut self, grace: Duration) {
         if let Some(pid) = self.process.id().and_then(pid) {
             let _ = kill_process(pid, Signal::TERM);
             if tokio::time::timeout(grace, self.process.wait())
@@ -103,7 +103,11 @@ impl Child {
 }
 
 /// Ends the program that an earlier demo left behind, if it is still there.
-pub(super) async fn end_leftover(name: &str, dir: &Path, grace: Duration) -> Result<bool, Error> {
+pub(in crate::command) async fn end_leftover(
+    name: &str,
+    dir: &Path,
+    grace: Duration,
+) -> Result<bool, Error> {
     let text = std::fs::read_to_string(dir.join(format!("{name}.pid"))).unwrap_or_default();
     let Some(left) = text.parse::<Identity>().ok().filter(Identity::is_running) else {
         return Ok(false);

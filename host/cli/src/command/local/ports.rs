@@ -1,21 +1,21 @@
-//! Ports of the demo: the usual ones where they are free, so that addresses stay the same from one
-//! start to the next.
+//! Ports of this machine: the demo's usual ones where they are free, so that addresses stay the same
+//! from one start to the next, or any.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use crate::{Context, Error};
 
 /// Where applications answer.
-pub(super) const APPS: u16 = 8080;
+pub(in crate::command) const APPS: u16 = 8080;
 /// Where the control API answers.
-pub(super) const API: u16 = 8081;
+pub(in crate::command) const API: u16 = 8081;
 /// Where the demo's mail server answers.
-pub(super) const MAIL: u16 = 8025;
+pub(in crate::command) const MAIL: u16 = 8025;
 /// Where the demo's Redis answers.
-pub(super) const REDIS: u16 = 8379;
+pub(in crate::command) const REDIS: u16 = 8379;
 
 /// The port that was asked for, or the usual one if it is free, or another.
-pub(super) fn choose(
+pub(in crate::command) fn choose(
     context: &Context,
     asked: Option<u16>,
     usual: u16,
@@ -40,10 +40,15 @@ pub(super) fn choose(
 }
 
 /// The usual port if it is free, or another.
-pub(super) fn free(usual: u16) -> Result<u16, Error> {
+pub(in crate::command) fn free(usual: u16) -> Result<u16, Error> {
     if is_free(usual) {
         return Ok(usual);
     }
+    any()
+}
+
+/// A free port.
+pub(in crate::command) fn any() -> Result<u16, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let address = listener.and_then(|listener| listener.local_addr());
     address
@@ -52,7 +57,9 @@ pub(super) fn free(usual: u16) -> Result<u16, Error> {
 }
 
 /// Listens on the usual port if it is free, or on another.
-pub(super) async fn listen(usual: u16) -> Result<(tokio::net::TcpListener, u16), Error> {
+pub(in crate::command) async fn listen(
+    usual: u16,
+) -> Result<(tokio::net::TcpListener, u16), Error> {
     let port = free(usual)?;
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     listener

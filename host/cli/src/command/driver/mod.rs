@@ -1,5 +1,7 @@
 //! `canopy driver`: a tenant's drivers.
 
+mod test;
+
 use canopy_api_types::{
     BindingPut, Driver as Noun, DriverChecked, DriverPut, DriverState, Package, VersionPut,
 };
@@ -13,6 +15,8 @@ use super::{PackageRef, TenantArg};
 use crate::client::Condition;
 use crate::ui::{fields, moment, table};
 use crate::{Context, Error};
+
+pub(crate) use test::{badge_of, badge_result, read_badge};
 
 /// Manage a tenant's drivers
 #[derive(Debug, clap::Subcommand)]
@@ -58,6 +62,8 @@ pub enum Driver {
         #[command(flatten)]
         tenant: TenantArg,
     },
+    /// Test a driver: what it answers, and what comes of bad days
+    Test(test::Test),
     /// Move a driver to another version of its package
     Upgrade {
         /// The driver
@@ -90,7 +96,7 @@ pub enum Driver {
 /// What a new driver takes.
 #[derive(Debug, clap::Args)]
 pub struct Add {
-    /// The driver package, and the version if it is not to be the newest
+    /// The driver package, and its version [default: the newest; with --replace, the one that runs]
     #[arg(value_name = "PUBLISHER/NAME[@VERSION]")]
     package: PackageRef,
     #[command(flatten)]
@@ -111,14 +117,27 @@ pub struct Add {
 
 impl Driver {
     pub(super) async fn run(self, context: &Context) -> Result<(), Error> {
+        if let Self::Test(test) = self {
+            return test.run(context).await;
+        }
         let client = context.client()?;
         match self {
+            Self::Test(test) => test.run(context).await?,
             Self::Add(add) => {
                 let PackageRef {
                     name: package,
                     version,
                 } = add.package;
                 let name = add.name.unwrap_or_else(|| package.name.clone());
+                let path = ["tenants", add.tenant.as_str(), "drivers", name.as_str()];
+                let version = match version {
+                    None if add.replace => {
+                        let old = client.find::<Noun>(&path).await?;
+                        let old = old.filter(|driver| driver.package == package);
+                        old.map(|driver| driver.version)
+                    }
+                    version => version,
+                };
                 let config = add
                     .settings
                     .config(&client, &package, version.as_ref())
@@ -131,7 +150,6 @@ impl Driver {
                     bindings: add.bindings.into_iter().collect(),
                     ..DriverPut::new(package)
                 };
-                let path = ["tenants", add.tenant.as_str(), "drivers", name.as_str()];
                 let condition = if add.replace {
                     Condition::Always
                 } else {

@@ -1,0 +1,210 @@
+//! `canopy driver test`: what it finds out about good drivers and a bad one, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Node, Output, Redis, guest, plugin};
+
+/// The suites as `tests/run` has built them.
+fn suites() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/suites")
+}
+
+/// Runs `canopy driver test` without any node but its own, and keeps the record in `badge`.
+fn test(project: &Path, more: &[&str], badge: &Path, environment: &[(&str, &str)]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_canopy"))
+        .args(["driver", "test", "--json", "--suites"])
+        .arg(suites())
+        .arg("--badge")
+        .arg(badge)
+        .args(more)
+        .arg(project)
+        .envs(environment.iter().copied())
+        .env("XDG_CONFIG_HOME", badge.parent().expect("a folder"))
+        .output()
+        .expect("canopy runs");
+    Output {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// What came of each case, by its name.
+fn outcomes(badge: &Value) -> BTreeMap<String, String> {
+    let cases = badge["cases"].as_array().expect("cases");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    cases
+        .iter()
+        .map(|case| (text(&case["name"]), text(&case["outcome"])))
+        .collect()
+}
+
+fn with(outcomes: &BTreeMap<String, String>, outcome: &str) -> Vec<String> {
+    let such = outcomes.iter().filter(|(_, is)| *is == outcome);
+    such.map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn a_driver_that_keeps_its_promises_passes_and_its_record_is_published() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let badge = folder.path().join("redis.badge.json");
+    let server = format!("127.0.0.1:{}", redis.port);
+    let more = [
+        "--server",
+        &server,
+        "--set",
+        "host={host}",
+        "--set",
+        "port={port}",
+    ];
+    let more = [&more[..], &["--set", "timeout_ms=1000"]].concat();
+    let output = test(&plugin("redis"), &more, &badge, &[]);
+    let record = output.json();
+    let outcomes = outcomes(&record);
+    assert_eq!(with(&outcomes, "failed"), [""; 0], "{record}");
+    assert_eq!(with(&outcomes, "skipped"), ["behaviour/swap"], "{record}");
+    assert_eq!(
+        record["suites"],
+        serde_json::json!(["wasi:keyvalue@0.2.0-draft"])
+    );
+    let written = std::fs::read_to_string(&badge).expect("the record");
+    assert_eq!(
+        serde_json::from_str::<Value>(&written).expect("JSON"),
+        record
+    );
+
+    // The operator records it with the version that was tested.
+    let node = Node::start();
+    node.publish(&plugin("redis"));
+    let version = format!(
+        "canopy/redis@{}",
+        record["version"].as_str().expect("a version")
+    );
+    let file = badge.display();
+    let recorded = node.run(&format!("package badge {version} {file}"));
+    assert_eq!(recorded["badges"][0]["source"], "operator");
+    let shown = node.cli(["package", "show", "canopy/redis"]);
+    assert!(
+        shown.stdout.contains("tested by the operator: passed"),
+        "{}",
+        shown.stdout
+    );
+    // And not with another one.
+    node.publish(&plugin("cache"));
+    let refused = node.cli(["package", "badge", "canopy/cache@0.1.0", &file.to_string()]);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+}
+
+#[test]
+fn a_record_beside_the_component_is_published_as_the_publishers_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let project = copy(&plugin("cache"), "cache.wasm", folder.path());
+    let beside = folder
+        .path()
+        .join("target/wasm32-wasip2/release/cache.badge.json");
+    let output = test(
+        &project,
+        &["--bind", "wasi:keyvalue=platform"],
+        &beside,
+        &[],
+    );
+    let outcomes = outcomes(&output.json());
+    assert_eq!(with(&outcomes, "failed"), [""; 0], "{}", output.stdout);
+    let needs_a_server = |name: &String| name.starts_with("faults/");
+    assert!(with(&outcomes, "skipped").iter().any(needs_a_server));
+    assert!(with(&outcomes, "passed").contains(&"restart/in-mid-use".to_owned()));
+
+    let node = Node::start();
+    let published = node.cli([
+        "publish",
+        project.to_str().expect("UTF-8"),
+        "--create-publisher",
+    ]);
+    assert_eq!(published.code, 0, "{}", published.stderr);
+    assert!(
+        published
+            .stdout
+            .contains("self-tested by the publisher: passed"),
+        "{}",
+        published.stdout
+    );
+}
+
+/// A copy of a project with its component.
+fn copy(project: &Path, component: &str, folder: &Path) -> PathBuf {
+    let release = "target/wasm32-wasip2/release";
+    let built = project.join("../..").join(release).join(component);
+    std::fs::create_dir_all(folder.join(release)).expect("a folder");
+    std::fs::copy(built, folder.join(release).join(component)).expect("the component");
+    std::fs::copy(project.join("canopy.toml"), folder.join("canopy.toml")).expect("the manifest");
+    folder.to_owned()
+}
+
+#[test]
+fn a_careless_driver_fails_by_name() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = format!("127.0.0.1:{}", redis.port);
+    let more = ["--server", &server, "--set", "server={server}"];
+    let badge = folder.path().join("badge.json");
+    let output = test(&guest("careless"), &more, &badge, &[]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(output.stderr.contains("cases failed"), "{}", output.stderr);
+    let record: Value = serde_json::from_str(&output.stdout).expect("the record all the same");
+    assert_eq!(
+        record["suites"],
+        serde_json::json!(["wasi:keyvalue@0.2.0-draft2"])
+    );
+    let outcomes = outcomes(&record);
+    for name in [
+        "driver/check-without-grants",
+        "driver/check-without-server",
+        "behaviour/increment-text",
+        "behaviour/increment-overflow",
+        "callers/installations-apart",
+        "callers/tenants-apart",
+        "faults/refused",
+        "faults/broken-idle",
+        "faults/broken-answer",
+        "faults/silent",
+        "faults/garbled",
+        "leaks/memory",
+        "behaviour/stores-apart",
+    ] {
+        assert_eq!(outcomes[name], "failed", "{name}: {record}");
+    }
+    for name in ["behaviour/write-read", "behaviour/delete", "faults/slow"] {
+        assert_eq!(outcomes[name], "passed", "{name}: {record}");
+    }
+}
+
+#[test]
+fn what_has_no_suite_is_said_and_a_published_driver_is_tested_where_it_is() {
+    let node = Node::start();
+    node.publish(&guest("acme-payments"));
+    let suites = suites();
+    let output = node.cli([
+        "driver",
+        "test",
+        "guests/acme-payments",
+        "--suites",
+        suites.to_str().expect("UTF-8"),
+    ]);
+    // Nothing of it could be tried, which is no pass.
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert!(
+        output.stderr.contains("no suite for acme:payments@1.2.0"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(
+        node.run("tenant list"),
+        serde_json::json!([]),
+        "nothing is left behind"
+    );
+}
