@@ -106,22 +106,6 @@ async fn messages_go_both_ways_and_the_guest_knows_who_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_takes_one_connection_after_the_other() {
-    let node = node("");
-    let begun = Instant::now();
-    loop {
-        let mut socket = connect(&node, "/", &[]).await;
-        let said = say(&mut socket, "who").await;
-        socket.close().await.expect("closed");
-        while let Some(Ok(_)) = socket.next().await {}
-        if said.ends_with(" 2") {
-            return;
-        }
-        assert!(begun.elapsed() < SOON, "no instance comes back: {said}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn each_end_has_a_code_of_its_own() {
     let node = node("[edge]\nwebsocket_message = \"64 KiB\"");
     for (asked, code, reason) in [
