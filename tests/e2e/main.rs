@@ -3,6 +3,8 @@
 
 mod blob_faces;
 mod browse;
+mod canary;
+mod damage;
 mod databases;
 mod demo;
 mod disconnects;
@@ -21,6 +23,7 @@ mod foreign;
 mod http;
 mod isolation;
 mod killed_servers;
+mod kills;
 mod lifecycle;
 mod many;
 mod messages;
@@ -31,6 +34,7 @@ mod project;
 mod publish;
 mod quotas;
 mod readme;
+mod resuming;
 mod samples;
 mod schedules;
 mod streams;

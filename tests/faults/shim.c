@@ -413,7 +413,8 @@ static void filter(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
     };
     struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    /* On the stack of the thread: the one aside, for signals, is too small for paths. */
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_NODEFER};
     action.sa_sigaction = on_call;
     if (sigaction(SIGSYS, &action, NULL) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {

@@ -161,6 +161,40 @@ impl Artifacts {
     }
 }
 
+/// The names of the artifacts in `directory` that do not have the seal that this node gave them. Where
+/// there is no key for seals, or a damaged one, all are such: they are compiled again when needed.
+pub fn damaged_artifacts(directory: &Path) -> io::Result<Vec<String>> {
+    let key = SealKey::existing(&directory.join("seal.key"))?;
+    let mut damaged = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let Some((hex, compatibility)) = name
+            .strip_suffix(SUFFIX)
+            .and_then(|name| name.split_once('-'))
+        else {
+            continue;
+        };
+        let sealed = match (&key, format!("sha256:{hex}").parse()) {
+            (Some(key), Ok(digest)) => key.verify(
+                &mut File::open(entry.path())?,
+                Purpose {
+                    digest: &digest,
+                    compatibility,
+                },
+            )?,
+            _ => false,
+        };
+        if !sealed {
+            damaged.push(name);
+        }
+    }
+    damaged.sort();
+    Ok(damaged)
+}
+
 impl Inner {
     async fn load_from_disk(self: &Arc<Self>, digest: &Digest, component: &Path) -> Outcome {
         let (this, digest) = (self.clone(), *digest);

@@ -37,7 +37,7 @@ mod seal;
 mod settings;
 mod share;
 
-pub use artifacts::{ArtifactError, Artifacts};
+pub use artifacts::{ArtifactError, Artifacts, damaged_artifacts};
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;

@@ -54,6 +54,15 @@ impl SealKey {
         Ok(Self(key))
     }
 
+    /// The key in `path`, if there is one that can be used.
+    pub(crate) fn existing(path: &Path) -> io::Result<Option<Self>> {
+        match read_key(path) {
+            Ok(key) => Ok(key.ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Appends the seal to a file that holds native code and nothing else, and syncs it.
     pub(crate) fn seal(&self, path: &Path, purpose: Purpose<'_>) -> io::Result<()> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;

@@ -41,6 +41,9 @@ pub(crate) fn restore(arguments: &Restore, json: bool) -> anyhow::Result<ExitCod
     // An empty folder in its place is replaced.
     fs::rename(&unfinished, folder)
         .with_context(|| format!("putting {} in place", folder.display()))?;
+    if let Some(parent) = folder.parent().filter(|parent| parent.is_dir()) {
+        canopy_backend::files::sync_dir(parent)?;
+    }
     let said = format!(
         "Restored snapshot {} of {} to {}: {files} files, {} bytes.\nBefore it is started: put the \
          operator's key where `keys.operator_key_file` says, by default {}.",
@@ -217,6 +220,14 @@ async fn read_all(settings: &Settings, data: &DataDir) -> anyhow::Result<(Checke
                 }
             }
         }
+    }
+    for finding in canopy_backend_logs::check(&data.logs()).context("reading the logs")? {
+        found(format!("logs/{}", finding.place), finding.what);
+    }
+    let damaged = canopy_engine::damaged_artifacts(&data.artifacts());
+    for name in damaged.context("reading native code")? {
+        let what = "it does not have this node's seal; it is compiled again when it is needed";
+        found(format!("artifacts/{name}"), what.into());
     }
     checked.installations = holdings.len();
     store.close().await;

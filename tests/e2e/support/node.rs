@@ -93,7 +93,7 @@ impl Node {
              {settings}\n"
         );
         std::fs::write(folder.path().join("canopy.toml"), text).expect("the settings");
-        let child = spawn(folder.path(), api_port);
+        let child = spawn(command(folder.path()), [api_port, apps_port]);
         Self {
             folder,
             child,
@@ -103,7 +103,8 @@ impl Node {
         }
     }
 
-    fn token(&self) -> String {
+    /// The operator's.
+    pub(crate) fn token(&self) -> String {
         let path = self.folder.path().join("operator.token");
         std::fs::read_to_string(path)
             .expect("the operator's token")
@@ -223,11 +224,28 @@ impl Node {
             .bearer_auth(self.token())
     }
 
-    /// Ends the node as `kill -9` does, and starts it again on the same data.
-    pub(crate) fn kill_and_restart(&mut self) {
+    /// Ends the node as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is running");
         self.child.wait().expect("it has ended");
-        self.child = spawn(self.folder.path(), self.api_port);
+    }
+
+    /// Ends the node as `kill -9` does, and starts it again on the same data.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Starts the node again and kills it after a time in which it may not have come far.
+    pub(crate) fn kill_while_starting(&mut self, after: Duration) {
+        self.child = command(self.folder.path()).spawn().expect("it starts");
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    /// Whether it has ended by itself, or was killed.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
     }
 
     /// Asks the node to end and waits until it has.
@@ -237,9 +255,16 @@ impl Node {
         self.child.wait().expect("it ends")
     }
 
-    /// Starts the node again after [`Self::terminate`].
+    /// Starts the node again after it has ended.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), self.api_port);
+        self.start_again_with(|_| {});
+    }
+
+    /// The same, with changes to how it is started.
+    pub(crate) fn start_again_with(&mut self, change: impl FnOnce(&mut Command)) {
+        let mut command = command(self.folder.path());
+        change(&mut command);
+        self.child = spawn(command, [self.api_port, self.apps_port]);
     }
 }
 
@@ -275,13 +300,14 @@ fn client() -> reqwest::Client {
         .expect("a client")
 }
 
-fn spawn(folder: &Path, api_port: u16) -> Child {
+fn command(folder: &Path) -> Command {
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.join("stderr.log"))
         .expect("the node's log");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_canopy"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_canopy"));
+    command
         .arg("serve")
         .arg("--config")
         .arg(folder.join("canopy.toml"))
@@ -290,9 +316,15 @@ fn spawn(folder: &Path, api_port: u16) -> Child {
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("canopy starts");
-    wait_for_port(api_port, &mut child, "canopy serve");
+        .stderr(log);
+    command
+}
+
+/// Starts a node and waits until it listens.
+fn spawn(mut command: Command, ports: [u16; 2]) -> Child {
+    let mut child = command.spawn().expect("canopy starts");
+    for port in ports {
+        wait_for_port(port, &mut child, "canopy serve");
+    }
     child
 }

@@ -28,20 +28,19 @@ fn operator_key(dir: &Path, number: u32) -> Result<OperatorKey, String> {
 
 /// Opens the keys by an operator's key alone, or, as that is needed where a change was under way, by
 /// it and the one before.
-fn open_by(dir: &Path, operator: u32) -> Option<(u32, Keyring)> {
+fn open_by(dir: &Path, operator: u32) -> Result<Keyring, KeyError> {
     let folder = dir.join("storage");
-    let current = operator_key(dir, operator).ok()?;
-    let keyring = match Keyring::open(current, &folder) {
-        Err(KeyError::ChangeUnderWay { .. }) => {
+    let key = |number| OperatorKey::from_file(&dir.join(format!("operator-{number}.key")), true);
+    match Keyring::open(key(operator)?, &folder) {
+        Err(KeyError::ChangeUnderWay { .. }) if operator > 0 => {
             let keys = OperatorKeys {
-                current: operator_key(dir, operator).ok()?,
-                previous: Some(operator_key(dir, operator.checked_sub(1)?).ok()?),
+                current: key(operator)?,
+                previous: Some(key(operator - 1)?),
             };
             Keyring::open(keys, &folder)
         }
         opened => opened,
-    };
-    Some((operator, keyring.ok()?))
+    }
 }
 
 /// One that is erased.
@@ -92,9 +91,18 @@ impl Store for KeysStore {
     const STEPS: u32 = 9;
 
     async fn open(dir: &Path) -> Result<Self, String> {
-        let (operator, keyring) = (0..3)
-            .find_map(|operator| open_by(dir, operator))
-            .ok_or("no operator's key opens it")?;
+        let mut operator = 0;
+        let keyring = loop {
+            match open_by(dir, operator) {
+                Ok(keyring) => break keyring,
+                Err(KeyError::WrongOperatorKey { .. } | KeyError::ChangeUnderWay { .. })
+                    if operator < 2 =>
+                {
+                    operator += 1;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        };
         let storage = Some(open_storage(dir, &keyring)?);
         Ok(Self {
             dir: dir.to_owned(),

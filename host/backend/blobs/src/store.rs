@@ -399,6 +399,17 @@ impl Pin {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What SQLite copies by itself when it closes, it does without a word.
+        if let Some(conn) = self.index.get_mut()
+            && !self.erased.load(Ordering::Relaxed)
+        {
+            self.log.empty(conn);
+        }
+    }
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         let free = {

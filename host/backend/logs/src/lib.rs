@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod check;
 mod escape;
 mod files;
 mod lines;
@@ -42,6 +43,7 @@ mod store;
 mod subscription;
 mod writer;
 
+pub use check::check;
 pub use read::{LogPage, LogRange};
 pub use record::{Entry, Level, LogContext, LogOwner, LogRecord, Source};
 pub use settings::LogSettings;

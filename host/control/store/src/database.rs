@@ -90,6 +90,8 @@ impl Store {
                     job(&mut connection);
                     log.checkpoint_if_due(&connection, true);
                 }
+                // What SQLite copies by itself when it closes, it does without a word.
+                log.empty(&connection);
             })
             .map_err(|error| StoreError::Failed(format!("starting the writer: {error}")))?;
         Ok(Self(Arc::new(Inner {

@@ -1,5 +1,5 @@
-//! The storage in a process that is killed at any moment, and at every call that puts something on
-//! the disk: every object that was acknowledged is there and right, and nothing else is.
+//! The storage in a process that is killed at any moment: every object that was acknowledged is there
+//! and right, and nothing else is. Every call in turn is killed by `tests/faults`.
 //!
 //! The process is this test program itself, run again with the ignored test in `child`. It
 //! acknowledges on its standard output, which survives it. `CANOPY_CRASH_ROUNDS` sets how often it
@@ -134,27 +134,4 @@ async fn killed_at_any_moment_every_acknowledged_object_is_there() {
         lines += acknowledged.lines;
     }
     println!("{rounds} kills, {lines} acknowledgements, none lost");
-}
-
-/// At each synchronisation and each renaming in turn, counted over the whole process.
-#[tokio::test]
-#[ignore = "needs strace and minutes: `cargo test -p canopy-backend-blobs --test crash -- --ignored at_every`"]
-async fn killed_at_every_call_that_reaches_the_disk_every_acknowledged_object_is_there() {
-    let mut kills = 0;
-    for call in ["fsync", "fdatasync", "rename", "unlink"] {
-        for when in 1..=rounds(30) {
-            let setup = Setup::new();
-            let mut acknowledged = Acknowledged::default();
-            let fault = format!("signal=KILL:when={when}");
-            let child = setup.start_with_fault("child::a_few", call, &fault);
-            let status = child.read(|line| acknowledged.take(line));
-            acknowledged.check(&setup).await;
-            if status.success() {
-                break;
-            }
-            kills += 1;
-        }
-    }
-    println!("{kills} kills");
-    assert!(kills > 0, "strace killed nobody");
 }

@@ -63,16 +63,6 @@ impl Setup {
         self.spawn(Command::new(program), test)
     }
 
-    /// The same under strace, which does `fault` to the system call `call`.
-    pub(crate) fn start_with_fault(&self, test: &str, call: &str, fault: &str) -> Process {
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null"]);
-        strace.args(["-e", &format!("trace={call}")]);
-        strace.args(["-e", &format!("inject={call}:{fault}")]);
-        strace.arg(std::env::current_exe().expect("this program"));
-        self.spawn(strace, test)
-    }
-
     fn spawn(&self, mut command: Command, test: &str) -> Process {
         let Scope {
             tenant,
@@ -92,13 +82,8 @@ impl Setup {
 }
 
 impl Process {
-    /// Gives each acknowledgement to `take` until the process ends.
-    pub(crate) fn read(self, take: impl FnMut(&str)) -> ExitStatus {
-        self.read_and(take, |_| {})
-    }
-
-    /// The same, and kills the process at a random moment up to `within` after the first
-    /// acknowledgement.
+    /// Gives each acknowledgement to `take`, and kills the process at a random moment up to `within`
+    /// after the first one.
     pub(crate) fn kill_within(self, within: Duration, take: impl FnMut(&str)) -> ExitStatus {
         let mut random = [0; 4];
         getrandom::fill(&mut random).expect("random bytes");

@@ -32,23 +32,6 @@ async fn writing() {
     }
 }
 
-/// The same for a while, until a write is refused.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "run by the other tests"]
-async fn writing_a_while() {
-    let Some((dir, scope, first)) = given() else {
-        return;
-    };
-    let storage = open(Path::new(&dir), settings());
-    let bucket = storage.open(scope, "default").await.expect("a bucket");
-    for n in first..first + 12 {
-        let pairs = ["a", "b"].map(|half| (format!("0/{n}/{half}"), value(0, n)));
-        bucket.set_many(pairs.to_vec()).await.expect("set_many");
-        acknowledge(&format!("pair 0 {n}"));
-    }
-    storage.close().await;
-}
-
 async fn write(task: u64, first: u64, bucket: Arc<dyn KeyValue>) {
     for n in first.. {
         let pairs = ["a", "b"].map(|half| (format!("{task}/{n}/{half}"), value(task, n)));
