@@ -93,7 +93,8 @@ fn misbehaviour(store: &Entry, kind: Kind, worked: &Worked, hit: usize) -> Optio
         return (signal != Some(SIGKILL)).then(|| format!("it was not killed: {}", worked.status));
     }
     let aborted = signal == Some(SIGABRT);
-    if !aborted && !(worked.status.success() && worked.ended) {
+    let finished = worked.status.success() && worked.ended;
+    if !aborted && !finished {
         return Some(format!(
             "it ended by itself, {}: {}",
             worked.status, worked.said

@@ -45,7 +45,7 @@ impl Project {
     }
 
     /// The same component as another version of the package.
-    pub(crate) fn as_version(mut self, version: &str) -> Result<Self, Error> {
+    pub(crate) fn with_version(mut self, version: &str) -> Result<Self, Error> {
         let broken = |error: &dyn std::fmt::Display| Error::local("another version", error);
         let mut text: toml::Table = toml::from_str(&self.text).map_err(|error| broken(&error))?;
         text.insert("version".into(), version.into());

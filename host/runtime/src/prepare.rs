@@ -31,6 +31,9 @@ use crate::stores::{Borrows, Owner, StorageCtx, Stores};
 /// Who serves what a component imports, running; `None`: the platform.
 type Handles = BTreeMap<BindingKey, Option<Handle>>;
 
+/// A component that is ready to be instantiated, and the links to its drivers.
+type Linked = (InstancePre<GuestState>, Arc<Links<Arc<CallerFacts>>>);
+
 impl Inner {
     /// Makes an installation ready to answer.
     pub(crate) async fn install(
@@ -204,7 +207,7 @@ impl Inner {
         component: &Component,
         spec: &ComponentSpec,
         drivers: &Handles,
-    ) -> Result<(InstancePre<GuestState>, Arc<Links<Arc<CallerFacts>>>), PrepareError> {
+    ) -> Result<Linked, PrepareError> {
         let package = spec.package.to_string();
         let failed = |error: wasmtime::Error| PrepareError::Link {
             package: package.clone(),

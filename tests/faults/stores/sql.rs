@@ -79,7 +79,7 @@ impl Store for SqlStore {
                 done.map(drop)
                     .map_err(|(index, error)| format!("{index}: {error}"))
             }
-            _ if n % 4 == 0 => {
+            _ if n.is_multiple_of(4) => {
                 let sql = format!("DELETE FROM b WHERE n = {}", n - 1);
                 run(&*self.database, &sql).await.map(drop).map_err(text)
             }
@@ -107,7 +107,7 @@ impl Store for SqlStore {
                 units.insert("schema".into(), "2".into());
             }
             _ if n % 4 == 2 || n % 4 == 3 => set(format!("row{n}"), format!("{text} and {text}")),
-            _ if n % 4 == 0 => {
+            _ if n.is_multiple_of(4) => {
                 let row = units.entry(format!("row{}", n - 1)).or_default();
                 let text = written(n - 1, length(n - 1));
                 let seen = if row.ends_with(" seen") { " seen" } else { "" };

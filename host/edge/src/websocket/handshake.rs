@@ -121,7 +121,7 @@ fn one(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 /// Sixteen bytes in base64: 22 digits, of which the last has four bits that say nothing, and padding.
 fn is_key(key: &str) -> bool {
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == KEY && key.ends_with("==") && key.as_bytes()[..KEY - 2].iter().all(|b| digit(b))
+    key.len() == KEY && key.ends_with("==") && key.as_bytes()[..KEY - 2].iter().all(digit)
 }
 
 /// A name as RFC 9110 has it, section 5.6.2.

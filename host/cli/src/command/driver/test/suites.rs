@@ -80,7 +80,7 @@ impl Suite {
         let digest = digest(&project.component)?.to_string();
         let bytes: String = digest.chars().rev().take(12).collect();
         let version = format!("{}-bytes.x{bytes}", project.manifest.version);
-        let project = project.as_version(&version)?;
+        let project = project.with_version(&version)?;
         Ok((dir, project))
     }
 }
