@@ -75,10 +75,7 @@ async fn an_application_is_called_when_its_time_has_come() {
         .request(reqwest::Method::POST, "clockwork.acme", "/done")
         .header("canopy-schedule", "each-second");
     assert_eq!(answer(forged).await.status, 401);
-    assert!(
-        node.log().contains("caller=Schedule"),
-        "the request is logged"
-    );
+    node.logs("caller=Schedule");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ async fn events_go_on_beyond_the_time_of_other_answers_up_to_the_time_of_streams
         assert!(time >= Duration::from_secs(7), "{app}: {time:?}");
         assert!(time < Duration::from_secs(20), "{app}: {time:?}");
         assert!(events > 20, "{app}: {events}");
-        assert!(node.log().contains("which is as long as it may"), "{app}");
+        node.logs("which is as long as it may");
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_stream_that_pauses_for_too_long_is_broken_off() {
         let (events, time) = take(&node, app, "/?ms=60000").await;
         assert_eq!(events, 1, "{app}");
         assert!(time < Duration::from_secs(7), "{app}: {time:?}");
-        assert!(node.log().contains("nothing more of the response"), "{app}");
+        node.logs("nothing more of the response");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HOST;
 use serde_json::Value;
@@ -132,6 +132,16 @@ impl Node {
     /// What the node wrote to standard error.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("stderr.log")).expect("the node's log")
+    }
+
+    /// Waits until the node's log says so: it is written a moment after what it tells of.
+    #[track_caller]
+    pub(crate) fn logs(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.log().contains(what) {
+            assert!(Instant::now() < deadline, "the node's log lacks `{what}`");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Runs the command line against this node.
