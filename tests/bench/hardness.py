@@ -103,7 +103,7 @@ def neighbours(options, rate=100):
                     canopy.host(app, tenant),
                     10,
                     options.seconds + 2,
-                    path="/" if app == "spin" else "/grow",
+                    path="/" if app == "spin" else "/grow?mib=1024",
                     connections=32,
                 )
                 for tenant in attackers

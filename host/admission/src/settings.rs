@@ -7,8 +7,7 @@ use std::time::Duration;
 pub struct AdmissionSettings {
     /// Requests under way on this node at once. Default 512; beyond it, after waiting, `node-busy`.
     pub node_concurrency: usize,
-    /// Of these, how many are kept for tenants that have less than their share. Default 64; at most
-    /// half of all.
+    /// Of these, how many are kept for tenants that have few. Default 64; at most half of all.
     pub node_reserve: usize,
     /// Requests that may wait for one installation, and for one tenant. Default 256.
     pub max_waiting: usize,

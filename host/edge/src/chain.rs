@@ -11,7 +11,7 @@ use canopy_runtime::{Call, InstallationSpec, RESERVED_PATHS, RequestBody, ServeE
 use canopy_tenant::authenticate;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 
@@ -32,6 +32,8 @@ use crate::websocket::{self, Handshake, Taken};
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
+    /// The address as it is written down.
+    pub(crate) shown: Arc<str>,
     pub(crate) conflict: LengthConflict,
     /// Whether it came by TLS.
     pub(crate) secure: bool,
@@ -58,7 +60,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut record = Record::begin(&request, Some(peer.address));
+    let mut record = Record::begin(&request, Some(&peer.shown));
     let head_only = request.method() == Method::HEAD;
     match answer(edge, peer, &mut record, request).await {
         Ok(Answered::Response(answer)) => sent(edge, record, answer, head_only),
@@ -146,13 +148,7 @@ where
 
     // The request as the application is to see it.
     let proxies = &edge.settings.trusted_proxies;
-    let scheme = clean_request(
-        &mut head.headers,
-        &authority,
-        peer.address,
-        peer.secure,
-        proxies,
-    );
+    let scheme = clean_request(&mut head.headers, &authority, peer, proxies);
     let mut uri = head.uri.into_parts();
     uri.scheme = Some(scheme);
     uri.authority = Some(authority);
@@ -160,7 +156,7 @@ where
         uri.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
     }
     head.uri = Uri::from_parts(uri).map_err(|error| ServeError::Internal(error.to_string()))?;
-    head.headers.insert(REQUEST_ID, request_id(record));
+    head.headers.insert(REQUEST_ID, record.shown_id());
     let deadline = record.arrived + limits.wall;
     let call = Call::new(record.id, caller, deadline)
         .at_depth(depth)
@@ -270,7 +266,7 @@ fn sent<G: Guests>(
 ) -> Response<ResponseBody<Source<G::Body>>> {
     let (mut head, body) = answer.response.into_parts();
     clean_response(&mut head.headers);
-    head.headers.insert(REQUEST_ID, request_id(&record));
+    head.headers.insert(REQUEST_ID, record.shown_id());
     record.status = Some(head.status);
 
     let no_body = head_only
@@ -306,9 +302,7 @@ fn switched<G: Guests>(
     let mut response = Response::new(ResponseBody::Switched);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = taken.headers();
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, request_id(&record));
+    response.headers_mut().insert(REQUEST_ID, record.shown_id());
     record.status = Some(response.status());
     websocket::carry(&edge.sockets, *taken, record, peer.place.clone());
     response
@@ -333,18 +327,11 @@ fn refused<B: Body>(
     record.code = Some(problem.code);
     record.outcome = Outcome::Complete;
     let mut response = problem.response(record.id);
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, request_id(&record));
+    response.headers_mut().insert(REQUEST_ID, record.shown_id());
     record.bytes_sent = if head_only {
         0
     } else {
         response.body().len() as u64
     };
     response.map(|body| ResponseBody::Whole(Some(body), record))
-}
-
-pub(crate) fn request_id(record: &Record) -> HeaderValue {
-    HeaderValue::try_from(record.id.to_string())
-        .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

@@ -1,7 +1,5 @@
 //! Header fields that must not pass from one side to the other.
 
-use std::net::IpAddr;
-
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
@@ -9,6 +7,8 @@ use http::header::{
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
+
+use crate::chain::Peer;
 
 /// Names the request, in every response and in every log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +25,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
+/// Where a request comes from, as the last proxy says.
+const FORWARDED: [HeaderName; 3] = [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO];
+
 /// Fields that speak of one connection and not of the message (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
@@ -37,6 +40,10 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// What others rely on: a client that named these as belonging to the connection would remove it, and
+/// in trailers they come too late.
+const CLIENTS_WORD: [HeaderName; 3] = [HOST, CONTENT_LENGTH, AUTHORIZATION];
 
 /// How many applications of this platform the request has come through; where several fields say
 /// so, the most.
@@ -53,39 +60,28 @@ pub(crate) fn depth(headers: &HeaderMap) -> u32 {
 pub(crate) fn clean_request(
     headers: &mut HeaderMap,
     authority: &Authority,
-    peer: IpAddr,
-    secure: bool,
+    peer: &Peer,
     trusted_proxies: &[IpNet],
 ) -> Scheme {
     remove_hop_by_hop(headers);
-    remove_posing(headers);
-
-    let peer = peer.to_canonical();
+    let address = peer.address.to_canonical();
     let trusted = trusted_proxies
         .iter()
-        .any(|network| network.contains(&peer));
-    if !trusted {
-        for name in [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
-            headers.remove(name);
-        }
-    }
-    let peer = peer.to_string();
-    let mut path: Vec<&str> = Vec::new();
-    path.extend(
-        headers
-            .get_all(FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok()),
-    );
-    path.push(&peer);
-    let path = path.join(", ");
-    let https = match headers.get(FORWARDED_PROTO) {
-        Some(value) => value == "https",
-        None => secure,
-    };
-    if let Ok(value) = HeaderValue::try_from(path) {
+        .any(|network| network.contains(&address));
+    remove_where(headers, |name| {
+        is_posing(name) || (!trusted && FORWARDED.contains(name))
+    });
+
+    let before = headers.get_all(FORWARDED_FOR).iter();
+    let mut path: Vec<&str> = before.filter_map(|value| value.to_str().ok()).collect();
+    path.push(&peer.shown);
+    if let Ok(value) = HeaderValue::try_from(path.join(", ")) {
         headers.insert(FORWARDED_FOR, value);
     }
+    let https = match headers.get(FORWARDED_PROTO) {
+        Some(value) => value == "https",
+        None => peer.secure,
+    };
     if let Ok(value) = HeaderValue::try_from(authority.as_str()) {
         headers.insert(HOST, value.clone());
         headers.entry(FORWARDED_HOST).or_insert(value);
@@ -107,32 +103,24 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) {
 /// decided, so what decides is not allowed in them.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    remove_posing(trailers);
-    for name in [FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
-        trailers.remove(name);
-    }
-    for name in [HOST, CONTENT_LENGTH, AUTHORIZATION] {
-        trailers.remove(name);
+    remove_where(trailers, |name| {
+        is_posing(name) || FORWARDED.contains(name) || CLIENTS_WORD.contains(name)
+    });
+}
+
+/// Takes out the fields that `goes` names. Most messages have none, and cost no more than a look.
+fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in going {
+        headers.remove(name);
     }
 }
 
-/// Takes out what only the platform may say.
-fn remove_posing(headers: &mut HeaderMap) {
-    let posing: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            POSING
-                .iter()
-                .any(|posing| name.as_str().starts_with(posing))
-        })
-        .cloned()
-        .collect();
-    for name in posing {
-        headers.remove(name);
-    }
-    headers.remove(REQUEST_ID);
-    headers.remove("forwarded");
-    headers.remove("x-real-ip");
+/// Whether only the platform may say this.
+fn is_posing(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "x-request-id" | "forwarded" | "x-real-ip")
+        || POSING.iter().any(|posing| name.starts_with(posing))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -142,19 +130,30 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !CLIENTS_WORD.contains(name))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        // A client that names these as belonging to the connection would otherwise remove what
-        // others rely on.
-        if !matches!(name.as_str(), "host" | "content-length" | "authorization") {
-            headers.remove(name);
-        }
-    }
+    remove_where(headers, |name| {
+        HOP_BY_HOP.contains(name) || named.contains(name)
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::ConnectionTenant;
+    use crate::io::LengthConflict;
+
+    fn peer(secure: bool) -> Peer {
+        Peer {
+            address: "10.1.2.3".parse().expect("an address"),
+            shown: "10.1.2.3".into(),
+            conflict: LengthConflict::default(),
+            secure,
+            redirect: None,
+            tenant: ConnectionTenant::default(),
+            place: None,
+        }
+    }
 
     fn cleaned(fields: &[(&str, &str)], trusted: &[&str]) -> (HeaderMap, Scheme) {
         let mut headers = HeaderMap::new();
@@ -166,9 +165,8 @@ mod tests {
             .iter()
             .map(|n| n.parse().expect("a network"))
             .collect();
-        let peer = "10.1.2.3".parse().expect("an address");
         let authority = Authority::from_static("a.b.localhost:8080");
-        let scheme = clean_request(&mut headers, &authority, peer, false, &trusted);
+        let scheme = clean_request(&mut headers, &authority, &peer(false), &trusted);
         (headers, scheme)
     }
 
@@ -223,7 +221,6 @@ mod tests {
 
     #[test]
     fn the_scheme_is_how_the_client_came_to_us_or_to_a_trusted_proxy() {
-        let peer = "10.1.2.3".parse().expect("an address");
         let authority = Authority::from_static("a.b.localhost");
         let proxies = ["10.0.0.0/8".parse().expect("a network")];
         for (said, secure, proxies, expected) in [
@@ -238,7 +235,7 @@ mod tests {
             if let Some(said) = said {
                 headers.insert(FORWARDED_PROTO, HeaderValue::from_static(said));
             }
-            let scheme = clean_request(&mut headers, &authority, peer, secure, proxies);
+            let scheme = clean_request(&mut headers, &authority, &peer(secure), proxies);
             assert_eq!(scheme, expected, "{said:?} {secure}");
         }
     }

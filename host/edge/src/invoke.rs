@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::body::{BrokenOff, ResponseBody};
-use crate::chain::{DEADLINE_SLACK, ask, request_id};
+use crate::chain::{DEADLINE_SLACK, ask};
 use crate::guests::Guests;
 use crate::headers::REQUEST_ID;
 use crate::record::{Outcome, Record};
@@ -130,7 +130,7 @@ impl<G: Guests> Edge<G> {
 
         // The request as the application is to see it.
         let (mut head, body) = request.into_parts();
-        head.headers.insert(REQUEST_ID, request_id(&record));
+        head.headers.insert(REQUEST_ID, record.shown_id());
         head.headers
             .insert(CONTENT_LENGTH, HeaderValue::from(actual));
         let authority = head.uri.authority();

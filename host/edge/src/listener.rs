@@ -273,6 +273,7 @@ impl<G: Guests> Connection<G> {
         let io = GuardedIo::new(stream, edge.settings.io_limits());
         let peer = Arc::new(Peer {
             address: address.ip(),
+            shown: address.ip().to_canonical().to_string().into(),
             conflict: io.conflict(),
             secure,
             redirect,

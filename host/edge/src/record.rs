@@ -1,6 +1,5 @@
 //! One log record for each request, written when its response has ended or its client has gone.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use canopy_ids::RequestId;
 use canopy_runtime::{CallerKind, InstallationSpec, ServeError};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
+use tracing::field;
 
 use crate::body::Received;
 
@@ -25,9 +25,10 @@ pub(crate) enum Outcome {
 /// What is written down about one request. Dropping it writes it.
 pub(crate) struct Record {
     pub(crate) id: RequestId,
+    shown_id: HeaderValue,
     pub(crate) arrived: Instant,
     /// `None` for a call of the platform's own.
-    peer: Option<IpAddr>,
+    peer: Option<Arc<str>>,
     method: Method,
     version: Version,
     host: Option<Box<str>>,
@@ -46,21 +47,25 @@ pub(crate) struct Record {
 const KEPT: usize = 256;
 
 impl Record {
-    pub(crate) fn begin<B>(request: &Request<B>, peer: Option<IpAddr>) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>, peer: Option<&Arc<str>>) -> Self {
         let uri = request.uri();
         let host = match uri.authority() {
             Some(authority) => Some(kept(authority.as_str())),
-            None => request.headers().get(HOST).map(field),
+            None => request.headers().get(HOST).map(shown),
         };
+        let id = RequestId::new();
         Self {
-            id: RequestId::new(),
+            id,
+            // An identifier is visible ASCII.
+            shown_id: HeaderValue::try_from(id.to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             arrived: Instant::now(),
-            peer,
+            peer: peer.cloned(),
             method: request.method().clone(),
             version: request.version(),
             host,
             path: kept(uri.path()),
-            user_agent: request.headers().get(USER_AGENT).map(field),
+            user_agent: request.headers().get(USER_AGENT).map(shown),
             installation: None,
             caller: CallerKind::Anonymous,
             received: None,
@@ -69,6 +74,11 @@ impl Record {
             bytes_sent: 0,
             outcome: Outcome::ClientGone,
         }
+    }
+
+    /// The identifier as header fields carry it.
+    pub(crate) fn shown_id(&self) -> HeaderValue {
+        self.shown_id.clone()
     }
 
     /// Writes down why the application failed, for the operator, with the guest's backtrace.
@@ -103,14 +113,14 @@ impl Drop for Record {
         let spec = self.installation.as_deref();
         tracing::info!(
             target: "canopy::request",
-            request_id = %self.id,
+            request_id = self.shown_id.to_str().ok().map(field::display),
             tenant = spec.map(|spec| spec.tenant.name.as_str()),
             app = spec.map(|spec| spec.name.as_str()),
-            package = spec.map(|spec| tracing::field::display(&spec.component.package)),
-            version = spec.map(|spec| tracing::field::display(&spec.component.version)),
+            package = spec.map(|spec| field::display(&spec.component.package)),
+            version = spec.map(|spec| field::display(&spec.component.version)),
             caller = ?self.caller,
-            peer = self.peer.map(tracing::field::display),
-            method = %self.method,
+            peer = self.peer.as_deref().map(field::display),
+            method = field::display(self.method.as_str()),
             protocol = ?self.version,
             host = self.host.as_deref(),
             path = &*self.path,
@@ -133,7 +143,7 @@ fn kept(text: &str) -> Box<str> {
 }
 
 /// The beginning of a field's value. What is not visible ASCII is escaped.
-fn field(value: &HeaderValue) -> Box<str> {
+fn shown(value: &HeaderValue) -> Box<str> {
     let bytes = value.as_bytes();
     let bytes = &bytes[..bytes.len().min(KEPT)];
     match value.to_str() {
@@ -148,13 +158,11 @@ fn milliseconds(duration: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     fn record(request: http::request::Builder) -> Record {
         let request = request.body(()).expect("a request");
-        Record::begin(&request, Some(Ipv4Addr::LOCALHOST.into()))
+        Record::begin(&request, Some(&"127.0.0.1".into()))
     }
 
     #[test]

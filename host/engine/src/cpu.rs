@@ -8,6 +8,9 @@
 //! a call is measured by the monotonic clock, which costs next to nothing and never shows less,
 //! until it has used [`COARSE`] or a tick has met it. On a busy machine a call may so be charged for
 //! one tick that was not its own, once.
+//!
+//! A slice beyond the first ticks runs beside the runtime's threads (`aside.rs`), so that however many
+//! guests compute, the requests of others meet threads that are free.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,16 +22,20 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::aside::aside;
 use crate::cpu_account::CpuAccount;
-use crate::engine::TICK;
+use crate::engine::SLICE;
 use crate::limits::LimitExceeded;
 use crate::share::Place;
 
 /// No poll is under way.
 const IDLE: u64 = u64::MAX;
 
-/// From this much on a call is measured by the CPU clock, and takes turns with others.
+/// From this much on a call is measured by the CPU clock.
 const COARSE: Duration = Duration::from_millis(1);
+
+/// What a tick is taken to be where nobody pays for the guest.
+const UNPAID_TICK: Duration = Duration::from_millis(1);
 
 /// What a guest may use of the CPU, and what it has used. Clones are the same budget.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct CpuBudget(Arc<State>);
 #[derive(Debug)]
 struct State {
     limit: u64,
+    /// How often the engine interrupts the guest.
+    tick: u64,
     account: Option<Arc<CpuAccount>>,
     /// Up to the end of the last poll.
     used: AtomicU64,
@@ -50,6 +59,8 @@ struct State {
     exact: AtomicBool,
     /// Leave to run on, for the poll under way.
     place: Mutex<Option<Place>>,
+    /// Whether the next poll begins a slice.
+    begins_slice: AtomicBool,
 }
 
 impl CpuBudget {
@@ -64,8 +75,10 @@ impl CpuBudget {
     }
 
     fn with(limit: Duration, account: Option<Arc<CpuAccount>>) -> Self {
+        let tick = account.as_ref().map_or(UNPAID_TICK, |paid| paid.tick());
         Self(Arc::new(State {
             limit: nanoseconds(limit),
+            tick: nanoseconds(tick),
             account,
             used: AtomicU64::new(0),
             before: AtomicU64::new(0),
@@ -73,6 +86,7 @@ impl CpuBudget {
             poll_began: AtomicU64::new(IDLE),
             exact: AtomicBool::new(false),
             place: Mutex::new(None),
+            begins_slice: AtomicBool::new(false),
         }))
     }
 
@@ -97,8 +111,14 @@ impl CpuBudget {
         async move {
             let mut future = pin!(future);
             poll_fn(|context| {
-                let _running = Running::start(&budget.0);
-                future.as_mut().poll(context)
+                let mut poll = || {
+                    let _running = Running::start(&budget.0);
+                    future.as_mut().poll(context)
+                };
+                match budget.0.begins_slice.swap(false, Relaxed) {
+                    true => aside(poll),
+                    false => poll(),
+                }
             })
             .await
         }
@@ -118,7 +138,10 @@ impl CpuBudget {
             state.be_exact();
             state.this_poll()
         } else {
-            state.used.fetch_add(nanoseconds(TICK), Relaxed);
+            if let Some(account) = &state.account {
+                account.runs();
+            }
+            state.used.fetch_add(state.tick, Relaxed);
             0
         };
         let used = state.used.load(Relaxed).saturating_add(this_poll);
@@ -136,8 +159,9 @@ impl CpuBudget {
         if !is_measured {
             return Ok(UpdateDeadline::Yield(1));
         }
-        if of_call < nanoseconds(COARSE) {
-            // A guest that waited in the host finds ticks that were not its own.
+        if of_call < state.tick.saturating_mul(2) {
+            // A guest that waited in the host finds ticks that were not its own, and may have been
+            // charged for one of them.
             return Ok(UpdateDeadline::Continue(1));
         }
         let Some(account) = &state.account else {
@@ -148,11 +172,16 @@ impl CpuBudget {
         let turn = account.turn();
         let place = state.place.lock().take();
         drop(place);
+        let slice = nanoseconds(SLICE).min(state.limit - of_call);
         let budget = self.clone();
         Ok(UpdateDeadline::YieldCustom(
-            1,
+            slice.div_ceil(state.tick),
             Box::pin(async move {
                 let mut place = turn.await;
+                budget.0.begins_slice.store(true, Relaxed);
+                // Behind whatever has become ready meanwhile: a task that is woken by another may be
+                // run at once, before all that wait.
+                tokio::task::yield_now().await;
                 place.begin();
                 *budget.0.place.lock() = Some(place);
             }),
@@ -184,7 +213,7 @@ impl State {
     /// Changes to the CPU clock within a poll, as if that had been running all the while.
     fn be_exact(&self) {
         if !self.exact.load(Relaxed) {
-            let so_far = self.this_poll().min(nanoseconds(TICK));
+            let so_far = self.this_poll().min(self.tick);
             self.exact.store(true, Relaxed);
             let began = time(ClockId::ThreadCPUTime).saturating_sub(so_far);
             self.poll_began.store(began, Relaxed);
@@ -208,6 +237,9 @@ impl<'a> Running<'a> {
             return Self(None);
         }
         state.poll_began.store(state.now(), Relaxed);
+        if let Some(account) = &state.account {
+            account.runs();
+        }
         Self(Some(state))
     }
 }
@@ -217,7 +249,7 @@ impl Drop for Running<'_> {
         let Some(state) = self.0 else { return };
         let mut this_poll = state.this_poll();
         if !state.exact.load(Relaxed) {
-            this_poll = this_poll.min(nanoseconds(TICK));
+            this_poll = this_poll.min(state.tick);
         }
         let used = state.used.fetch_add(this_poll, Relaxed) + this_poll;
         if used.saturating_sub(state.before.load(Relaxed)) >= nanoseconds(COARSE) {

@@ -102,6 +102,16 @@ impl CpuAccount {
         }
     }
 
+    /// How often the engine interrupts guests.
+    pub(crate) fn tick(&self) -> Duration {
+        self.shares.tick()
+    }
+
+    /// One of the owner's guests begins to run.
+    pub(crate) fn runs(&self) {
+        self.shares.runs();
+    }
+
     /// Waits for the turn of one of the owner's guests.
     pub(crate) fn turn(&self) -> impl Future<Output = Place> + use<> {
         self.shares.turn(&self.turns)
@@ -138,7 +148,7 @@ mod tests {
             per_second: Duration::from_millis(per_second),
             burst: Duration::from_millis(burst),
         };
-        CpuAccount::new(&Shares::new(1), 100, rate)
+        CpuAccount::new(&Shares::new(1, Duration::from_millis(1)), 100, rate)
     }
 
     fn milliseconds(count: u64) -> u64 {

@@ -13,8 +13,14 @@ use crate::limits::StoreLimits;
 use crate::settings::{EngineSettings, InvalidSetting};
 use crate::share::Shares;
 
-/// How often a running guest is interrupted to look at its budget.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+/// How long a guest whose turn has come runs before it is the next one's.
+pub(crate) const SLICE: Duration = Duration::from_millis(10);
+
+/// How often there is a tick while no guest runs.
+const IDLE_TICK: Duration = Duration::from_millis(10);
+
+/// After so many ticks in which no guest ran they come less often.
+const QUIET_TICKS: u32 = 100;
 
 /// The engine of a node. Clones are the same engine.
 #[derive(Clone)]
@@ -49,13 +55,15 @@ impl Engine {
         settings.validate()?;
         let raw = wasmtime::Engine::new(&settings.serving())
             .map_err(|error| EngineError::Start(format!("{error:#}")))?;
-        start_ticker(&raw).map_err(EngineError::Ticker)?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let shares = Shares::new(cores, settings.tick);
+        start_ticker(&raw, shares.clone()).map_err(EngineError::Ticker)?;
         let compatibility = compatibility(&raw);
         Ok(Self {
             raw,
             settings: Arc::new(settings.clone()),
             compatibility,
-            shares: Shares::new(thread::available_parallelism().map_or(1, usize::from)),
+            shares,
         })
     }
 
@@ -108,13 +116,22 @@ impl Engine {
 
 /// An operating system thread and not a task: where a guest keeps the runtime's threads busy, a
 /// task that should interrupt it would never run.
-fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
+fn start_ticker(engine: &wasmtime::Engine, shares: Shares) -> std::io::Result<()> {
     let engine = engine.weak();
     thread::Builder::new()
         .name("canopy-epoch".into())
         .spawn(move || {
+            let tick = shares.tick();
+            let mut quiet = 0;
             loop {
-                thread::sleep(TICK);
+                quiet = match shares.have_run() {
+                    true => 0,
+                    false => QUIET_TICKS.min(quiet + 1),
+                };
+                thread::sleep(match quiet {
+                    QUIET_TICKS => IDLE_TICK.max(tick),
+                    _ => tick,
+                });
                 match engine.upgrade() {
                     Some(engine) => engine.increment_epoch(),
                     None => break,

@@ -25,6 +25,7 @@
 //! ```
 
 mod artifacts;
+mod aside;
 mod check;
 mod compile;
 mod compile_child;
@@ -38,6 +39,7 @@ mod settings;
 mod share;
 
 pub use artifacts::{ArtifactError, Artifacts, damaged_artifacts};
+pub use aside::aside;
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;

@@ -2,6 +2,7 @@
 //! compilation may use. Every number that bounds a guest is named here.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::{
@@ -30,6 +31,9 @@ pub struct EngineSettings {
     /// that a component carries. Names of functions are there in either case. Off by default: the
     /// debug information is the publisher's, and it would be parsed in the serving process.
     pub source_lines: bool,
+    /// How often a running guest is interrupted to look at its budget. One that has run for two of
+    /// these takes turns with others. Default: 1 ms.
+    pub tick: Duration,
     /// Stack of a guest, in bytes. Default: 512 KiB.
     pub guest_stack_bytes: usize,
     /// Stack that a guest and the host functions it calls have together, in bytes; at least
@@ -114,6 +118,7 @@ impl Default for EngineSettings {
         Self {
             p3_enabled: true,
             source_lines: false,
+            tick: Duration::from_millis(1),
             guest_stack_bytes: 512 * KIB,
             call_stack_bytes: 2 * MIB,
             hostcall_bytes: 4 * MIB,
@@ -188,6 +193,7 @@ impl EngineSettings {
                 u64::from(pool.tables_per_component),
             ),
             ("pool.resident_components", pool.resident_components as u64),
+            ("tick", milliseconds(self.tick)),
             ("hostcall_bytes", self.hostcall_bytes as u64),
             ("handles", self.handles as u64),
             ("concurrent_handles", self.concurrent_handles as u64),
@@ -318,4 +324,8 @@ impl EngineSettings {
             });
         config
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

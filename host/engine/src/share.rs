@@ -1,11 +1,12 @@
 //! Who may go on when cores are short: guests that run for long take turns, by weight.
 //!
 //! Threat: guests that compute keep every core busy, and whoever has most of them has most of the
-//! node. What is decided, in order: (1) a guest that has run for less than a tick of the engine
-//! never waits here, so a short request meets at most the slices that are under way; (2) one that
-//! has run for longer needs a *place* for each further slice of one tick, and there are as many
-//! places as cores; (3) a free place goes to the owner who has had least CPU time for its weight,
-//! and among the guests of one owner to the one that has waited longest.
+//! node. What is decided, in order: (1) a guest that has run for less than two ticks of the engine
+//! never waits here; (2) one that has run for longer needs a *place* for each further slice of
+//! [`SLICE`](crate::engine::SLICE), and there are as many places as cores. It runs beside the
+//! runtime's threads, so a short request meets none of these slices; (3) a free place goes to the
+//! owner who has had least CPU time for its weight, and among the guests of one owner to the one
+//! that has waited longest.
 //!
 //! An owner's time counts from when it begins to compete: one that was quiet gets no more than its
 //! share for that, and one that had the node for itself does not pay for it long ([`LAG`]).
@@ -16,7 +17,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -41,6 +42,10 @@ pub(crate) struct Shares(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     places: usize,
+    /// How often the engine interrupts guests.
+    tick: Duration,
+    /// Whether a guest has begun to run since somebody last asked.
+    has_run: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -111,9 +116,11 @@ impl Account {
 }
 
 impl Shares {
-    pub(crate) fn new(places: usize) -> Self {
+    pub(crate) fn new(places: usize, tick: Duration) -> Self {
         Self(Arc::new(Inner {
             places: places.max(1),
+            tick,
+            has_run: AtomicBool::new(false),
             state: Mutex::default(),
         }))
     }
@@ -125,6 +132,24 @@ impl Shares {
             weight: AtomicU32::new(weight.max(1)),
             virtual_time: AtomicU64::new(0),
         })
+    }
+
+    /// How often the engine interrupts guests.
+    pub(crate) fn tick(&self) -> Duration {
+        self.0.tick
+    }
+
+    /// A guest begins to run.
+    pub(crate) fn runs(&self) {
+        // Looked at first, so that threads seldom write to what they share.
+        if !self.0.has_run.load(Relaxed) {
+            self.0.has_run.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a guest has begun to run since this was asked last, or has a place now.
+    pub(crate) fn have_run(&self) -> bool {
+        self.0.has_run.swap(false, Relaxed) || self.0.state.lock().taken > 0
     }
 
     /// Guests that wait for a place.
@@ -143,18 +168,14 @@ impl Shares {
             granted,
         };
         async move {
-            let place = loop {
+            loop {
                 match timeout(STALE, &mut waiting.granted).await {
                     Ok(Ok(place)) => break place,
                     // Nothing drops a grant of somebody who waits.
                     Ok(Err(_)) => std::future::pending().await,
                     Err(_) => waiting.shares.take_back(),
                 }
-            };
-            // Behind whatever has become ready meanwhile: a task that is woken by another may be
-            // run at once, before all that wait.
-            tokio::task::yield_now().await;
-            place
+            }
         }
     }
 
@@ -299,6 +320,7 @@ mod tests {
     use super::*;
 
     const SLICE: u64 = 10_000_000;
+    const TICK: Duration = Duration::from_millis(1);
 
     /// Takes turns for ever, and counts them.
     async fn runs(shares: Shares, account: Arc<Account>, slices: Arc<AtomicUsize>) {
@@ -321,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn slices_go_by_weight_and_not_by_the_number_of_guests() {
-        let shares = Shares::new(1);
+        let shares = Shares::new(1, TICK);
         let count = || Arc::new(AtomicUsize::new(0));
         let (light, heavy) = (shares.account(100), shares.account(300));
         let (of_light, of_heavy) = (count(), count());
@@ -354,7 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_had_the_node_for_itself_is_not_shut_out_for_it() {
-        let shares = Shares::new(1);
+        let shares = Shares::new(1, TICK);
         let count = || Arc::new(AtomicUsize::new(0));
         let (old, new) = (shares.account(100), shares.account(100));
         // An hour.
@@ -373,7 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_that_nobody_uses_goes_to_somebody_else() {
-        let shares = Shares::new(1);
+        let shares = Shares::new(1, TICK);
         let account = shares.account(100);
         let mut stuck = Box::pin(shares.turn(&account));
         // It has its place and is not polled any more.

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use canopy_engine::forget_ticks;
+use canopy_engine::{aside, forget_ticks};
 use http::Request;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -22,6 +22,9 @@ use crate::body::RequestBody;
 use crate::guest::{GuestCall, GuestState};
 use crate::socket::{self, SocketIncoming, SocketOpening, Websockets, WebsocketsPre};
 use crate::{p2, p3};
+
+/// An instance with more memory than this is not ended on a thread that others wait for.
+const MUCH_MEMORY: usize = 16 << 20;
 
 /// A component by the way it answers.
 pub(crate) enum Program {
@@ -112,6 +115,14 @@ impl Instance {
             _ => Err(wasmtime::Error::msg(
                 "the instance answers in another way than was asked for",
             )),
+        }
+    }
+
+    /// Ends it. Giving back much memory takes the kernel milliseconds, in which others are served.
+    pub(crate) fn end(self) {
+        match self.store.data().limits.used() > MUCH_MEMORY {
+            true => aside(|| drop(self)),
+            false => drop(self),
         }
     }
 

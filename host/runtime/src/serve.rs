@@ -7,7 +7,7 @@ use std::task::Poll;
 use canopy_backend_logs::{Entry, Level, Log, Source};
 use canopy_capability_identity::CallFacts;
 use canopy_driver::CallContext;
-use canopy_engine::LimitExceeded;
+use canopy_engine::{CpuBudget, LimitExceeded};
 use canopy_ids::RequestId;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::sync::oneshot;
@@ -228,23 +228,17 @@ impl Task {
         let guard = PanicGuard(Some(verdict.clone()));
         instance.begin(call.clone());
 
-        let mut outcome = within(&pace, &mut instance, async |instance| {
-            instance.instantiate(program).await
-        })
-        .await;
+        let cpu = instance.store.data().cpu.clone();
+        let mut outcome = within(&pace, &cpu, instance.instantiate(program)).await;
         while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
-            outcome = within(&pace, &mut instance, async |instance| {
-                instance.instantiate(program).await
-            })
-            .await;
+            let cpu = instance.store.data().cpu.clone();
+            outcome = within(&pace, &cpu, instance.instantiate(program)).await;
         }
         if let Ok(Ok(())) = outcome {
-            outcome = within(&pace, &mut instance, async |instance| {
-                instance.call(work, reply).await
-            })
-            .await;
+            let cpu = instance.store.data().cpu.clone();
+            outcome = within(&pace, &cpu, instance.call(work, reply)).await;
         }
         guard.disarm();
         let failure = match outcome {
@@ -258,12 +252,15 @@ impl Task {
         if let Some(failure) = failure {
             verdict.fail(failure.clone());
             write_down(stores.log(), request_id, &failure);
+            instance.end();
             return;
         }
         instance.store.data_mut().end();
         let settings = stores.settings();
         if instance.is_reusable(settings.reuse_requests, stores.component().reuse) {
             idle.put(instance, settings.reuse_instances);
+        } else {
+            instance.end();
         }
     }
 }
@@ -274,13 +271,12 @@ type Outcome = Result<wasmtime::Result<()>, ServeError>;
 /// Runs what drives an instance for as long as the call may go on, and has its CPU time measured.
 async fn within(
     pace: &Pace,
-    instance: &mut Instance,
-    work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<()>,
+    cpu: &CpuBudget,
+    work: impl Future<Output = wasmtime::Result<()>>,
 ) -> Outcome {
-    let cpu = instance.store.data().cpu.clone();
     tokio::select! {
         biased;
-        outcome = cpu.meter(work(instance)) => Ok(outcome),
+        outcome = cpu.meter(work) => Ok(outcome),
         late = pace.over() => Err(late),
     }
 }

@@ -98,8 +98,8 @@ fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
 }
 
 /// After how many polls of tasks a busy thread looks for what has happened on sockets and timers. A
-/// poll of a guest that never waits takes a tick of 10 ms or more, so with tokio's own number, 61,
-/// a few such guests would keep everybody else's bytes unread for most of a second.
+/// poll of a guest that never waits takes two ticks of the engine, so with tokio's own number, 61,
+/// many such guests would keep everybody else's bytes unread for a tenth of a second.
 const EVENT_INTERVAL: u32 = 4;
 
 fn serve(arguments: Serve) -> ExitCode {

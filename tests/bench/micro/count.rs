@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use wasmtime::CodeBuilder;
 
 use crate::drivers::Pair;
+use crate::line::Line;
 use crate::node::Node;
 
 /// So often each case runs before it is counted, and then while it is: as many requests as one
@@ -29,7 +30,7 @@ pub(crate) fn count(case: &str, folder: &Path) -> ExitCode {
     // The record of each request is written as on a node, to where nothing becomes of it.
     let nowhere = File::options().write(true).open("/dev/null");
     tracing_subscriber::fmt()
-        .with_ansi(false)
+        .event_format(Line { colours: false })
         .with_writer(Arc::new(nowhere.expect("/dev/null")))
         .init();
     match case {

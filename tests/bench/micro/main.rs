@@ -10,6 +10,8 @@
 mod count;
 mod drivers;
 mod keyvalue;
+#[path = "../../../host/server/src/logging/line.rs"]
+mod line;
 mod node;
 mod steps;
 #[path = "../../../host/driver/tests/support/mod.rs"]

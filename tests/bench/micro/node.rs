@@ -190,6 +190,8 @@ fn engine_settings(memories: u32) -> EngineSettings {
     settings.pool.tables = 8 * memories;
     settings.pool.stacks = 2 * memories;
     settings.compile.wall_seconds = 600;
+    // Under valgrind guests take so long that how often they are interrupted would count.
+    settings.tick = Duration::from_secs(1);
     settings
 }
 

@@ -124,6 +124,63 @@ async fn a_short_call_does_not_wait_for_hundreds_that_spin() {
     }
 }
 
+/// A guest that calls the import `step` until it returns true.
+const STEPS: &str = r#"(component
+    (import "step" (func $step (result bool)))
+    (core func $lowered (canon lower (func $step)))
+    (core module $m
+      (import "host" "step" (func $step (result i32)))
+      (func (export "run") (loop $l (br_if $l (i32.eqz (call $step))))))
+    (core instance $host (export "step" (func $lowered)))
+    (core instance $i (instantiate $m (with "host" (instance $host))))
+    (func (export "run") (canon lift (core func $i "run"))))"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_slice_does_not_run_on_the_threads_of_others() {
+    let engine = engine();
+    let steps = component(&engine, STEPS);
+    let account = engine.cpu_account(100, PLENTY);
+    let cpu = CpuBudget::paid_by(account, LONG);
+    let (inside, of_slice) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel();
+    let guest = {
+        let (engine, cpu) = (engine.clone(), cpu.clone());
+        tokio::spawn(async move {
+            let limits = StoreLimits::new(1 << 20, engine.settings());
+            let mut store = engine.new_store(limits, |limits| limits, &cpu);
+            let mut linker = Linker::new(engine.raw());
+            let used = cpu.clone();
+            let step = move |_: wasmtime::StoreContextMut<'_, StoreLimits>, (): ()| {
+                // It has given way after more than a few ticks: what runs now is a slice.
+                if used.used() < Duration::from_millis(20) {
+                    return Ok((false,));
+                }
+                inside.send(()).expect("somebody listens");
+                gone.recv().expect("somebody says when");
+                Ok((true,))
+            };
+            linker.root().func_wrap("step", step)?;
+            let work = async {
+                let instance = linker.instantiate_async(&mut store, &steps).await?;
+                let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+                run.call_async(&mut store, ()).await
+            };
+            cpu.meter(work).await
+        })
+    };
+    // The runtime's only thread would be the guest's until somebody says `go`.
+    tokio::task::spawn_blocking(move || of_slice.recv())
+        .await
+        .expect("no panic")
+        .expect("the guest comes to its slice");
+    let other = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        go.send(()).expect("the guest waits");
+    });
+    other.await.expect("no panic");
+    guest.await.expect("no panic").expect("no trap");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn a_guest_that_is_cancelled_leaves_its_place() {
     let engine = engine();

@@ -188,7 +188,7 @@ keys! {
     count "admission.node_concurrency" => admission.node_concurrency:
         "Requests under way on the node at once; beyond it, after waiting, status 503.";
     count "admission.node_reserve" => admission.node_reserve:
-        "Of these, how many are kept for tenants that have less than their share by weight; at most half.";
+        "Of these, how many are kept for tenants that have few: one of the usual weight may have up to a fourth of what it leaves of them; at most half.";
     count "admission.max_waiting" => admission.max_waiting:
         "Requests that may wait for one installation, and for one tenant.";
     time "admission.max_wait" => admission.max_wait:
@@ -202,6 +202,8 @@ keys! {
         "Whether components of WASI 0.3 are served.";
     flag "engine.source_lines" => engine.source_lines:
         "Whether backtraces of guests name source files and lines, read from debug information that the publisher wrote.";
+    time "engine.tick" => engine.tick:
+        "How often a running guest is interrupted to look at its budget; one that has run for two of these takes turns with others.";
     size "engine.guest_stack_bytes" => engine.guest_stack_bytes:
         "Stack of a guest.";
     size "engine.call_stack_bytes" => engine.call_stack_bytes:

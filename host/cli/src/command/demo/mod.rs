@@ -107,7 +107,9 @@ impl Demo {
         context
             .ui
             .note("Building the sample applications and drivers");
-        build::build(context, &plugins, true).await?;
+        for sample in setup::SAMPLES {
+            build::build(context, &plugins.join(sample), false).await?;
+        }
 
         for name in [node::NAME, redis::NAME] {
             if child::end_leftover(name, &dir, GRACE).await? {

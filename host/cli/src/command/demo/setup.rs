@@ -21,7 +21,7 @@ use crate::{Context, Error};
 /// The samples' publisher.
 const PUBLISHER: &str = "canopy";
 /// The samples, drivers first because the applications' imports need somebody who serves them.
-const SAMPLES: [&str; 5] = [
+pub(super) const SAMPLES: [&str; 5] = [
     "drivers/smtp",
     "drivers/redis",
     "apps/invoices",

@@ -8,6 +8,10 @@
 //! That thread gathers for a moment before it writes: woken for every record, it would cost a busy
 //! node two changes of thread and a system call for each request.
 
+mod line;
+#[cfg(test)]
+mod line_tests;
+
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +22,7 @@ use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::settings::{LogFormat, NodeLog};
+use line::Line;
 
 /// How long the end of the process waits for the log to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -47,7 +52,7 @@ pub(crate) fn start(settings: &NodeLog) -> Result<LogGuard, LogError> {
     match settings.format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).init();
+            builder.event_format(Line { colours }).init();
         }
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
