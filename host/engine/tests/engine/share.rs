@@ -143,6 +143,7 @@ async fn a_slice_does_not_run_on_the_threads_of_others() {
     let cpu = CpuBudget::paid_by(account, LONG);
     let (inside, of_slice) = std::sync::mpsc::channel();
     let (go, gone) = std::sync::mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
     let guest = {
         let (engine, cpu) = (engine.clone(), cpu.clone());
         tokio::spawn(async move {
@@ -156,6 +157,7 @@ async fn a_slice_does_not_run_on_the_threads_of_others() {
                     return Ok((false,));
                 }
                 inside.send(()).expect("somebody listens");
+                let gone = gone.lock().expect("nobody else waits");
                 gone.recv().expect("somebody says when");
                 Ok((true,))
             };
