@@ -1,13 +1,14 @@
 //! One request in one guest: what runs the guest, and what the caller gets from it.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use canopy_backend_logs::{Entry, Level, Log, Source};
 use canopy_capability_identity::CallFacts;
 use canopy_driver::CallContext;
-use canopy_engine::{CpuBudget, LimitExceeded};
+use canopy_engine::LimitExceeded;
 use canopy_ids::RequestId;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::sync::oneshot;
@@ -228,17 +229,23 @@ impl Task {
         let guard = PanicGuard(Some(verdict.clone()));
         instance.begin(call.clone());
 
-        let cpu = instance.store.data().cpu.clone();
-        let mut outcome = within(&pace, &cpu, instance.instantiate(program)).await;
+        let mut outcome = within(&pace, &mut instance, async |instance| {
+            instance.instantiate(program).await
+        })
+        .await;
         while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
-            let cpu = instance.store.data().cpu.clone();
-            outcome = within(&pace, &cpu, instance.instantiate(program)).await;
+            outcome = within(&pace, &mut instance, async |instance| {
+                instance.instantiate(program).await
+            })
+            .await;
         }
         if let Ok(Ok(())) = outcome {
-            let cpu = instance.store.data().cpu.clone();
-            outcome = within(&pace, &cpu, instance.call(work, reply)).await;
+            outcome = within(&pace, &mut instance, async |instance| {
+                instance.call(work, reply).await
+            })
+            .await;
         }
         guard.disarm();
         let failure = match outcome {
@@ -271,9 +278,12 @@ type Outcome = Result<wasmtime::Result<()>, ServeError>;
 /// Runs what drives an instance for as long as the call may go on, and has its CPU time measured.
 async fn within(
     pace: &Pace,
-    cpu: &CpuBudget,
-    work: impl Future<Output = wasmtime::Result<()>>,
+    instance: &mut Instance,
+    work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<()>,
 ) -> Outcome {
+    let cpu = instance.store.data().cpu.clone();
+    // Some KiB, which would be copied wherever it is handed over.
+    let work = pin!(work(instance));
     tokio::select! {
         biased;
         outcome = cpu.meter(work) => Ok(outcome),
