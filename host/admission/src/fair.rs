@@ -4,9 +4,9 @@
 //! for tenants that have little: one of the usual weight may have up to a fourth of what it leaves. A
 //! slot that becomes free goes to the waiting tenant that has least for its weight. So a tenant alone
 //! uses all of the node but the reserve, two greedy ones end up with what their weights say, and one
-//! that comes later finds a slot at once, however many were greedy before. A tenant whose own queue has not moved
-//! for a while is refused at once: waiting would only make its answers later, not more. So are those of
-//! its queue for whom, at the pace of late, no slot will come in time.
+//! that comes later finds a slot at once, however many were greedy before. A tenant whose own queue
+//! has not moved for a while is refused at once: waiting would only make its answers later, not more.
+//! So are those of its queue for whom, at the pace of late, no slot will come in time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
