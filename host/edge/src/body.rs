@@ -118,7 +118,7 @@ pub(crate) enum ResponseBody<B: Body> {
     /// The platform's own answer.
     Whole(
         Option<Bytes>,
-        #[expect(dead_code, reason = "written when dropped")] Record,
+        #[expect(dead_code, reason = "written when dropped")] Box<Record>,
     ),
     /// An application's answer.
     Open(Arc<Open<B>>),

@@ -333,5 +333,5 @@ fn refused<B: Body>(
     } else {
         response.body().len() as u64
     };
-    response.map(|body| ResponseBody::Whole(Some(body), record))
+    response.map(|body| ResponseBody::Whole(Some(body), Box::new(record)))
 }
