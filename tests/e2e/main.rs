@@ -4,6 +4,7 @@
 mod blob_faces;
 mod browse;
 mod canary;
+mod closed_pipes;
 mod damage;
 mod databases;
 mod demo;

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt as _;
 
 use crate::Error;
+use crate::ui::tell;
 
 /// Writes a whole file.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -44,7 +45,7 @@ pub(crate) async fn read_whole(path: Option<&Path>) -> Result<Vec<u8>, Error> {
             .map_err(|error| Error::local(format!("{} can't be read", path.display()), error)),
         None => {
             if std::io::stdin().is_terminal() {
-                eprintln!("Reading from standard input; end it with Ctrl-D.");
+                tell("Reading from standard input; end it with Ctrl-D.");
             }
             let mut bytes = Vec::new();
             tokio::io::stdin()

@@ -22,6 +22,11 @@ pub(crate) struct Ui {
     colour: bool,
 }
 
+/// Writes a line to standard error. Where nobody reads it the work goes on all the same.
+pub(crate) fn tell(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 impl Ui {
     /// Colours are used on a terminal unless `NO_COLOR` is set and not empty.
     pub(crate) fn new(json: bool) -> Self {
@@ -65,21 +70,25 @@ impl Ui {
     /// Tells the user how things go; never part of the result.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.json {
-            eprintln!("{text}");
+            tell(text);
         }
     }
 
     /// Tells the user about something that may surprise.
     pub(crate) fn warn(&self, text: impl Display) {
-        eprintln!("{} {text}", self.paint("33", "warning:"));
+        tell(format_args!("{} {text}", self.paint("33", "warning:")));
     }
 
     /// Prints an error and returns its exit code.
     pub(crate) fn fail(&self, error: &Error) -> ExitCode {
         if self.json {
-            eprintln!("{}", error.to_json());
+            tell(error.to_json());
         } else {
-            eprintln!("{} {}", self.paint("1;31", "error:"), describe(error));
+            tell(format_args!(
+                "{} {}",
+                self.paint("1;31", "error:"),
+                describe(error)
+            ));
         }
         error.exit_code()
     }

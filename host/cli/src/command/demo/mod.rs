@@ -199,11 +199,11 @@ fn note_mail(context: &Context) -> OnMessage {
     let quiet = context.ui.is_json();
     Box::new(move |to, path| {
         if !quiet {
-            eprintln!(
+            crate::ui::tell(format_args!(
                 "Mail for {}: {}",
                 crate::ui::printable(&to.join(", ")),
                 path.display()
-            );
+            ));
         }
     })
 }
