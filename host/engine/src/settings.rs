@@ -193,7 +193,6 @@ impl EngineSettings {
                 u64::from(pool.tables_per_component),
             ),
             ("pool.resident_components", pool.resident_components as u64),
-            ("tick", milliseconds(self.tick)),
             ("hostcall_bytes", self.hostcall_bytes as u64),
             ("handles", self.handles as u64),
             ("concurrent_handles", self.concurrent_handles as u64),
@@ -204,6 +203,12 @@ impl EngineSettings {
         ] {
             at_least(name, value, 1, POSITIVE)?;
         }
+        at_least(
+            "tick",
+            milliseconds(self.tick),
+            1,
+            "it must be at least 1 ms",
+        )?;
         at_least(
             "pool.memories",
             pool.memories.into(),

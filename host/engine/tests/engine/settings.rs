@@ -1,5 +1,7 @@
 //! Settings that cannot be, and what distinguishes engines.
 
+use std::time::Duration;
+
 use canopy_engine::{Engine, EngineError, EngineSettings};
 
 use wasmtime::component::Component;
@@ -14,7 +16,8 @@ fn the_defaults_are_valid() {
 #[test]
 fn values_that_cannot_be_are_refused_by_name() {
     type Change = fn(&mut EngineSettings);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 9] = [
+        ("tick", |s| s.tick = Duration::from_micros(999)),
         ("pool.memories", |s| {
             s.pool.memories = s.pool.memories_per_component - 1
         }),
