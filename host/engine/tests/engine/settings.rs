@@ -76,7 +76,7 @@ fn the_ticking_thread_ends_with_the_engine() {
     let engine = Engine::new(&small()).expect("an engine");
     let weak = engine.raw().weak();
     drop(engine);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while weak.upgrade().is_some() {
         assert!(
             std::time::Instant::now() < deadline,
