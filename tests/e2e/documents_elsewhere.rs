@@ -5,17 +5,21 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::json;
 
 use crate::documents::{APP, install, keeps_documents, keeps_order, put, works_by_forms};
-use crate::engines::{add_driver, postgres_setup, s3_setup};
-use crate::support::{Node, Postgres, S3, answer, plugin};
+use crate::engines::{Setup, add_driver, postgres_setup, s3_setup};
+use crate::support::{Node, Postgres, Relay, S3, answer, plugin};
 
 /// A node whose `documents` at acme keeps its objects by the driver `s3`.
 fn on_s3(s3: &S3, more: &[(&'static str, String)]) -> Node {
+    let mut setup = s3_setup(s3);
+    setup.config.extend_from_slice(more);
+    set_up(&setup)
+}
+
+fn set_up(setup: &Setup) -> Node {
     let node = Node::start();
     node.publish(&plugin("s3"));
     install(&node);
-    let mut setup = s3_setup(s3);
-    setup.config.extend_from_slice(more);
-    add_driver(&node, "s3", "acme", &setup);
+    add_driver(&node, "s3", "acme", setup);
     node.run("bind documents canopy:storage/blobs s3 --tenant acme");
     node
 }
@@ -176,4 +180,33 @@ async fn documents_are_kept_by_postgresql_and_s3_together() {
     add_driver(&node, "s3", "acme", &s3_setup(&s3));
     node.run("bind documents canopy:storage/blobs s3 --tenant acme");
     keeps_documents(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_breaks_off_on_its_way_from_s3_is_not_the_callers_fault() {
+    let s3 = S3::start();
+    let relay = Relay::start(s3.port).await;
+    let mut setup = s3_setup(&s3);
+    setup.egress = format!("127.0.0.1:{}", relay.port);
+    setup.config.retain(|(key, _)| *key != "endpoint");
+    let endpoint = format!("http://{}", setup.egress);
+    setup.config.push(("endpoint", endpoint));
+    let node = set_up(&setup);
+    let text = "Ein Satz mit Wörtern. ".repeat(20_000);
+    assert_eq!(put(&node, "whole.txt", text.clone()).await.status, 201);
+    relay.cut(true);
+    // What was put is read again for its words.
+    let refused = put(&node, "cut.txt", text.clone()).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.body.contains("Try again later"), "{refused:?}");
+    // The head of the answer has gone; that not all follows is told by its end.
+    let whole = node.request(Method::GET, APP, "/api/files/whole.txt");
+    let read = whole.send().await.expect("a head");
+    assert_eq!(read.status(), 200);
+    assert!(read.bytes().await.is_err(), "a part passed for the whole");
+
+    relay.cut(false);
+    assert_eq!(put(&node, "cut.txt", text.clone()).await.status, 201);
+    let read = node.request(Method::GET, APP, "/api/files/whole.txt");
+    assert_eq!(answer(read).await.body, text);
 }

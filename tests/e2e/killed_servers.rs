@@ -176,9 +176,8 @@ async fn s3_may_be_killed_under_load_of_documents() {
             _ => node.request(Method::GET, documents::APP, &path),
         }
     };
-    // It comes back empty: what was there is not found. A 400 was seen once in many runs; who says it,
-    // where 503 would be better, is not known yet.
-    let allowed = [200, 201, 400, 404, 409, 500, 503];
+    // It comes back empty: what was there is not found.
+    let allowed = [200, 201, 404, 409, 500, 503];
     survives(&node, &allowed, request, |again| match again {
         true => s3.start_again(),
         false => s3.kill(),

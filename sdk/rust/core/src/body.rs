@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use crate::{Problem, StatusCode};
+
 /// Bytes of a request or a response: known as a whole, or read as they come.
 ///
 /// A body is [`Read`], so it passes to whatever takes a reader, and a reader becomes a body by
@@ -23,7 +25,8 @@ impl Body {
     }
 
     /// What `reader` yields. An error of the reader after the head has been sent aborts the
-    /// response, so that the client sees that it is incomplete.
+    /// response, so that the client sees that it is incomplete. Where it becomes a
+    /// [`Problem`](crate::Problem) it is taken for the caller's, unless [`failed`] made it.
     pub fn from_reader(reader: impl Read + 'static) -> Self {
         Self(Inner::Reader(Box::new(reader)))
     }
@@ -108,6 +111,47 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
+/// An error for readers of what is not the caller's, as an object of the storage or the answer of
+/// another host: where it becomes a [`Problem`], it is the one that `error` becomes.
+pub fn failed<E>(error: E) -> io::Error
+where
+    E: Into<Problem> + std::fmt::Display + Send + Sync + 'static,
+{
+    io::Error::other(Failed {
+        reason: error.to_string(),
+        problem: Box::new(|| error.into()),
+    })
+}
+
+#[derive(thiserror::Error)]
+#[error("{reason}")]
+struct Failed {
+    reason: String,
+    problem: Box<dyn FnOnce() -> Problem + Send + Sync>,
+}
+
+impl std::fmt::Debug for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Failed").field(&self.reason).finish()
+    }
+}
+
+/// What broke off is the caller's, and 400, unless [`failed`] made the error.
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let text = error.to_string();
+        let status = match error {
+            ReadError::Io(error) => match error.downcast::<Failed>() {
+                Ok(failed) => return (failed.problem)(),
+                Err(_) => StatusCode::BAD_REQUEST,
+            },
+            ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ReadError::NotText => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, text)
+    }
+}
+
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
@@ -187,5 +231,26 @@ mod tests {
     fn bytes_that_are_no_text_are_refused_as_text() {
         let body = Body::from(vec![0xff, 0xfe]);
         assert!(matches!(body.read_to_string(9), Err(ReadError::NotText)));
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_is_the_callers_fault_unless_it_says_whose_else() {
+        struct Broken(fn() -> io::Error);
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err((self.0)())
+            }
+        }
+        let status = |error| {
+            let read = Body::from_reader(Broken(error)).read_to_vec(9);
+            Problem::from(read.unwrap_err()).status()
+        };
+        assert_eq!(
+            status(|| io::ErrorKind::BrokenPipe.into()),
+            StatusCode::BAD_REQUEST
+        );
+        let conflict = || failed(Problem::conflict("not now"));
+        assert_eq!(status(conflict), StatusCode::CONFLICT);
+        assert_eq!(conflict().to_string(), "not now");
     }
 }

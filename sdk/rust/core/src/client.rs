@@ -34,7 +34,7 @@ use wasip2::http::types::{
     ErrorCode, FutureIncomingResponse, OutgoingRequest, RequestOptions, Scheme,
 };
 
-use crate::body::ReadError;
+use crate::body::{ReadError, failed};
 use crate::{Body, wire};
 
 /// How long an answer [`Reply::json`], [`Reply::text`] and [`Reply::bytes`] read.
@@ -255,7 +255,10 @@ impl Pending {
         let status = StatusCode::from_u16(reply.status())
             .map_err(|error| Error::Connection(error.to_string()))?;
         let headers = wire::headers(&reply.headers());
-        let body = reply.consume().map_or_else(|()| Body::empty(), wire::body);
+        let body = reply.consume().map_or_else(
+            |()| Body::empty(),
+            |body| wire::body(body, |reason| failed(Error::Connection(reason))),
+        );
         Ok(Reply {
             status,
             headers,

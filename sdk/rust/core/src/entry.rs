@@ -53,7 +53,7 @@ fn read(incoming: IncomingRequest) -> Result<Request, String> {
     }
     let headers = wire::headers(&incoming.headers());
     let body = match incoming.consume() {
-        Ok(body) => wire::body(body),
+        Ok(body) => wire::body(body, std::io::Error::other),
         Err(()) => Body::empty(),
     };
     let mut request = http::Request::builder()

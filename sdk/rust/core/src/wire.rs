@@ -17,6 +17,7 @@ struct IncomingReader {
     stream: InputStream,
     _body: IncomingBody,
     pending: io::Cursor<Vec<u8>>,
+    broken: fn(String) -> io::Error,
 }
 
 impl Read for IncomingReader {
@@ -30,20 +31,21 @@ impl Read for IncomingReader {
                 Ok(bytes) => self.pending = io::Cursor::new(bytes),
                 Err(StreamError::Closed) => return Ok(0),
                 Err(StreamError::LastOperationFailed(error)) => {
-                    return Err(io::Error::other(error.to_debug_string()));
+                    return Err((self.broken)(error.to_debug_string()));
                 }
             }
         }
     }
 }
 
-/// The body that `incoming` carries.
-pub(crate) fn body(incoming: IncomingBody) -> Body {
+/// The body that `incoming` carries; `broken` is what becomes of the reason why it broke off.
+pub(crate) fn body(incoming: IncomingBody, broken: fn(String) -> io::Error) -> Body {
     match incoming.stream() {
         Ok(stream) => Body::from_reader(IncomingReader {
             stream,
             _body: incoming,
             pending: io::Cursor::default(),
+            broken,
         }),
         Err(()) => Body::empty(),
     }

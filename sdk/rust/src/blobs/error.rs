@@ -1,5 +1,6 @@
 //! Why an operation on objects did not take place.
 
+use canopy_sdk_core::body::ReadError;
 use canopy_sdk_core::{Problem, StatusCode, log};
 
 use crate::bindings::storage::blobs as wit;
@@ -90,9 +91,8 @@ impl From<Error> for Problem {
             Error::ContainerNotEmpty => StatusCode::CONFLICT,
             Error::ConditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Error::InvalidRange(_) => StatusCode::RANGE_NOT_SATISFIABLE,
-            Error::Invalid(_) | Error::InvalidPart(_) | Error::WrongSize | Error::Body(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Error::Body(error) => return ReadError::from(error).into(),
+            Error::Invalid(_) | Error::InvalidPart(_) | Error::WrongSize => StatusCode::BAD_REQUEST,
             Error::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::QuotaExceeded(_) => StatusCode::INSUFFICIENT_STORAGE,
             Error::Busy | Error::AccessDenied | Error::Damaged | Error::Other(_) => {

@@ -26,10 +26,10 @@
 mod error;
 mod upload;
 
-use std::io;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use canopy_sdk_core::body::failed;
 use canopy_sdk_core::stream::{ByteStream, block_on, offer};
 use canopy_sdk_core::{Body, IntoResponse, Response, StatusCode, header};
 
@@ -216,9 +216,8 @@ impl Container {
         let reading = block_on(wit::get(self.name.clone(), name.to_owned(), range))?;
         let outcome = reading.outcome;
         let outcome = async move {
-            outcome
-                .await
-                .map_err(|error| io::Error::other(Error::from(error)))
+            let outcome = outcome.await;
+            outcome.map_err(|error| failed(Error::from(error)))
         };
         let body = ByteStream::new(reading.body, Some(reading.length), outcome);
         Ok(Object {

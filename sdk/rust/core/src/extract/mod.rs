@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
 
-use crate::body::ReadError;
 use crate::{Body, IntoResponse, Problem, Request};
 
 pub use origin::SameOrigin;
@@ -111,16 +110,6 @@ fn content_type(headers: &HeaderMap) -> String {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase()
-}
-
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        let status = match error {
-            ReadError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ReadError::NotText | ReadError::Io(_) => StatusCode::BAD_REQUEST,
-        };
-        Self::new(status, error.to_string())
-    }
 }
 
 impl FromRequest for Vec<u8> {
