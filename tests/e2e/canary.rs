@@ -403,6 +403,9 @@ async fn a_deleted_tenant_is_nowhere_on_the_disk() {
             .any(|(path, _)| path.starts_with(data.join("logs"))),
         "logs are plain"
     );
+    let id = node.run("tenant show acme")["id"].clone();
+    let folder = data.join("storage").join(id.as_str().expect("an id"));
+    assert!(folder.exists());
     node.run("tenant delete acme --yes");
     assert!(node.terminate().success());
     // What a deletion leaves for later is done at a start at the latest.
@@ -410,6 +413,8 @@ async fn a_deleted_tenant_is_nowhere_on_the_disk() {
     assert_eq!(node.cli(["tenant", "show", "acme"]).code, 4);
     assert!(node.terminate().success());
     assert_eq!(hits(&[&data]), []);
+    assert!(!folder.exists(), "nor are its keys");
+    node.run(&format!("check --data-dir {}", data.display()));
     assert_eq!(
         said(&data.with_file_name("stderr.log")),
         Vec::<String>::new()

@@ -15,6 +15,7 @@ use crate::{ArchiveError, Progress, Repository, disk};
 /// finds, and no snapshot.
 pub struct Gathering<'a> {
     repository: &'a Repository,
+    id: SnapshotId,
     writer: ChunkWriter,
     progress: &'a Progress,
     taken_at: OffsetDateTime,
@@ -25,15 +26,17 @@ pub struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    /// Begins a snapshot of `scope`, as of now.
+    /// Begins the snapshot `id` of `scope`, as of now.
     pub fn begin(
         repository: &'a Repository,
+        id: SnapshotId,
         scope: BackupScope,
         progress: &'a Progress,
     ) -> Result<Self, ArchiveError> {
         Ok(Self {
             writer: repository.chunk_writer()?,
             repository,
+            id,
             progress,
             taken_at: OffsetDateTime::now_utc(),
             scope,
@@ -102,7 +105,7 @@ impl<'a> Gathering<'a> {
         self.files.sort_by(|one, other| one.path.cmp(&other.path));
         let snapshot = Snapshot {
             format: FORMAT,
-            id: SnapshotId::new(),
+            id: self.id,
             scope: self.scope,
             taken_at: self.taken_at,
             finished_at: OffsetDateTime::now_utc(),

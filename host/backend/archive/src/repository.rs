@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 
 use crate::chunks::{ChunkWriter, Chunks, Swept};
 use crate::keep::{Keep, keep};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{FileEntry, Snapshot};
 use crate::{ArchiveError, Progress, disk};
 
 const DESCRIPTION: &str = "repository.json";
@@ -267,17 +267,11 @@ impl Repository {
     /// Takes all that belongs to `tenant` out of every snapshot, and the bytes off the disk. What
     /// is left of node snapshots stays restorable. Returns how many snapshots were changed.
     pub fn forget_tenant(&self, tenant: TenantId) -> Result<u64, ArchiveError> {
-        let prefixes = [
-            format!("storage/{tenant}/"),
-            format!("tenants/{tenant}.json"),
-        ];
         let mut changed = 0;
         let mut left = Vec::new();
         for mut snapshot in self.whole()? {
             let before = snapshot.files.len();
-            snapshot
-                .files
-                .retain(|file| !prefixes.iter().any(|prefix| file.path.starts_with(prefix)));
+            snapshot.files.retain(|file| !belongs(file, tenant));
             if snapshot.files.len() == before {
                 left.push(snapshot);
                 continue;
@@ -291,10 +285,18 @@ impl Repository {
                 left.push(snapshot);
             }
         }
-        if changed > 0 {
-            self.chunks.sweep(&referenced(&left))?;
-        }
+        // Also if none was: an earlier call may have been interrupted before this.
+        self.chunks.sweep(&referenced(&left))?;
         Ok(changed)
+    }
+
+    /// How many snapshots have something that belongs to `tenant`.
+    pub fn snapshots_with(&self, tenant: TenantId) -> Result<u64, ArchiveError> {
+        let snapshots = self.whole()?;
+        let with = snapshots
+            .iter()
+            .filter(|one| one.files.iter().any(|file| belongs(file, tenant)));
+        Ok(with.count() as u64)
     }
 
     /// All snapshots, if each can be read: what a damaged one names must not be swept away.
@@ -320,6 +322,12 @@ impl Repository {
         };
         remove().map_err(|error| ArchiveError::io("removing", &path, error))
     }
+}
+
+/// Whether a file of a snapshot is one of the tenant's.
+fn belongs(file: &FileEntry, tenant: TenantId) -> bool {
+    file.path.starts_with(&format!("storage/{tenant}/"))
+        || file.path.starts_with(&format!("tenants/{tenant}.json"))
 }
 
 fn referenced(snapshots: &[Snapshot]) -> HashSet<Hash> {

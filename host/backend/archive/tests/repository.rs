@@ -8,7 +8,7 @@ use canopy_backend_archive::{
     Access, ArchiveError, BackupScope, Gathering, Keep, Progress, Repository, Snapshot, compare,
     materialise,
 };
-use canopy_ids::TenantId;
+use canopy_ids::{SnapshotId, TenantId};
 use tempfile::TempDir;
 
 struct Place {
@@ -43,7 +43,8 @@ impl Place {
     fn back_up(&self) -> Snapshot {
         let (repository, progress) = (self.open(Access::Write), Progress::default());
         let mut gathering =
-            Gathering::begin(&repository, BackupScope::Node, &progress).expect("begun");
+            Gathering::begin(&repository, SnapshotId::new(), BackupScope::Node, &progress)
+                .expect("begun");
         gathering.tree("", &self.data()).expect("gathered");
         gathering.finish("test").expect("finished")
     }
@@ -142,7 +143,8 @@ fn an_interrupted_backup_is_no_snapshot_and_its_chunks_are_used_again() {
     {
         let (repository, progress) = (place.open(Access::Write), Progress::default());
         let mut gathering =
-            Gathering::begin(&repository, BackupScope::Node, &progress).expect("begun");
+            Gathering::begin(&repository, SnapshotId::new(), BackupScope::Node, &progress)
+                .expect("begun");
         gathering.tree("", &place.data()).expect("gathered");
         progress.cancel();
         let ended = gathering.finish("test");
@@ -160,7 +162,8 @@ fn a_chunk_that_a_power_loss_emptied_is_written_again() {
     {
         let (repository, progress) = (place.open(Access::Write), Progress::default());
         let mut gathering =
-            Gathering::begin(&repository, BackupScope::Node, &progress).expect("begun");
+            Gathering::begin(&repository, SnapshotId::new(), BackupScope::Node, &progress)
+                .expect("begun");
         gathering.tree("", &place.data()).expect("gathered");
     }
     // No snapshot names it yet, so it was never synced.
@@ -276,13 +279,19 @@ fn a_forgotten_tenant_is_in_no_snapshot_and_no_chunk() {
     place.write(&format!("storage/{tenant}/one/data.db"), b"canary-data");
     place.write("control/control.db", b"control");
     let before = place.back_up();
-    assert_eq!(
-        place
-            .open(Access::Write)
-            .forget_tenant(tenant)
-            .expect("forgotten"),
-        1
-    );
+    let chunks: Vec<_> = place.chunk_files();
+    let chunks: Vec<_> = chunks.iter().map(|file| (file, fs::read(file))).collect();
+    let forget = || {
+        let repository = place.open(Access::Write);
+        let with = repository.snapshots_with(tenant).expect("counted");
+        (with, repository.forget_tenant(tenant).expect("forgotten"))
+    };
+    assert_eq!(forget(), (1, 1));
+    // As if it had been interrupted before the chunks went.
+    for (file, bytes) in &chunks {
+        fs::write(file, bytes.as_ref().expect("read")).expect("put back");
+    }
+    assert_eq!(forget(), (0, 0));
     for file in place.chunk_files() {
         let bytes = fs::read(file).expect("a chunk");
         assert!(!bytes.windows(6).any(|window| window == b"canary"));
@@ -363,6 +372,8 @@ fn a_link_is_not_followed_into_a_backup() {
     let place = Place::new();
     std::os::unix::fs::symlink("/etc/hosts", place.data().join("link")).expect("a link");
     let (repository, progress) = (place.open(Access::Write), Progress::default());
-    let mut gathering = Gathering::begin(&repository, BackupScope::Node, &progress).expect("begun");
+    let mut gathering =
+        Gathering::begin(&repository, SnapshotId::new(), BackupScope::Node, &progress)
+            .expect("begun");
     assert!(gathering.tree("", Path::new(&place.data())).is_err());
 }

@@ -143,6 +143,8 @@ impl App {
             catalog: Arc::clone(&catalog),
             storages: storages.clone(),
             quotas,
+            keyring: keyring.clone(),
+            folders: folders.clone(),
             logs: logs.clone(),
             routes,
             subscriptions: runtime.messages().subscriptions().clone(),

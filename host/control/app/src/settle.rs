@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_backend::{Maintenance, Scope};
+use canopy_backend_keys::Keyring;
 use canopy_backend_logs::LogStore;
 use canopy_runtime::Subscriptions;
 use canopy_store::{Erasure, Store};
@@ -18,7 +19,8 @@ use tokio::task::JoinHandle;
 
 use crate::catalog::Catalog;
 use crate::snapshot::Builder;
-use crate::{AppError, AppSettings, PlanQuotas};
+use crate::upkeep::Folders;
+use crate::{AppError, AppSettings, PlanQuotas, work};
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -32,6 +34,8 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) storages: Vec<Arc<dyn Maintenance>>,
     pub(crate) quotas: PlanQuotas,
+    pub(crate) keyring: Keyring,
+    pub(crate) folders: Folders,
     pub(crate) logs: LogStore,
     pub(crate) routes: Routes,
     pub(crate) subscriptions: Subscriptions,
@@ -175,6 +179,15 @@ impl Task {
                     self.parts.logs.erase(installation).await?;
                 }
                 Erasure::Driver(id) => self.parts.logs.erase(id).await?,
+                Erasure::Tenant(id) => {
+                    let Parts {
+                        storages,
+                        keyring,
+                        folders,
+                        ..
+                    } = &self.parts;
+                    work::erase::stored(storages, keyring, folders, id).await?;
+                }
             }
             let age = OffsetDateTime::now_utc() - since;
             let age = Duration::try_from(age).unwrap_or_default();

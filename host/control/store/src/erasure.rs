@@ -22,6 +22,8 @@ pub enum Erasure {
     },
     /// A driver instance's.
     Driver(DriverInstanceId),
+    /// What a tenant has beside its installations and driver instances: its keys, and their folder.
+    Tenant(TenantId),
 }
 
 impl fmt::Display for Erasure {
@@ -29,13 +31,15 @@ impl fmt::Display for Erasure {
         match self {
             Self::Installation { installation, .. } => installation.fmt(f),
             Self::Driver(id) => id.fmt(f),
+            Self::Tenant(id) => id.fmt(f),
         }
     }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<(Erasure, OffsetDateTime)> {
-    let tenant: Option<Text<TenantId>> = row.get("tenant")?;
+    let (owner, tenant): (String, Option<Text<TenantId>>) = (row.get("owner")?, row.get("tenant")?);
     let owner = match tenant {
+        Some(Text(tenant)) if owner == tenant.to_string() => Erasure::Tenant(tenant),
         Some(Text(tenant)) => Erasure::Installation {
             tenant,
             installation: row.parse("owner")?,
@@ -48,7 +52,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Erasure, OffsetDateTime)> {
 /// Writes down that `owner`'s data must go, and removes its secrets at once.
 pub(crate) fn begin(tx: &Connection, owner: &Erasure) -> Result<(), StoreError> {
     let tenant = match owner {
-        Erasure::Installation { tenant, .. } => Some(Text(tenant)),
+        Erasure::Installation { tenant, .. } | Erasure::Tenant(tenant) => Some(Text(tenant)),
         Erasure::Driver(_) => None,
     };
     let parameters = params![Text(owner), tenant, Time::now()];

@@ -157,7 +157,7 @@ CREATE TABLE secret (
 -- What is deleted here and has data elsewhere that must go too.
 CREATE TABLE erasure (
     owner TEXT PRIMARY KEY,
-    -- Of an installation, since its data is encrypted with its tenant's key.
+    -- Of an installation, since its data is encrypted with its tenant's key; of a tenant, the owner.
     tenant TEXT,
     since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

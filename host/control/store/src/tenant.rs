@@ -201,6 +201,7 @@ pub(crate) fn delete(tx: &Connection, tenant: TenantId) -> Result<Vec<Erasure>, 
     owners.extend(all(tx, sql, [&id], |row| {
         Ok(Erasure::Driver(row.parse("id")?))
     })?);
+    owners.push(Erasure::Tenant(tenant));
     for owner in &owners {
         erasure::begin(tx, owner)?;
     }

@@ -7,8 +7,8 @@ use canopy_backend_keys::{Keyring, OperatorKey};
 use canopy_ids::{Digest, Label, PackageName, TenantId, TokenId};
 use canopy_manifest::Kind;
 use canopy_store::{
-    Components, DriverWrite, Idempotency, InstallationWrite, NewToken, NewVersion, Outcome,
-    PackageFilter, PageRequest, Precondition, Published, Store, StoreError, TenantWrite,
+    Components, DriverWrite, Erasure, Idempotency, InstallationWrite, NewToken, NewVersion,
+    Outcome, PackageFilter, PageRequest, Precondition, Published, Store, StoreError, TenantWrite,
     TokenScope,
 };
 use semver::Version;
@@ -448,7 +448,8 @@ async fn a_deleted_tenant_leaves_a_note_of_what_must_be_erased() {
         .delete_tenant(label("one"), any)
         .await
         .expect("deleted");
-    assert_eq!(owners.len(), 2);
+    assert_eq!(owners.len(), 3, "an installation, a driver, and the tenant");
+    assert!(owners.contains(&Erasure::Tenant(one)));
     assert!(
         store
             .installation_secrets(row.id)

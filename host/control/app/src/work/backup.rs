@@ -33,6 +33,15 @@ pub(super) async fn back_up(
     scope: BackupScope,
     repository: PathBuf,
 ) -> Result<Value, AppError> {
+    let id = match &job.row.scratch {
+        None => {
+            let id = SnapshotId::new();
+            job.app.store.note_job(job.row.id, result(&id)?).await?;
+            id
+        }
+        Some(note) => serde_json::from_value(note.clone())
+            .map_err(|error| AppError::Internal(format!("a job's note: {error}")))?,
+    };
     let holdings = job.app.store.holdings().await?;
     let holdings: Vec<_> = holdings
         .into_iter()
@@ -51,7 +60,13 @@ pub(super) async fn back_up(
     let runtime = Handle::current();
     let snapshot = blocking(move || {
         let repository = Repository::open(&repository, Access::Write)?;
-        let mut gathering = Gathering::begin(&repository, scope.clone(), &progress)?;
+        match repository.snapshot(id) {
+            // It was complete when a restart came, and that had not been written down yet.
+            Ok(made) => return Ok(made),
+            Err(ArchiveError::NoSnapshot(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut gathering = Gathering::begin(&repository, id, scope.clone(), &progress)?;
         if scope == BackupScope::Node {
             progress.step("control database");
             sources.control(&mut gathering, &runtime)?;

@@ -2,11 +2,14 @@
 //! logs, archives, what the backup repository has of it, and its rows, with the signed record in
 //! the transaction that removes them.
 
-use canopy_backend::Scope;
+use std::sync::Arc;
+
+use canopy_backend::{Maintenance, Scope};
 use canopy_backend_archive::{
     Access, ArchiveError, ErasedCount, ErasedKey, ErasureRecord, ErasureStatement, Named,
     Repository, SigningKey,
 };
+use canopy_backend_keys::Keyring;
 use canopy_ids::{ErasureId, TenantId};
 use canopy_store::{ErasureRecordRow, PageRequest, StoreError};
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{Job, blocking, result};
-use crate::upkeep::UpkeepError;
+use crate::upkeep::{Folders, UpkeepError};
 use crate::{App, AppError};
 
 /// What was there when the erasure began; after a restart it cannot be counted again.
@@ -22,6 +25,9 @@ use crate::{App, AppError};
 struct Before {
     keys: Vec<ErasedKey>,
     amounts: Vec<ErasedCount>,
+    /// Of the node's own backup repository, those that have something of the tenant.
+    #[serde(default)]
+    snapshots: u64,
 }
 
 pub(super) async fn run(
@@ -56,38 +62,10 @@ pub(super) async fn run(
         .collect();
     let drivers = app.store.drivers(tenant.id, everything()).await?.rows;
 
-    job.progress.step("destroying the key");
-    let keyring = app.upkeep.keyring.clone();
+    job.progress
+        .step("destroying the key and erasing what is stored");
     let id = tenant.id;
-    blocking(move || Ok(keyring.erase(id)?)).await?;
-
-    job.progress.step("erasing what is stored");
-    for storage in &app.storages {
-        for one in &holdings {
-            let scope = Scope {
-                tenant: id,
-                installation: one.installation,
-            };
-            storage
-                .erase(scope)
-                .await
-                .map_err(UpkeepError::storage(format!(
-                    "erasing {} of {}",
-                    storage.kind().as_str(),
-                    one.name
-                )))?;
-        }
-        storage
-            .erase_tenant(id)
-            .await
-            .map_err(UpkeepError::storage("erasing what a tenant stored"))?;
-    }
-    let folder = app.upkeep.folders.storage.join(id.to_string());
-    blocking(move || {
-        canopy_backend::files::erase_dir(&folder)
-            .map_err(|error| ArchiveError::io("removing", &folder, error).into())
-    })
-    .await?;
+    stored(&app.storages, &app.upkeep.keyring, &app.upkeep.folders, id).await?;
     job.progress.step("erasing logs and archives");
     for one in &holdings {
         app.logs.erase(one.installation).await?;
@@ -99,7 +77,9 @@ pub(super) async fn run(
         app.drop_archive(&archive).await?;
     }
     job.progress.step("taking it out of the backups");
-    let snapshots = forget_in_backups(app, id).await?;
+    let forgotten = in_backups(app, move |backups| backups.forget_tenant(id)).await?;
+    // A restart may have come between, when some had been forgotten already.
+    let snapshots = forgotten.max(before.snapshots);
 
     job.progress.step("writing the record");
     let statement = ErasureStatement {
@@ -137,8 +117,39 @@ pub(super) async fn run(
     result(&json!({ "erasure": erasure, "snapshots": snapshots }))
 }
 
-/// Takes the tenant out of the node's own backup repository. Others are not known here.
-async fn forget_in_backups(app: &App, tenant: TenantId) -> Result<u64, AppError> {
+/// Removes all that a tenant stored, its keys first: what a failure or a crash leaves cannot be read.
+/// Idempotent.
+pub(crate) async fn stored(
+    storages: &[Arc<dyn Maintenance>],
+    keyring: &Keyring,
+    folders: &Folders,
+    tenant: TenantId,
+) -> Result<(), AppError> {
+    let keys = keyring.clone();
+    blocking(move || Ok(keys.erase(tenant)?)).await?;
+    for storage in storages {
+        storage
+            .erase_tenant(tenant)
+            .await
+            .map_err(UpkeepError::storage(format!(
+                "erasing {} of a tenant",
+                storage.kind().as_str()
+            )))?;
+    }
+    let folder = folders.storage.join(tenant.to_string());
+    blocking(move || {
+        canopy_backend::files::erase_dir(&folder)
+            .map_err(|error| ArchiveError::io("removing", &folder, error).into())
+    })
+    .await
+}
+
+/// What `ask` finds or does in the node's own backup repository, if it has one. Others are not known
+/// here.
+async fn in_backups(
+    app: &App,
+    ask: impl FnOnce(&Repository) -> Result<u64, ArchiveError> + Send + 'static,
+) -> Result<u64, AppError> {
     let Some(path) = app.upkeep_settings().backup_dir.clone() else {
         return Ok(0);
     };
@@ -146,8 +157,7 @@ async fn forget_in_backups(app: &App, tenant: TenantId) -> Result<u64, AppError>
         if !path.join("repository.json").exists() {
             return Ok(0);
         }
-        let repository = Repository::open(&path, Access::Write)?;
-        Ok(repository.forget_tenant(tenant)?)
+        Ok(ask(&Repository::open(&path, Access::Write)?)?)
     })
     .await
 }
@@ -202,6 +212,7 @@ async fn count(app: &App, tenant: &Named<TenantId>) -> Result<Before, AppError> 
     Ok(Before {
         keys: key.into_iter().collect(),
         amounts: amounts(app, tenant).await?,
+        snapshots: in_backups(app, move |backups| backups.snapshots_with(id)).await?,
     })
 }
 

@@ -116,22 +116,12 @@ async fn take_in(
 
 /// Removes what was stored for a tenant that has no rows.
 async fn discard(app: &App, tenant: TenantId) -> Result<(), AppError> {
-    for storage in &app.storages {
-        storage
-            .erase_tenant(tenant)
-            .await
-            .map_err(UpkeepError::storage("erasing what an import stored"))?;
-    }
-    let (keyring, folder) = (
-        app.upkeep.keyring.clone(),
-        app.upkeep.folders.storage.join(tenant.to_string()),
-    );
-    blocking(move || {
-        keyring.erase(tenant)?;
-        canopy_backend::files::erase_dir(&folder)
-            .map_err(|error| ArchiveError::io("removing", &folder, error))?;
-        Ok(())
-    })
+    super::erase::stored(
+        &app.storages,
+        &app.upkeep.keyring,
+        &app.upkeep.folders,
+        tenant,
+    )
     .await
 }
 
