@@ -22,6 +22,12 @@ use crate::node::Node;
 const TIMES: u32 = 128;
 /// Valgrind has 128 GiB of address space for everything.
 const MEMORIES: u32 = 10;
+/// The build for which figures are kept.
+const BUILD: &str = if cfg!(debug_assertions) {
+    "dev"
+} else {
+    "optimised"
+};
 
 /// Runs `case` with native code in `folder`.
 pub(crate) fn count(case: &str, folder: &Path) -> ExitCode {
@@ -45,7 +51,7 @@ pub(crate) fn count(case: &str, folder: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    println!("{TIMES}");
+    println!("{TIMES} {BUILD}");
     ExitCode::SUCCESS
 }
 
