@@ -27,6 +27,8 @@ def median(rounds, key):
 TITLES = {
     "rate": "a second",
     "µs": "µs",
+    "p50us": "p50 µs",
+    "p99us": "p99 µs",
     "p50": "p50 ms",
     "p99": "p99 ms",
     "p999": "p99.9 ms",

@@ -3,17 +3,17 @@
 //! ```text
 //! cargo bench -p canopy-bench                    time, by criterion; a name chooses among the steps
 //! … micro count CASE FOLDER                      for `tests/bench/instructions`, under callgrind
-//! … micro keyvalue SECONDS ROUNDS                for `tests/bench/run`, as JSON
+//! … micro storage FOLDER WAY OPERATION SECONDS   for `tests/bench/run`, as JSON
 //! … micro drivers ROUNDS                         for `tests/bench/run`, as JSON
 //! ```
 
 mod count;
 mod drivers;
-mod keyvalue;
 #[path = "../../../host/server/src/logging/line.rs"]
 mod line;
 mod node;
 mod steps;
+mod storage;
 #[path = "../../../host/driver/tests/support/mod.rs"]
 mod support;
 
@@ -26,7 +26,10 @@ fn main() -> ExitCode {
         [count::COMPILE, request] => count::compile(request),
         [node::COMPILE, request] => ExitCode::from(canopy_engine::compile_child_main(request)),
         ["count", case, folder] => count::count(case, folder.as_ref()),
-        ["keyvalue", seconds, rounds] => print(&keyvalue::measure(number(seconds), number(rounds))),
+        ["storage", folder, how, what, seconds] => {
+            let found = storage::measure(folder.as_ref(), how, what, number(seconds));
+            print(&found)
+        }
         ["drivers", rounds] => print(&drivers::measure(number(rounds))),
         _ => {
             steps::measure();

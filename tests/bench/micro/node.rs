@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use canopy_admission::{Admission, AdmissionSettings};
 use canopy_backend::KeyValueProvider;
+use canopy_backend::blob::BlobProvider;
+use canopy_backend::sql::SqlProvider;
 use canopy_backend_blobs::{BlobSettings, BlobStorage};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_backend_logs::{LogSettings, LogStore};
@@ -30,7 +32,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 pub(crate) const COMPILE: &str = "compile-child";
 
 /// The guests that are installed, by their names.
-pub(crate) const GUESTS: [&str; 3] = ["hello-p3", "hello-p2-wstd", "bench"];
+pub(crate) const GUESTS: [&str; 4] = ["hello-p3", "hello-p2-wstd", "bench", "bench-storage"];
 
 /// So many installations there are beside, none of which is asked.
 const OTHERS: usize = 1_000;
@@ -46,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Engine,
     pub(crate) storage: Arc<dyn KeyValueProvider>,
+    pub(crate) blobs: Arc<dyn BlobProvider>,
+    pub(crate) sql: Arc<dyn SqlProvider>,
     pub(crate) routes: Routes,
     edge: Arc<Edge<Runtime>>,
     installed: BTreeMap<&'static str, Arc<InstallationSpec>>,
@@ -71,14 +75,16 @@ impl Node {
         let sql = SqlStorage::open(dir, keys, ledger, SqlSettings::default());
         let storage = EmbeddedStorage::open(parts, EmbeddedSettings::default()).expect("storage");
         let storage: Arc<dyn KeyValueProvider> = Arc::new(storage);
+        let blobs: Arc<dyn BlobProvider> = Arc::new(blobs.expect("objects"));
+        let sql: Arc<dyn SqlProvider> = Arc::new(sql.expect("databases"));
         let installed = install();
         let runtime = Runtime::new(RuntimeParts {
             engine: engine.clone(),
             artifacts,
             component_path: component_path(&installed),
             storage: Arc::clone(&storage),
-            blobs: Arc::new(blobs.expect("objects")),
-            sql: Arc::new(sql.expect("databases")),
+            blobs: Arc::clone(&blobs),
+            sql: Arc::clone(&sql),
             logs: LogStore::open(data.join("logs"), LogSettings::default()).expect("logs"),
             settings: RuntimeSettings::default(),
         });
@@ -94,6 +100,8 @@ impl Node {
             runtime,
             engine,
             storage,
+            blobs,
+            sql,
             routes,
             edge,
             installed,
