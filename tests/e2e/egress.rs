@@ -79,7 +79,8 @@ async fn a_private_address_needs_the_operator_too() {
     let refused = node.cli(line.split(' '));
     assert_eq!(refused.code, 3);
     assert!(
-        refused.stderr.contains("not a public address"),
+        refused.stderr.contains("not a public address")
+            && refused.stderr.contains("egress.private_networks"),
         "{}",
         refused.stderr
     );

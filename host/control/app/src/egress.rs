@@ -102,7 +102,11 @@ fn canonical(
             Grant::Network(network) => network.to_string(),
             Grant::Rule(rule) => {
                 rule.check(&opened).map_err(|refusal| {
-                    let message = format!("has `{rule}`, which cannot be granted: {refusal}");
+                    let message = format!(
+                        "has `{rule}`, which cannot be granted: {refusal}; an operator grants the \
+                         network beside it, as `10.2.0.0/16` or one address alone as \
+                         `10.2.0.5/32`, or opens it to all by `egress.private_networks`"
+                    );
                     AppError::field("egress", message)
                 })?;
                 rule.to_string()
