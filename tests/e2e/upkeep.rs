@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -154,6 +155,34 @@ fn damage_one_chunk(chunks: &Path) {
             fs::write(file.path(), bytes).expect("damaged");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_backed_up_by_its_timetable_and_old_snapshots_go() {
+    let place = tempfile::tempdir().expect("a folder");
+    let repository = place.path().join("backups");
+    let keep = "keep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0";
+    let node = Node::start_with(&format!(
+        "[backup]\ndir = {repository:?}\nschedule = \"* * * * * *\"\n{keep}\n"
+    ));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let jobs = node.run("job list");
+        let done = |kind: &str| {
+            let all = jobs.as_array().expect("jobs").iter();
+            let done = all.filter(|job| job["kind"] == kind && job["state"] == "done");
+            done.filter(|job| job["requested_by"] == "backup.schedule")
+                .count()
+        };
+        if done("backup") >= 2 && done("backup-prune") >= 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{jobs}");
+    }
+    let listed = node.run("backup list");
+    let snapshots = listed["items"].as_array().map(Vec::len);
+    assert!(matches!(snapshots, Some(1 | 2)), "{listed}");
+    assert_eq!(listed["items"][0]["scope"], "node", "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

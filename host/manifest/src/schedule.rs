@@ -49,6 +49,15 @@ pub struct Timetable {
     zone_name: String,
 }
 
+/// The same times, as far as the texts say so.
+impl PartialEq for Timetable {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, &self.zone_name) == (&other.text, &other.zone_name)
+    }
+}
+
+impl Eq for Timetable {}
+
 /// A text that is no timetable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTimetable {

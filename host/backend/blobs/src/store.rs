@@ -294,7 +294,10 @@ impl Store {
         exchange: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let mut index = self.lock()?;
-        *index.0 = None;
+        if let Some(conn) = index.0.take() {
+            // What SQLite copies by itself when it closes, it does without a word.
+            self.log.empty(&conn);
+        }
         let exchanged = exchange();
         let mut opened = canopy_backend_sqlite::open(
             &self.folder.index(),
@@ -401,7 +404,7 @@ impl Pin {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // What SQLite copies by itself when it closes, it does without a word.
+        // As before an exchange.
         if let Some(conn) = self.index.get_mut()
             && !self.erased.load(Ordering::Relaxed)
         {

@@ -152,14 +152,31 @@ fn size(row: &SqlRow) -> u64 {
 
 /// Whether a statement that begins so reads, unless it says that it has changed something.
 pub(crate) fn seems_to_read(sql: &str) -> bool {
-    let word = sql.split_ascii_whitespace().next().unwrap_or_default();
+    let sql = uncommented(sql);
+    let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next();
+    let word = word.unwrap_or_default();
     ["SELECT", "VALUES", "WITH", "EXPLAIN", "PRAGMA"]
         .iter()
         .any(|name| word.eq_ignore_ascii_case(name))
 }
 
+/// A statement without the comments before it (<https://sqlite.org/lang_comment.html>).
+fn uncommented(sql: &str) -> &str {
+    let mut rest = sql.trim_ascii_start();
+    loop {
+        let after = if let Some(line) = rest.strip_prefix("--") {
+            line.split_once('\n').map(|(_, after)| after)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            comment.split_once("*/").map(|(_, after)| after)
+        } else {
+            return rest;
+        };
+        rest = after.unwrap_or_default().trim_ascii_start();
+    }
+}
+
 fn control(sql: &str) -> Option<Control> {
-    let words = sql.trim().trim_end_matches([';', ' ', '\n']);
+    let words = uncommented(sql).trim().trim_end_matches([';', ' ', '\n']);
     let words: Vec<_> = words
         .split_ascii_whitespace()
         .take(4)
@@ -198,6 +215,7 @@ mod tests {
                 Some(Control::Begin(SqlMode::Immediate)),
             ),
             ("COMMIT;", Some(Control::Commit)),
+            ("-- all is well\nCOMMIT", Some(Control::Commit)),
             ("end transaction", Some(Control::Commit)),
             ("ROLLBACK", Some(Control::Rollback)),
             ("ROLLBACK TO here", None),
@@ -205,6 +223,28 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(control(sql), expected, "{sql:?}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_reads_is_known_behind_comments() {
+        for sql in [
+            "select 1",
+            "\n-- one\n--two\nSELECT 1",
+            "/* SELECT */ /**/WITH x AS (SELECT 1) SELECT * FROM x",
+            "VALUES(1)",
+        ] {
+            assert!(seems_to_read(sql), "{sql:?}");
+        }
+        for sql in [
+            "INSERT INTO t SELECT 1",
+            "/* SELECT */ DELETE FROM t",
+            "-- SELECT",
+            "/* SELECT",
+            "SELECTED",
+            "",
+        ] {
+            assert!(!seems_to_read(sql), "{sql:?}");
         }
     }
 }

@@ -67,7 +67,7 @@ impl App {
         } else {
             requested_at + self.upkeep_settings().tombstone
         };
-        let new = self.new_job(context, Some(tenant), &work, not_before)?;
+        let new = work.job(context.principal.to_string(), Some(tenant), not_before)?;
         let tombstone = self.store.bury_tenant(id, new).await?;
         if create.now {
             self.store.hasten_erasure(tombstone.job).await?;

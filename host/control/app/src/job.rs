@@ -2,7 +2,7 @@
 
 use canopy_api_types::{Job, JobFailure, JobState, Page};
 use canopy_ids::{JobId, Label};
-use canopy_store::{JobFilter, JobProgress, JobRow, NewJob, PageRequest};
+use canopy_store::{JobFilter, JobProgress, JobRow, PageRequest};
 use time::OffsetDateTime;
 
 use crate::work::Work;
@@ -57,29 +57,11 @@ impl App {
         tenant: Option<Label>,
         work: &Work,
     ) -> Result<Job, AppError> {
-        let new = self.new_job(context, tenant, work, OffsetDateTime::now_utc())?;
+        let requested_by = context.principal.to_string();
+        let new = work.job(requested_by, tenant, OffsetDateTime::now_utc())?;
         let row = self.store.create_job(new).await?;
         self.upkeep.wake();
         Ok(self.show_job(row))
-    }
-
-    pub(crate) fn new_job(
-        &self,
-        context: &Context,
-        tenant: Option<Label>,
-        work: &Work,
-        not_before: OffsetDateTime,
-    ) -> Result<NewJob, AppError> {
-        let request = serde_json::to_value(work)
-            .map_err(|error| AppError::Internal(format!("a job as JSON: {error}")))?;
-        Ok(NewJob {
-            id: JobId::new(),
-            kind: work.kind(),
-            tenant,
-            request,
-            requested_by: context.principal.to_string(),
-            not_before,
-        })
     }
 
     pub(crate) fn show_job(&self, row: JobRow) -> Job {

@@ -65,7 +65,7 @@ pub use setting::Setting;
 pub use settings::AppSettings;
 pub use telling::UnbindSettings;
 pub use token::IdempotencyKey;
-pub use upkeep::{Folders, UpkeepError, UpkeepSettings};
+pub use upkeep::{Folders, PlannedBackups, UpkeepError, UpkeepSettings};
 
 pub use canopy_store::{
     Access, ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded,

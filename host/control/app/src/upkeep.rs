@@ -11,6 +11,7 @@ use canopy_backend_archive::export::PackageUsed;
 use canopy_backend_archive::{ArchiveError, Keep};
 use canopy_backend_keys::KeyError;
 use canopy_ids::Label;
+use canopy_manifest::Timetable;
 
 /// Limits of upkeep.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct UpkeepSettings {
     /// Which snapshots pruning keeps where a request does not say. Default: the newest 7, and those
     /// of 14 days, 8 weeks and 12 months.
     pub keep: Keep,
+    /// Backups of the node that come by themselves. Default: none.
+    pub planned_backups: Option<PlannedBackups>,
     /// How long an export waits to be fetched. Default 24 hours.
     pub export_kept: Duration,
     /// How long an import may take to arrive. Default 24 hours.
@@ -32,6 +35,17 @@ pub struct UpkeepSettings {
     pub tombstone: Duration,
     /// How long finished jobs are listed. Default 30 days.
     pub jobs_kept: Duration,
+}
+
+/// Backups of the node that come by a timetable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedBackups {
+    /// When.
+    pub timetable: Timetable,
+    /// Where they go.
+    pub repository: PathBuf,
+    /// Whether each is followed by a pruning by [`UpkeepSettings::keep`].
+    pub prune: bool,
 }
 
 impl Default for UpkeepSettings {
@@ -46,6 +60,7 @@ impl Default for UpkeepSettings {
                 weekly: 8,
                 monthly: 12,
             },
+            planned_backups: None,
             export_kept: DAY,
             import_kept: DAY,
             import_bytes: 256 << 30,

@@ -521,6 +521,10 @@ keys! {
         "Folder of the repository to which backups go, best on another disk. Without it a request must name one.";
     list "backup.roots" => backup_roots:
         "Folders below which a request may name another repository.";
+    text "backup.schedule" => backup_schedule as option:
+        "When the node is backed up to `backup.dir` by itself: a cron expression such as `0 3 * * *`, in UTC. A time that comes while the node is down is made up for at its start.";
+    flag "backup.prune" => backup_prune:
+        "Whether each such backup is followed by pruning by `backup.keep_…`.";
     count "backup.keep_last" => app.upkeep.keep.last:
         "Newest snapshots of each scope that pruning keeps.";
     count "backup.keep_daily" => app.upkeep.keep.daily:

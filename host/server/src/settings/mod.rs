@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_admission::AdmissionSettings;
-use canopy_app::AppSettings;
+use canopy_app::{AppSettings, PlannedBackups};
 use canopy_backend_blobs::BlobSettings;
 use canopy_backend_embedded::EmbeddedSettings;
 use canopy_backend_logs::LogSettings;
 use canopy_backend_sql::SqlSettings;
 use canopy_edge::{EdgeSettings, TlsSettings};
 use canopy_engine::EngineSettings;
+use canopy_manifest::Timetable;
 use canopy_runtime::{OperatorEgress, RuntimeSettings};
 use ipnet::IpNet;
 
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) min_free_bytes: u64,
     pub(crate) backup_dir: Option<FilePath>,
     pub(crate) backup_roots: Vec<FilePath>,
+    pub(crate) backup_schedule: Option<Utc>,
+    pub(crate) backup_prune: bool,
     pub(crate) log: NodeLog,
     pub(crate) app: AppSettings,
     pub(crate) api: ApiSettings,
@@ -163,6 +166,25 @@ impl fmt::Display for FilePath {
     }
 }
 
+/// A timetable in UTC, written as its cron expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Utc(Timetable);
+
+impl FromStr for Utc {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let timetable = Timetable::new(text, "UTC").map_err(|fault| format!("it {fault}"))?;
+        Ok(Self(timetable))
+    }
+}
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.cron())
+    }
+}
+
 /// The name below which tenants and their applications are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BaseDomain(pub(crate) canopy_tenant::HostName);
@@ -198,6 +220,8 @@ impl Default for Settings {
             min_free_bytes: 64 << 20,
             backup_dir: None,
             backup_roots: Vec::new(),
+            backup_schedule: None,
+            backup_prune: true,
             log: NodeLog {
                 format: LogFormat::Text,
                 filter: "info".into(),
@@ -354,6 +378,12 @@ impl Settings {
         app.operator_egress = Arc::new(self.operator_egress.clone());
         app.p3_enabled = self.engine.p3_enabled;
         app.upkeep.backup_dir = self.backup_dir.as_ref().map(|dir| dir.0.clone());
+        let planned = self.backup_dir.as_ref().zip(self.backup_schedule.as_ref());
+        app.upkeep.planned_backups = planned.map(|(dir, when)| PlannedBackups {
+            timetable: when.0.clone(),
+            repository: dir.0.clone(),
+            prune: self.backup_prune,
+        });
         app.upkeep.backup_roots = self.backup_roots.iter().map(|dir| dir.0.clone()).collect();
         let tls = self.tls.listen.filter(|_| self.tls.redirect);
         if tls.is_some() {
@@ -390,6 +420,9 @@ impl Settings {
             (None, _, Some(_)) => Some(("tls.key", "tls.listen")),
             (None, _, _) if domains.is_some() => Some(("tls.domains", "tls.listen")),
             (None, _, _) if *redirect => Some(("tls.redirect", "tls.listen")),
+            _ if self.backup_schedule.is_some() && self.backup_dir.is_none() => {
+                Some(("backup.schedule", "backup.dir"))
+            }
             _ => None,
         };
         if let Some((key, needs)) = missing {

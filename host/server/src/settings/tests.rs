@@ -81,6 +81,7 @@ fn a_value_of_the_wrong_form_is_refused_by_name() {
         ("[edge]\nmax_headers = -1", "edge.max_headers"),
         ("[engine]\nwasi_p3 = \"maybe\"", "engine.wasi_p3"),
         ("[log]\nformat = \"xml\"", "log.format"),
+        ("[backup]\nschedule = \"every night\"", "backup.schedule"),
         (
             "[egress]\nprivate_networks = [\"10.0.0.0/33\"]",
             "egress.private_networks",
@@ -156,6 +157,20 @@ fn no_two_settings_have_one_name_or_variable() {
     let names: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
     let variables: BTreeSet<_> = KEYS.iter().map(Key::variable).collect();
     assert_eq!((names.len(), variables.len()), (KEYS.len(), KEYS.len()));
+}
+
+#[test]
+fn backups_that_come_by_themselves_need_a_place() {
+    let message = load("[backup]\nschedule = \"0 3 * * *\"", &[]).expect_err("no place");
+    assert!(message.to_string().contains("backup.dir"), "{message}");
+    let both = "[backup]\nschedule = \"0 3 * * *\"\ndir = \"b\"\nprune = false";
+    let (settings, _) = load(both, &[]).expect("both");
+    let planned = settings.app.upkeep.planned_backups.expect("planned");
+    assert_eq!(
+        (planned.timetable.cron(), planned.prune),
+        ("0 3 * * *", false)
+    );
+    assert!(planned.repository.ends_with("b"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod check;
 pub(crate) mod erase;
 mod export;
 mod import;
+mod planned;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use canopy_backend_keys::Keyring;
 use canopy_ids::{
     ErasureId, ExportId, ImportId, InstallationId, JobId, Label, SnapshotId, TenantId,
 };
-use canopy_store::{JobError, JobOutcome, JobProgress, JobRow, StoreError};
+use canopy_store::{JobError, JobOutcome, JobProgress, JobRow, NewJob, StoreError};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use crate::app::Inner;
 use crate::upkeep::{Folders, UpkeepError, UpkeepSettings};
 use crate::{App, AppError};
+use planned::Planned;
 
 /// How often archives and jobs that have expired are removed, at least.
 const TIDY: Duration = Duration::from_secs(60);
@@ -86,6 +88,25 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// This as a job that nobody has begun.
+    pub(crate) fn job(
+        &self,
+        requested_by: String,
+        tenant: Option<Label>,
+        not_before: OffsetDateTime,
+    ) -> Result<NewJob, AppError> {
+        let request = serde_json::to_value(self)
+            .map_err(|error| AppError::Internal(format!("a job as JSON: {error}")))?;
+        Ok(NewJob {
+            id: JobId::new(),
+            kind: self.kind(),
+            tenant,
+            request,
+            requested_by,
+            not_before,
+        })
+    }
+
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Backup { .. } => "backup",
@@ -217,6 +238,10 @@ fn clear_work(work: &Path, going_on: &[JobId]) -> Result<(), ArchiveError> {
 
 /// Does jobs until the control plane is gone.
 async fn run(app: Weak<Inner>) {
+    let mut planned = match App::upgrade(&app) {
+        Some(strong) => Planned::of(&strong).await,
+        None => return,
+    };
     loop {
         let Some(strong) = App::upgrade(&app) else {
             return;
@@ -224,26 +249,31 @@ async fn run(app: Weak<Inner>) {
         if let Err(error) = tidy(&strong).await {
             tracing::warn!(%error, "what has expired could not be removed");
         }
+        if let Err(error) = planned.begin_if_due(&strong).await {
+            tracing::error!(%error, "a backup whose time has come could not be begun");
+        }
         let wait = match strong.store.begin_job().await {
             Ok(Ok(row)) => {
                 perform(&strong, row).await;
                 continue;
             }
             Ok(Err(None)) => TIDY,
-            Ok(Err(Some(at))) => {
-                let wait = at - OffsetDateTime::now_utc();
-                Duration::try_from(wait).unwrap_or_default().min(TIDY)
-            }
+            Ok(Err(Some(at))) => until(at).min(TIDY),
             Err(StoreError::Closed) => return,
             Err(error) => {
                 tracing::error!(%error, "the next job could not be begun");
                 TIDY
             }
         };
+        let wait = planned.next().map_or(wait, |at| wait.min(until(at)));
         let woken = strong.upkeep.wake.notified();
         // Timed out or woken, it looks again.
         let _ = tokio::time::timeout(wait, woken).await;
     }
+}
+
+fn until(at: OffsetDateTime) -> Duration {
+    Duration::try_from(at - OffsetDateTime::now_utc()).unwrap_or_default()
 }
 
 /// Removes archives that nobody fetched or finished, and jobs that ended long ago.
