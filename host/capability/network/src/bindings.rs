@@ -1,14 +1,16 @@
 //! The only place that generates bindings for this capability.
 //!
-//! Of WASI's own interfaces only the look-up of names and the making of sockets are replaced: the
-//! one asks the resolver for granted names alone, the other counts. All else of sockets and HTTP is
-//! wasmtime's, steered by what [`crate::ctx`] gives it.
+//! Of WASI's own interfaces only the look-up of names, the making of sockets and the handing over of
+//! requests of 0.2 are replaced: the first asks the resolver for granted names alone, the second counts,
+//! the third lets go of what it was given. All else of sockets and HTTP is wasmtime's, steered by what
+//! [`crate::ctx`] gives it.
 
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::sockets::WasiSocketsView;
+use wasmtime_wasi_http::WasiHttpView;
 
 use crate::ctx::NetworkView;
-use crate::new_sockets;
+use crate::{handed_over, new_sockets};
 
 pub(crate) mod p2 {
     #![allow(missing_docs, unused_qualifications, reason = "generated code")]
@@ -60,13 +62,14 @@ impl HasData for Lookup {
     type Data<'a> = NetworkView<'a>;
 }
 
-/// Replaces what makes sockets and looks names up in a `linker` that has WASI 0.2 and allows
-/// shadowing.
-pub fn add_p2_to_linker<T: WasiSocketsView + 'static>(
+/// Replaces what makes sockets, looks names up and hands requests over in a `linker` that has WASI 0.2
+/// and allows shadowing.
+pub fn add_p2_to_linker<T: WasiSocketsView + WasiHttpView + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> NetworkView<'_>,
 ) -> wasmtime::Result<()> {
     new_sockets::limit_p2(linker, view)?;
+    handed_over::end_options(linker)?;
     p2::ip_name_lookup::add_to_linker::<T, Lookup>(linker, view)
 }
 

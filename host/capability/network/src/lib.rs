@@ -11,6 +11,7 @@ mod connect;
 mod ctx;
 mod exchange;
 mod gateway;
+mod handed_over;
 mod host;
 mod http_client;
 mod lookup;
