@@ -137,7 +137,7 @@ impl Guest for CacheBlobs {
             // A small one is read as a whole, whatever part of it is asked for.
             Some(Known::Object(info, None)) if info.size <= front.max_object => {}
             _ if range.is_none() => {}
-            _ => return beneath::get(container, name, range).await,
+            _ => return beneath::get(container, name, range).await.map(passed_on),
         }
         let asked = now();
         let reading = match beneath::get(container.clone(), name.clone(), None).await {
@@ -155,11 +155,11 @@ impl Guest for CacheBlobs {
                     Known::Object(reading.info.clone(), None),
                     asked,
                 );
-                return Ok(reading);
+                return Ok(passed_on(reading));
             }
             // It has grown since.
             drop(reading);
-            return beneath::get(container, name, range).await;
+            return beneath::get(container, name, range).await.map(passed_on);
         }
         let info = reading.info.clone();
         let content = whole(reading).await?;
@@ -306,6 +306,22 @@ async fn whole(reading: Reading) -> Result<Vec<u8>, Error> {
         true => Ok(content),
         false => Err(Error::Damaged),
     }
+}
+
+/// What comes from beneath, its bytes untouched. What it comes to is told by a future of this driver's:
+/// one of the platform's own does not cross to another component.
+fn passed_on(reading: Reading) -> Reading {
+    let (end, outcome) = wit_future::new(|| {
+        Err(Error::Other(
+            "the driver ended before the object".to_owned(),
+        ))
+    });
+    let beneath = reading.outcome;
+    spawn(async move {
+        // It fails if nobody waits for it any more; then nobody misses it.
+        let _ = end.write(beneath.await).await;
+    });
+    Reading { outcome, ..reading }
 }
 
 /// What is remembered, or a part of it, as if it came from beneath.

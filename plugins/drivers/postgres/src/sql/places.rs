@@ -105,7 +105,7 @@ impl Place {
         let mut owner = own(settings)?;
         // One at a time, for the server takes no two changes of one thing; it ends with the connection.
         run(settings, &mut owner, MAKING, &[])?;
-        let whole = [LOCK, schema, role].map(|name| Value::Text(name));
+        let whole = [LOCK, schema, role].map(Value::Text);
         let made = owner.execute("canopy_made", || HAS_LOCK.to_owned(), &whole);
         if !made.map_err(|fault| failure(settings, fault))?.is_empty() {
             return Ok(());

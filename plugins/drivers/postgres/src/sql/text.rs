@@ -27,7 +27,7 @@ const TRANSACTIONS: &str = "use the functions for transactions";
 const SETTINGS: &str = "a connection is used by many requests";
 
 /// What no statement begins with here, and why.
-const CLOSED: [(&str, &str); 15] = [
+const CLOSED: [(&str, &str); 16] = [
     ("abort", TRANSACTIONS),
     ("begin", TRANSACTIONS),
     ("commit", TRANSACTIONS),
@@ -43,6 +43,7 @@ const CLOSED: [(&str, &str); 15] = [
     ("reset", SETTINGS),
     ("set", SETTINGS),
     ("unlisten", SETTINGS),
+    ("vacuum", "the server sees to it"),
 ];
 
 /// Reads a statement. `?` becomes a number in the order of its places, `?2` that number; `??` is the
@@ -251,6 +252,7 @@ mod tests {
             "Set role x",
             "COPY t FROM STDIN",
             "rollback prepared 'x'",
+            "VACUUM FULL",
         ] {
             assert!(
                 matches!(prepared(closed), Err(Flaw::Closed(..))),

@@ -15,6 +15,9 @@ const PAGE: usize = 1000;
 /// Requests for one page: one that consists of many groups of names is as short as that.
 const REQUESTS: usize = 20;
 
+/// Requests of a removal besides one for each name: whether there is the container, and the removal.
+const BESIDES: usize = 2;
+
 impl Store {
     /// Groups are made here and not by the service: not every one takes a delimiter of several
     /// characters, and what is written here for one character are three.
@@ -113,11 +116,11 @@ impl Store {
     /// They are looked for one by one, for the service does not say how many there were, and removed
     /// by one request.
     pub(super) fn delete_many(&self, container: &str, names: &[String]) -> Result<u64, Error> {
-        if names.len() > self.settings.max_batch {
+        let most = self.settings.max_batch.saturating_sub(BESIDES).max(1);
+        if names.len() > most {
             return Err(Error::TooLarge(format!(
-                "a batch of {} names is over the limit of {}",
+                "a batch of {} names is over the limit of {most}",
                 names.len(),
-                self.settings.max_batch
             )));
         }
         self.require(container)?;
