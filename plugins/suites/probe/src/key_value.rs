@@ -1,12 +1,11 @@
-//! Keys and values.
+//! Values under names: what all storage has in common.
 
-use canopy_sdk::{IntoResponse, Json, Response, Router, StatusCode, post};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Fault, Outcome, answer, hex};
+use crate::{Asked, Fault, Outcome, hex};
 
-/// A store of keys and values, by whichever interface. What an interface does not have, it leaves out.
+/// A store of keys and values, by whichever interface. Objects under their names and rows under their
+/// keys are such, too. What an interface does not have, it leaves out.
 pub trait KeyValue: Sized {
     /// Opens the store `name`.
     fn open(name: &str) -> Result<Self, Fault>;
@@ -20,14 +19,22 @@ pub trait KeyValue: Sized {
     fn exists(&self, key: &str) -> Result<bool, Fault>;
     /// All keys, over as many pages as it takes.
     fn keys(&self) -> Result<Vec<String>, Fault>;
-    /// Adds to a number and gives the sum.
-    fn increment(&self, key: &str, delta: i64) -> Result<i64, Fault>;
     /// The values of several keys, in their order.
-    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Fault>;
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
     /// Sets several values.
-    fn set_many(&self, pairs: &[(String, Vec<u8>)]) -> Result<(), Fault>;
+    fn set_many(&self, pairs: &[(String, Vec<u8>)]) -> Result<(), Fault> {
+        pairs
+            .iter()
+            .try_for_each(|(key, value)| self.set(key, value))
+    }
     /// Deletes several keys.
     fn delete_many(&self, keys: &[String]) -> Result<(), Fault>;
+    /// Adds to a number and gives the sum.
+    fn increment(&self, _key: &str, _delta: i64) -> Option<Result<i64, Fault>> {
+        None
+    }
     /// Sets a value if that stored is `expected`, and says whether it was.
     fn swap(
         &self,
@@ -37,58 +44,21 @@ pub trait KeyValue: Sized {
     ) -> Option<Result<bool, Fault>> {
         None
     }
+    /// Opens something that has to be closed, and does not close it.
+    fn abandon(&self, asked: &Asked) -> Result<(), Fault> {
+        std::mem::forget(Self::open(&asked.store)?);
+        Ok(())
+    }
+    /// What only this interface has.
+    fn own(&self, _asked: &Asked) -> Outcome {
+        None
+    }
 }
 
-/// What is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    op: String,
-    #[serde(default = "default_store")]
-    store: String,
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    keys: Vec<String>,
-    /// In hexadecimal digits, as all values.
-    #[serde(default)]
-    value: String,
-    #[serde(default)]
-    expected: Option<String>,
-    #[serde(default)]
-    delta: i64,
-    /// How often, or how many.
-    #[serde(default)]
-    count: usize,
-    /// Bytes of a value that is made here.
-    #[serde(default)]
-    bytes: usize,
-}
-
-fn default_store() -> String {
-    "default".to_owned()
-}
-
-/// The application that does what it is asked to by `S`.
-pub fn serve<S: KeyValue>() -> Router {
-    Router::new().route("/", post(|Json(asked): Json<Asked>| respond::<S>(&asked)))
-}
-
-fn respond<S: KeyValue>(asked: &Asked) -> Response {
-    let bytes = |text: &str| hex::decode(text).ok_or(StatusCode::BAD_REQUEST);
-    let value = match bytes(&asked.value) {
-        Ok(value) => value,
-        Err(status) => return (status, "`value` is not in hexadecimal digits").into_response(),
-    };
-    let expected = match asked.expected.as_deref().map(bytes).transpose() {
-        Ok(expected) => expected,
-        Err(status) => return (status, "`expected` is not in hexadecimal digits").into_response(),
-    };
-    Json(answer(run::<S>(asked, &value, expected.as_deref()))).into_response()
-}
-
-fn run<S: KeyValue>(asked: &Asked, value: &[u8], expected: Option<&[u8]>) -> Outcome {
+/// Does what is asked for by `S`.
+pub fn perform<S: KeyValue>(asked: &Asked) -> Outcome {
     let Asked { key, keys, .. } = asked;
+    let value = asked.value.0.as_slice();
     let store = match S::open(&asked.store) {
         Ok(store) => store,
         Err(fault) => return Some(Err(fault)),
@@ -100,7 +70,7 @@ fn run<S: KeyValue>(asked: &Asked, value: &[u8], expected: Option<&[u8]>) -> Out
         "delete" => store.delete(key).map(|()| Value::Null),
         "exists" => store.exists(key).map(Value::from),
         "list" => store.keys().map(Value::from),
-        "increment" => store.increment(key, asked.delta).map(Value::from),
+        "increment" => store.increment(key, asked.delta)?.map(Value::from),
         "get-many" => {
             let values = store.get_many(keys);
             values.map(|values| values.into_iter().map(text).collect())
@@ -113,10 +83,15 @@ fn run<S: KeyValue>(asked: &Asked, value: &[u8], expected: Option<&[u8]>) -> Out
             store.set_many(&pairs).map(|()| Value::Null)
         }
         "delete-many" => store.delete_many(keys).map(|()| Value::Null),
-        "swap" => store.swap(key, expected, value)?.map(Value::from),
+        "swap" => {
+            let expected = asked.expected.as_ref().map(|bytes| bytes.0.as_slice());
+            store.swap(key, expected, value)?.map(Value::from)
+        }
         "churn" => churn(&store, asked).map(Value::from),
-        "abandon" => abandon::<S>(asked).map(Value::from),
-        _ => return None,
+        "abandon" => (0..asked.count)
+            .try_for_each(|_| store.abandon(asked))
+            .map(|()| Value::Null),
+        _ => return store.own(asked),
     })
 }
 
@@ -131,17 +106,6 @@ fn churn<S: KeyValue>(store: &S, asked: &Asked) -> Result<usize, Fault> {
         same += usize::from(store.get(&asked.key)? == Some(value));
     }
     Ok(same)
-}
-
-/// Opens the store `count` times and lets go of none before the application ends.
-fn abandon<S: KeyValue>(asked: &Asked) -> Result<usize, Fault> {
-    let mut opened = Vec::new();
-    for _ in 0..asked.count {
-        opened.push(S::open(&asked.store)?);
-    }
-    let count = opened.len();
-    std::mem::forget(opened);
-    Ok(count)
 }
 
 fn text(value: Option<Vec<u8>>) -> Value {

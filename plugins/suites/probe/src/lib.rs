@@ -6,12 +6,25 @@
 //! for an error of the interface, or `{"absent": true}` where the interface has no such operation. Any
 //! other answer is not the component's, and means that the call itself failed.
 
-mod hex;
+mod asked;
+pub mod hex;
 mod key_value;
+mod wasi_keyvalue;
 
-pub use key_value::{KeyValue, serve};
+pub use asked::{Asked, Bytes};
+pub use key_value::{KeyValue, perform};
+pub use wasi_keyvalue::pages;
 
+use canopy_sdk::{Json, Router, post};
 use serde_json::{Value, json};
+
+/// The application that does what it is asked to by `perform`.
+pub fn serve(perform: fn(&Asked) -> Outcome) -> Router {
+    Router::new().route(
+        "/",
+        post(move |Json(asked): Json<Asked>| Json(answer(perform(&asked)))),
+    )
+}
 
 /// An error of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]

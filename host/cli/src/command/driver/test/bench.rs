@@ -75,8 +75,12 @@ pub(super) struct Bench {
     pub(super) proxy: Option<Proxy>,
     /// Bytes of memory that the driver may take.
     pub(super) memory: u64,
+    /// Where mail of the cases may go.
+    pub(super) mail_to: Option<String>,
     /// Where the applications of the present suite answer.
     urls: Vec<(At, Url)>,
+    /// What they are asked for to see that the driver works.
+    settling: Option<Value>,
 }
 
 impl Bench {
@@ -87,6 +91,7 @@ impl Bench {
         driver: DriverPut,
         proxy: Option<Proxy>,
         memory: u64,
+        mail_to: Option<String>,
     ) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
@@ -105,7 +110,9 @@ impl Bench {
             driver,
             proxy,
             memory,
+            mail_to,
             urls: Vec::new(),
+            settling: None,
         })
     }
 
@@ -115,8 +122,10 @@ impl Bench {
         package: &PackageName,
         version: &Version,
         binding: BindingKey,
+        settling: Option<Value>,
     ) -> Result<(), Error> {
         self.urls.clear();
+        self.settling = settling;
         for at in At::ALL {
             let body = InstallationPut {
                 version: Some(version.clone()),
@@ -178,6 +187,12 @@ impl Bench {
     /// Has fair weather again, on new connections, and asks until the driver has found its server:
     /// `expected` is what it must answer in the end.
     pub(super) async fn recovers(&self, ask: &Value, expected: &Value) -> Result<(), Stop> {
+        let value = self.answers_again(ask).await?;
+        super::probe::same("after the fault", &value, expected)
+    }
+
+    /// Has fair weather again, on new connections, and asks until the driver has found its server.
+    pub(super) async fn answers_again(&self, ask: &Value) -> Result<Value, Stop> {
         let proxy = self.proxy()?;
         proxy.set(Weather::Fair);
         proxy.break_all();
@@ -185,7 +200,7 @@ impl Bench {
         loop {
             let answer = self.ask(At::First, ask).await.defined("after the fault")?;
             match answer {
-                Ok(value) => return super::probe::same("after the fault", &value, expected),
+                Ok(value) => return Ok(value),
                 Err(fault) if tokio::time::Instant::now() > end => {
                     let seconds = RECOVERY.as_secs();
                     return failed(format!(
@@ -202,12 +217,14 @@ impl Bench {
         if let Some(proxy) = &self.proxy {
             proxy.calm();
         }
-        let get = json!({"op": "get", "key": "settling"});
+        let Some(settling) = &self.settling else {
+            return;
+        };
         for at in At::ALL {
             // A driver that broke down may be left alone for a while.
             let end = tokio::time::Instant::now() + REST;
             while !self.urls.is_empty() && tokio::time::Instant::now() < end {
-                if matches!(self.ask(at, &get).await, Answer::Done(_)) {
+                if matches!(self.ask(at, settling).await, Answer::Done(_)) {
                     break;
                 }
             }
@@ -319,7 +336,7 @@ impl Bench {
                 let Answer::Done(Value::Array(keys)) = self.ask(at, &list).await else {
                     continue;
                 };
-                for some in keys.chunks(100) {
+                for some in keys.chunks(super::cases::BATCH) {
                     let delete = json!({"op": "delete-many", "store": store, "keys": some});
                     self.ask(at, &delete).await;
                 }

@@ -71,6 +71,9 @@ pub struct Test {
     /// {server} in --set where the driver is to connect to; what it needs to reach it is granted
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
+    /// Where mail of the test may go; without it, cases that send any are left out
+    #[arg(long, value_name = "ADDRESS")]
+    mail_to: Option<String>,
     /// Try only cases whose names begin so; may be repeated. Nothing is written down then
     #[arg(long = "case", value_name = "NAME")]
     cases: Vec<String>,
@@ -138,9 +141,9 @@ impl Test {
             return Err(Error::Usage(format!("{} is no driver", version.package)));
         }
         let (chosen, untested) = suites::choose(&version.serves);
-        for package in &untested {
+        for interface in &untested {
             context.ui.warn(format_args!(
-                "there is no suite for {package}: only what every driver must do is tried"
+                "there is no suite for {interface}: only what every driver must do is tried"
             ));
         }
         let status: Status = client.get(&["status"]).await?;
@@ -153,7 +156,8 @@ impl Test {
         let names = names(matches!(target, Target::Project(_)))?;
         let memory = version.limits.memory_bytes.unwrap_or(DEFAULT_MEMORY);
         made.tenants = Some((Arc::clone(&client), names.clone()));
-        let bench = Bench::set_up(client, names, driver, proxy, memory).await;
+        let mail_to = self.mail_to.clone();
+        let bench = Bench::set_up(client, names, driver, proxy, memory, mail_to).await;
         drop(progress);
         let mut bench = bench?;
         let cases = self.all(context, &mut bench, &suites, &chosen).await?;
@@ -236,7 +240,12 @@ impl Test {
             let version =
                 publish::publish_project(context, bench.api(), &dir, project, None, true).await?;
             bench
-                .install(&version.package, &version.version, suite.binding()?)
+                .install(
+                    &version.package,
+                    &version.version,
+                    suite.binding()?,
+                    suite.settling(self.mail_to.as_deref()),
+                )
                 .await?;
             for case in suite.cases() {
                 tried.extend(self.one(context, bench, suite.name, case).await?);

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use canopy_ids::{BindingKey, InterfaceName};
+use serde_json::{Value, json};
 
 use super::cases::{self, Case};
 use crate::command::build;
@@ -12,7 +13,7 @@ use crate::{Context, Error, source};
 
 /// What tests one interface.
 pub(super) struct Suite {
-    /// How records call it: the WIT package and its version.
+    /// How records call it: the WIT package or the interface, and its version.
     pub(super) name: &'static str,
     /// The interface that a driver serves who is tested by it.
     interface: &'static str,
@@ -20,24 +21,52 @@ pub(super) struct Suite {
     binding: &'static str,
     /// Its component's folder.
     folder: &'static str,
+    /// Its cases, room by room.
+    cases: &'static [&'static [Case]],
 }
 
-const SUITES: [Suite; 2] = [
+const SUITES: [Suite; 5] = [
     Suite {
         name: "wasi:keyvalue@0.2.0-draft",
         interface: "wasi:keyvalue/store@0.2.0-draft",
         binding: "wasi:keyvalue",
         folder: "keyvalue-draft",
+        cases: cases::KEY_VALUE,
     },
     Suite {
         name: "wasi:keyvalue@0.2.0-draft2",
         interface: "wasi:keyvalue/store@0.2.0-draft2",
         binding: "wasi:keyvalue",
         folder: "keyvalue-draft2",
+        cases: cases::KEY_VALUE,
+    },
+    Suite {
+        name: "canopy:storage/blobs@0.1.0",
+        interface: "canopy:storage/blobs@0.1.0",
+        binding: "canopy:storage/blobs",
+        folder: "blobs",
+        cases: cases::BLOBS,
+    },
+    Suite {
+        name: "canopy:storage/sql@0.1.0",
+        interface: "canopy:storage/sql@0.1.0",
+        binding: "canopy:storage/sql",
+        folder: "sql",
+        cases: cases::SQL,
+    },
+    Suite {
+        name: "canopy:mail/sender@0.1.0",
+        interface: MAIL,
+        binding: "canopy:mail/sender",
+        folder: "mail",
+        cases: cases::MAIL,
     },
 ];
 
-/// The suites for what a driver serves, and the WIT packages among it that have none.
+/// The interface whose use others notice.
+const MAIL: &str = "canopy:mail/sender@0.1.0";
+
+/// The suites for what a driver serves, and the interfaces among it that have none.
 pub(super) fn choose(serves: &[InterfaceName]) -> (Vec<&'static Suite>, Vec<String>) {
     let chosen: Vec<_> = SUITES
         .iter()
@@ -51,19 +80,29 @@ pub(super) fn choose(serves: &[InterfaceName]) -> (Vec<&'static Suite>, Vec<Stri
         Some(version) => format!("{}@{version}", name.package),
         None => name.package.to_string(),
     };
-    let mut without: Vec<_> = serves
-        .iter()
-        .map(package)
-        .filter(|package| !chosen.iter().any(|suite| suite.name == package))
-        .collect();
-    without.sort();
-    without.dedup();
+    let tested = |served: &&InterfaceName| {
+        let (package, interface) = (package(served), served.to_string());
+        let mut suites = chosen.iter();
+        suites.any(|suite| suite.name == package || suite.name == interface)
+    };
+    let without = serves.iter().filter(|served| !tested(served));
+    let without = without.map(ToString::to_string).collect();
     (chosen, without)
 }
 
 impl Suite {
     pub(super) fn cases(&self) -> impl Iterator<Item = &'static Case> {
-        cases::of_key_value()
+        self.cases.iter().copied().flatten()
+    }
+
+    /// What its component is asked for to see that the driver works; `None`: without a reason to,
+    /// nothing may be asked for.
+    pub(super) fn settling(&self, mail_to: Option<&str>) -> Option<Value> {
+        if self.interface == MAIL {
+            mail_to.map(|to| json!({"op": "send", "with": {"to": [to], "subject": "Settling"}}))
+        } else {
+            Some(json!({"op": "get", "key": "settling"}))
+        }
     }
 
     pub(super) fn binding(&self) -> Result<BindingKey, Error> {
@@ -112,21 +151,39 @@ mod tests {
         let serves = interfaces(&[
             "wasi:keyvalue/store@0.2.0-draft",
             "wasi:keyvalue/atomics@0.2.0-draft",
-            "canopy:mail/sender@0.1.0",
+            "canopy:storage/sql@0.1.0",
+            "canopy:storage/key-value@0.1.0",
         ]);
         let (chosen, without) = choose(&serves);
         let names: Vec<_> = chosen.iter().map(|suite| suite.name).collect();
-        assert_eq!(names, ["wasi:keyvalue@0.2.0-draft"]);
-        assert_eq!(without, ["canopy:mail@0.1.0"]);
+        assert_eq!(
+            names,
+            ["wasi:keyvalue@0.2.0-draft", "canopy:storage/sql@0.1.0"]
+        );
+        assert_eq!(without, ["canopy:storage/key-value@0.1.0"]);
     }
 
     #[test]
-    fn both_drafts_have_a_suite() {
-        let serves = interfaces(&[
-            "wasi:keyvalue/store@0.2.0-draft",
-            "wasi:keyvalue/store@0.2.0-draft2",
-        ]);
-        assert_eq!(choose(&serves).0.len(), 2);
-        assert!(choose(&serves).1.is_empty());
+    fn every_suite_is_found_by_its_interface_and_names_its_cases_apart() {
+        for suite in &SUITES {
+            let (chosen, without) = choose(&interfaces(&[suite.interface]));
+            assert_eq!(chosen.len(), 1, "{}", suite.name);
+            assert!(without.is_empty(), "{without:?}");
+            assert!(suite.binding().is_ok(), "{}", suite.binding);
+            let cases = cases::of_any_driver().chain(suite.cases());
+            let mut names: Vec<_> = cases.map(|case| case.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count, "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn mail_is_sent_to_nobody_who_was_not_named() {
+        for suite in &SUITES {
+            let asked = suite.settling(None);
+            assert_eq!(asked.is_none(), suite.interface == MAIL, "{}", suite.name);
+        }
     }
 }

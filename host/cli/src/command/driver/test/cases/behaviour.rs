@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::{Case, cases};
+use super::{BATCH, Case, cases};
 use crate::command::driver::test::bench::{At, Bench};
 use crate::command::driver::test::probe::{Answer, Stop, failed, hex, same, skipped};
 
-pub(super) const CASES: &[Case] = cases! {
+pub(super) const STORING: &[Case] = cases! {
     "behaviour/absent" => absent,
     "behaviour/write-read" => write_read,
     "behaviour/bytes" => bytes,
@@ -17,7 +17,13 @@ pub(super) const CASES: &[Case] = cases! {
     "behaviour/odd-keys" => odd_keys,
     "behaviour/list" => list,
     "behaviour/stores-apart" => stores_apart,
+};
+
+pub(super) const BATCHES: &[Case] = cases! {
     "behaviour/batches" => batches,
+};
+
+pub(super) const COUNTING: &[Case] = cases! {
     "behaviour/increment" => increment,
     "behaviour/increment-text" => increment_text,
     "behaviour/increment-overflow" => increment_overflow,
@@ -31,12 +37,12 @@ const ODD_KEYS: [&str; 16] = [
     "a:b", "{a}", "*", "a\r\nb",
 ];
 
-async fn first(bench: &Bench, what: &Value) -> Answer {
+pub(super) async fn first(bench: &Bench, what: &Value) -> Answer {
     bench.ask(At::First, what).await
 }
 
 /// Asks, and expects that answer.
-async fn gives(bench: &Bench, what: Value, expected: Value) -> Result<(), Stop> {
+pub(super) async fn gives(bench: &Bench, what: Value, expected: Value) -> Result<(), Stop> {
     let name = format!("{} {}", what["op"], what["key"]);
     let got = first(bench, &what).await.done(&name)?;
     same(&name, &got, &expected)
@@ -130,7 +136,7 @@ pub(super) async fn keys(bench: &Bench, at: At, prefix: &str) -> Result<Vec<Stri
 
 async fn list(bench: &Bench) -> Result<(), Stop> {
     let names: Vec<String> = (0..600).map(|n| format!("list{n}")).collect();
-    for some in names.chunks(100) {
+    for some in names.chunks(BATCH) {
         let set = json!({"op": "set-many", "keys": some, "value": "00"});
         gives(bench, set, Value::Null).await?;
     }
@@ -144,7 +150,7 @@ async fn list(bench: &Bench) -> Result<(), Stop> {
             "600 keys that nobody changes are listed as {count}"
         ));
     }
-    for some in names.chunks(100) {
+    for some in names.chunks(BATCH) {
         gives(
             bench,
             json!({"op": "delete-many", "keys": some}),

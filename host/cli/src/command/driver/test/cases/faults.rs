@@ -10,7 +10,7 @@ use crate::command::driver::test::bench::{At, Bench};
 use crate::command::driver::test::probe::{Stop, failed, same};
 use crate::command::driver::test::proxy::Weather;
 
-pub(super) const CASES: &[Case] = cases! {
+pub(super) const STORING: &[Case] = cases! {
     "faults/refused" => refused,
     "faults/broken-idle" => broken_idle,
     "faults/broken-answer" => broken_answer,
@@ -18,6 +18,9 @@ pub(super) const CASES: &[Case] = cases! {
     "faults/slow" => slow,
     "faults/garbled" => garbled,
     "faults/nothing-lost" => nothing_lost,
+};
+
+pub(super) const COUNTING: &[Case] = cases! {
     "faults/counted-once" => counted_once,
 };
 

@@ -6,11 +6,14 @@ use super::{Case, cases};
 use crate::command::driver::test::bench::{At, Bench};
 use crate::command::driver::test::probe::{Stop, failed, same};
 
-pub(super) const CASES: &[Case] = cases! {
+pub(super) const STORING: &[Case] = cases! {
     "limits/long-key" => long_key,
     "limits/large-value" => large_value,
-    "limits/large-batch" => large_batch,
     "limits/store-names" => store_names,
+};
+
+pub(super) const BATCHES: &[Case] = cases! {
+    "limits/large-batch" => large_batch,
 };
 
 /// Sets a value, which may be refused. If it is not, it must be there, and go again.

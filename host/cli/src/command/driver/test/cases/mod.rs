@@ -2,15 +2,21 @@
 //! that comes to mean something else gets another name.
 
 mod behaviour;
+mod blobs;
 mod callers;
 mod driver;
 mod faults;
 mod limits;
+mod mail;
+mod sql;
 
 use futures::future::BoxFuture;
 
 use super::bench::Bench;
 use super::probe::Stop;
+
+/// Keys of a batch. A service may take a request for each, and nodes bound those of one call at 100.
+pub(super) const BATCH: usize = 90;
 
 /// One case.
 pub(super) struct Case {
@@ -37,29 +43,41 @@ pub(super) fn of_any_driver() -> impl Iterator<Item = &'static Case> {
 }
 
 /// What a driver must do that keeps keys and values.
-pub(super) fn of_key_value() -> impl Iterator<Item = &'static Case> {
-    let rooms = [
-        behaviour::CASES,
-        limits::CASES,
-        callers::CASES,
-        faults::CASES,
-    ];
-    rooms.into_iter().flatten()
-}
+pub(super) const KEY_VALUE: &[&[Case]] = &[
+    behaviour::STORING,
+    behaviour::BATCHES,
+    behaviour::COUNTING,
+    limits::STORING,
+    limits::BATCHES,
+    callers::CASES,
+    callers::HANDLES,
+    faults::STORING,
+    faults::COUNTING,
+];
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What a driver must do that keeps objects.
+pub(super) const BLOBS: &[&[Case]] = &[
+    behaviour::STORING,
+    blobs::CASES,
+    limits::STORING,
+    callers::CASES,
+    callers::UNREAD,
+    faults::STORING,
+];
 
-    #[test]
-    fn every_case_has_a_name_of_its_own() {
-        let mut names: Vec<_> = of_any_driver()
-            .chain(of_key_value())
-            .map(|case| case.name)
-            .collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-}
+/// What a driver must do that keeps databases.
+pub(super) const SQL: &[&[Case]] = &[
+    behaviour::STORING,
+    behaviour::BATCHES,
+    behaviour::COUNTING,
+    sql::CASES,
+    limits::STORING,
+    limits::BATCHES,
+    callers::CASES,
+    callers::UNREAD,
+    faults::STORING,
+    faults::COUNTING,
+];
+
+/// What a driver must do that sends mail.
+pub(super) const MAIL: &[&[Case]] = &[mail::CASES];

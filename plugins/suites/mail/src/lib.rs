@@ -1,0 +1,75 @@
+//! The suite of `canopy:mail/sender@0.1.0`.
+
+use canopy_sdk::Router;
+use interface::canopy::mail::sender::{self, Error, Message};
+use probe::{Asked, Fault, Outcome};
+use serde::Deserialize;
+use serde_json::Value;
+
+canopy_sdk::import!(
+    interface: "canopy:mail/sender@0.1.0",
+    wit = ["../../../wit/mail/0.1.0"]
+);
+
+#[canopy_sdk::app]
+fn app() -> Router {
+    probe::serve(perform)
+}
+
+/// A message as it is asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Letter {
+    from: Option<String>,
+    to: Vec<String>,
+    #[serde(default)]
+    cc: Vec<String>,
+    reply_to: Option<String>,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    text: String,
+    html: Option<String>,
+}
+
+fn fault(error: Error) -> Fault {
+    match error {
+        Error::BadAddress(address) => Fault::said("bad-address", address),
+        Error::Refused(text) => Fault::said("refused", text),
+        Error::Unavailable(text) => Fault::said("unavailable", text),
+        Error::BadMessage(text) => Fault::said("bad-message", text),
+    }
+}
+
+fn perform(asked: &Asked) -> Outcome {
+    let letter = match serde_json::from_value::<Letter>(asked.with.clone()) {
+        Ok(letter) => letter,
+        Err(error) => return Some(Err(Fault::said("misunderstood", error.to_string()))),
+    };
+    let mut message = Message {
+        from: letter.from,
+        to: letter.to,
+        cc: letter.cc,
+        reply_to: letter.reply_to,
+        subject: letter.subject,
+        text: letter.text,
+        html: letter.html,
+    };
+    Some(match asked.op.as_str() {
+        "send" => sender::send(&message).map(Value::from).map_err(fault),
+        "churn" => {
+            message.text = long_text(asked.bytes);
+            let identifiers = (0..asked.count).map(|_| sender::send(&message).map_err(fault));
+            identifiers.collect::<Result<Value, _>>()
+        }
+        _ => return None,
+    })
+}
+
+/// A text of so many bytes, in lines.
+fn long_text(bytes: usize) -> String {
+    let mut text =
+        "A line of an ordinary length, of which there are many.\r\n".repeat(bytes.div_ceil(56));
+    text.truncate(bytes);
+    text
+}
