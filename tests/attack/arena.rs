@@ -66,6 +66,7 @@ impl Arena {
             "log-flood",
             "echo-stream",
             "identity",
+            "prowler",
         ] {
             node.serve(&guest(name), &format!("guests/{name}"), &["attacker"]);
         }

@@ -100,6 +100,32 @@ pub(crate) async fn request_from(source: Ipv4Addr, to: SocketAddr, request: &[u8
     }
 }
 
+/// Sends `request` on a connection that stays, and reads its answer.
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Reply {
+    let exchange = async {
+        stream.write_all(request).await?;
+        let mut bytes = Vec::new();
+        loop {
+            let read = stream.read_buf(&mut bytes).await?;
+            let reply = Reply::of(&bytes);
+            if read == 0 || (reply.status != 0 && reply.is_whole()) {
+                return std::io::Result::Ok(reply);
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, exchange).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(error)) => Reply {
+            status: 0,
+            text: format!("broken off: {error}"),
+        },
+        Err(_) => Reply {
+            status: 0,
+            text: "no answer in time".to_owned(),
+        },
+    }
+}
+
 /// Reads until the connection ends, however it does.
 pub(crate) async fn read_all(stream: &mut TcpStream) -> Reply {
     let mut bytes = Vec::new();

@@ -4,7 +4,7 @@ use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 
 use crate::arena::Arena;
-use crate::support::{Answer, answer};
+use crate::support::{Answer, Node, answer};
 
 /// The start of a component that answers `wasi:http/incoming-handler`.
 const HTTP: &str = r#"
@@ -28,6 +28,33 @@ pub(crate) fn http(inside: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {HTTP} {inside} {HANDLER})")).expect("valid text")
 }
 
+/// A component of two inner ones, each in a text of its own: `$borrower` defines functions that borrow
+/// a request, and the core instance `$i` of `$lender` answers and lends its request to them.
+pub(crate) fn composed(borrower: &str, lender: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component {HTTP}
+        (component $borrower
+          (import "request" (type $request (sub resource)))
+          {borrower})
+        (instance $borrower (instantiate $borrower (with "request" (type $request))))
+        (component $lender
+          (import "request" (type $request (sub resource)))
+          (import "out" (type $out (sub resource)))
+          (import "one" (func $one (param "it" (borrow $request))))
+          (import "many" (func $many (param "them" (list (borrow $request)))))
+          {lender}
+          (func (export "handle") (param "request" (own $request)) (param "response-out" (own $out))
+            (canon lift (core func $i "handle"))))
+        (instance $handler (instantiate $lender
+          (with "request" (type $request))
+          (with "out" (type $out))
+          (with "one" (func $borrower "one"))
+          (with "many" (func $borrower "many"))))
+        (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).expect("valid text")
+}
+
 /// The same around one core module, without imports, that exports `handle`.
 pub(crate) fn module(inside: &str) -> Vec<u8> {
     http(&format!(
@@ -49,11 +76,21 @@ pub(crate) async fn publish(arena: &Arena, name: &str, bytes: Vec<u8>) -> Answer
 }
 
 pub(crate) async fn publish_as(arena: &Arena, name: &str, version: &str, bytes: Vec<u8>) -> Answer {
-    let form = Form::new()
-        .text("manifest", manifest(name, version))
-        .part("component", Part::bytes(bytes));
+    upload(&arena.node, name, version, bytes).await
+}
+
+/// The same on any node.
+pub(crate) async fn upload(node: &Node, name: &str, version: &str, bytes: Vec<u8>) -> Answer {
     let path = format!("/api/v1/packages/attacks/{name}/versions/{version}");
-    answer(arena.node.api(Method::PUT, &path).multipart(form)).await
+    let request = node.api(Method::PUT, &path);
+    answer(request.multipart(form(name, version, bytes))).await
+}
+
+/// What an upload consists of.
+pub(crate) fn form(name: &str, version: &str, bytes: Vec<u8>) -> Form {
+    Form::new()
+        .text("manifest", manifest(name, version))
+        .part("component", Part::bytes(bytes))
 }
 
 /// Publishes `bytes`, which must be accepted, and installs them for the attacker.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use crate::arena::Arena;
-use crate::components::{http, install, module, publish};
+use crate::components::{composed, http, install, module, publish};
 
 /// Imports the clock and the random source, for guests that need something of the host.
 const HOST: &str = r#"
@@ -194,6 +194,103 @@ pub(crate) async fn a12_resources(arena: &Arena) {
     assert!(grown < 256 << 20, "{} MiB", grown >> 20);
 }
 
+/// Takes what it borrows and gives it back, or keeps it.
+const BORROWER: &str = r#"
+  (core func $drop (canon resource.drop $request))
+  (core module $m
+    (import "host" "drop" (func $drop (param i32)))
+    (memory (export "memory") 64)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "one") (param $it i32) DROP)
+    (func (export "many") (param $them i32) (param $count i32)
+      (loop $next
+        (call $drop (i32.load (local.get $them)))
+        (local.set $them (i32.add (local.get $them) (i32.const 4)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br_if $next (local.get $count)))))
+  (core instance $i (instantiate $m (with "host" (instance (export "drop" (func $drop))))))
+  (func (export "one") (param "it" (borrow $request)) (canon lift (core func $i "one")))
+  (func (export "many") (param "them" (list (borrow $request)))
+    (canon lift (core func $i "many") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+"#;
+
+/// Lends its request `calls` times by one function, of which each gets `count` borrows.
+fn lender(function: &str, count: u32, calls: u32) -> String {
+    let arguments = match function {
+        "one" => "(local.get $it)",
+        _ => &format!("(i32.const 1024) (i32.const {count})"),
+    };
+    format!(
+        r#"(core module $libc (memory (export "memory") 64))
+        (core instance $libc (instantiate $libc))
+        (core func $one (canon lower (func $one)))
+        (core func $many (canon lower (func $many) (memory (core memory $libc "memory"))))
+        (core module $m
+          (import "host" "one" (func $one (param i32)))
+          (import "host" "many" (func $many (param i32 i32)))
+          (import "libc" "memory" (memory 64))
+          (func (export "handle") (param $it i32) (param i32) (local $n i32)
+            (loop $fill
+              (i32.store (i32.add (i32.const 1024) (i32.shl (local.get $n) (i32.const 2))) (local.get $it))
+              (local.set $n (i32.add (local.get $n) (i32.const 1)))
+              (br_if $fill (i32.lt_u (local.get $n) (i32.const {count}))))
+            (local.set $n (i32.const {calls}))
+            (loop $next
+              (call ${function} {arguments})
+              (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+              (br_if $next (local.get $n)))))
+        (core instance $i (instantiate $m
+          (with "libc" (instance $libc))
+          (with "host" (instance (export "one" (func $one)) (export "many" (func $many))))))"#
+    )
+}
+
+/// Two components of one application lend each other a resource a million times: one after the other,
+/// four thousand in a call, all in one call, and without giving it back.
+pub(crate) async fn a14_borrows_between_components(arena: &Arena) {
+    let gives_back = BORROWER.replace("DROP", "(call $drop (local.get $it))");
+    let keeps = BORROWER.replace("DROP", "");
+    let before = arena.footprint().memory;
+    // Done, it has given no answer.
+    let bounded = [(502, "no-response"), (503, "cpu-limit")];
+    for (name, borrower, lender, ends) in [
+        (
+            "borrow-one",
+            &gives_back,
+            lender("one", 1, 1_000_000),
+            &bounded[..],
+        ),
+        (
+            "borrow-some",
+            &gives_back,
+            lender("many", 4_000, 250),
+            &bounded[..],
+        ),
+        (
+            "borrow-all",
+            &gives_back,
+            lender("many", 1_000_000, 1),
+            &[(507, "handle-limit")][..],
+        ),
+        (
+            "borrow-keep",
+            &keeps,
+            lender("one", 1, 1_000_000),
+            &[(500, "trap")][..],
+        ),
+    ] {
+        install(arena, name, composed(borrower, &lender)).await;
+        for reply in join_all((0..4).map(|_| arena.get(name, "/"))).await {
+            assert!(
+                ends.contains(&(reply.status, reply.code())),
+                "{name}: {reply:?}"
+            );
+        }
+    }
+    let grown = arena.footprint().memory.saturating_sub(before);
+    assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+}
+
 pub(crate) async fn a15_too_much_in_one_call(arena: &Arena) {
     arena
         .get("hostile", "/huge-string")
@@ -229,6 +326,25 @@ pub(crate) async fn a19_log_flood(arena: &Arena) {
     }));
     for reply in replies.await {
         assert!(matches!(reply.status, 200 | 503 | 504), "{reply:?}");
+    }
+}
+
+/// There is no file system: nothing is opened before, and no form of a path leads anywhere.
+pub(crate) async fn a32_no_file_system(arena: &Arena) {
+    let reply = arena.get("prowler", "/").await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let mut lines = reply.body().lines().filter(|line| line.contains(' '));
+    let tried = lines.next_back().expect("what it did");
+    let tried: u32 = (tried.strip_suffix(" ways tried"))
+        .and_then(|count| count.parse().ok())
+        .unwrap_or_else(|| panic!("{reply:?}"));
+    assert!(tried > 500, "{reply:?}");
+    assert_eq!(lines.next(), None, "ways in: {reply:?}");
+    let found = ["made-by-prowler", "tmp/made-by-prowler"];
+    for root in [arena.node.data_dir(), "/".into()] {
+        for name in found {
+            assert!(!root.join(name).exists(), "{name} in {}", root.display());
+        }
     }
 }
 

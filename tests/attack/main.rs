@@ -13,12 +13,19 @@
 
 mod arena;
 mod client;
+mod clock;
 mod components;
+mod disk;
 mod edge;
 mod guests;
 mod http2;
+mod killed;
 mod machine;
 mod network;
+#[path = "../faults/shim.rs"]
+#[allow(dead_code, reason = "shared with the fault runs, which use all of it")]
+mod shim;
+mod stage;
 #[path = "../e2e/support/mod.rs"]
 #[allow(
     dead_code,
@@ -53,7 +60,7 @@ static CASES: &[Case] = cases! {
     guests:
         a01_endless_loop a02_endless_start a02_endless_start_behind_an_import a02_endless_realloc
         a03_recursion a04_sleep_and_poll a06_memory_fill a07_memory_growth a10_all_slots
-        a12_resources a15_too_much_in_one_call a16_random a17_headers a19_log_flood
+        a12_resources a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
         a33_wrong_answers a40_leftover_memory;
     network: a20_forbidden_destinations a21_spellings_of_addresses a26_circle;
     uploads:
@@ -67,6 +74,9 @@ static CASES: &[Case] = cases! {
         h05_rapid_reset h05_continuation_flood h05_empty_data_flood h05_settings_flood h05_ping_flood
         h05_window_of_nothing;
     machine: f04_no_descriptors f06_damaged_artifact;
+    disk: f03_failed_synchronisation f04_full_disk f04_no_descriptors_for_files o04_full_disk_at_start;
+    killed: u09_killed_in_an_upload f02_killed_at_a_call f10_crashes;
+    clock: f07_clock_jumps;
 };
 
 /// What the command line asks for. What `cargo test` gives to every test binary is not for us.

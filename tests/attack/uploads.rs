@@ -161,11 +161,7 @@ pub(crate) async fn u10_more_than_the_limits(arena: &Arena) {
 
 /// A compiler that is stopped is ended at its time, and the publisher is told.
 pub(crate) async fn f09_stopped_compiler(arena: &Arena) {
-    let long = format!(
-        "(func (export \"f\") (param i32) (result i32) local.get 0 {})",
-        "local.get 0 i32.mul local.get 0 i32.rotl ".repeat(150_000)
-    );
-    let bytes = module(&long);
+    let bytes = slow_to_compile();
     let began = Instant::now();
     let publishing = publish(arena, "stopped", bytes);
     let stopping = async {
@@ -185,8 +181,16 @@ pub(crate) async fn f09_stopped_compiler(arena: &Arena) {
     assert!(began.elapsed() < Duration::from_secs(60), "{answer:?}");
 }
 
+/// A component whose compilation takes seconds.
+pub(crate) fn slow_to_compile() -> Vec<u8> {
+    let long = "local.get 0 i32.mul local.get 0 i32.rotl ".repeat(150_000);
+    module(&format!(
+        "(func (export \"f\") (param i32) (result i32) local.get 0 {long})"
+    ))
+}
+
 /// A child process of the node; it has no others than compilers.
-fn compiler_of(node: u32) -> Option<i32> {
+pub(crate) fn compiler_of(node: u32) -> Option<i32> {
     let tasks = std::fs::read_dir(format!("/proc/{node}/task")).ok()?;
     tasks.flatten().find_map(|task| {
         let children = std::fs::read_to_string(task.path().join("children")).ok()?;

@@ -80,7 +80,7 @@ impl Options {
                 .as_deref()
                 .is_none_or(|name| name == kind.as_str())
         };
-        Kind::ALL.into_iter().filter(wanted).collect()
+        Kind::OF_A_CALL.into_iter().filter(wanted).collect()
     }
 }
 

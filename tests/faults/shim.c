@@ -4,11 +4,12 @@
  *
  *   CANOPY_FAULT_ROOT    the root, or several with `:` between them; nothing is counted without one
  *   CANOPY_FAULT_REPORT  a file to which a line is added for each counted call: index, call, paths
- *   CANOPY_FAULT_AT      FIRST[-LAST]:KIND; KIND is kill-before, kill-after, torn, eio or enospc
- *   CANOPY_FAULT_ARM     counting begins when this file is there
+ *   CANOPY_FAULT_AT      FIRST[-LAST]:KIND; KIND is kill-before, kill-after, torn, eio, enospc or full
+ *   CANOPY_FAULT_ARM     calls are counted while this file is there
  *   CANOPY_FAULT_RECORD  a file to which every counted call is written with its data, in order
  *
  * torn counts calls that write alone: half of the bytes are written, then the process is killed.
+ * full counts calls that take space alone, and fails them with ENOSPC.
  *
  * The calls come by the functions of the C library, which are defined here, and two of them also
  * without it, by rustix: a filter of the kernel turns these into a signal, whose handler does the same.
@@ -40,7 +41,7 @@
 /* In the sixth argument of a call: it was counted already. */
 #define COUNTED 0x63616e6fL
 
-enum kind { NONE, KILL_BEFORE, KILL_AFTER, TORN, FAIL };
+enum kind { NONE, KILL_BEFORE, KILL_AFTER, TORN, FAIL, FULL };
 
 #define ROOTS 4
 static char roots[ROOTS][PATH_MAX];
@@ -51,7 +52,6 @@ static enum kind kind = NONE;
 static int failure;
 static long first, last;
 static atomic_long count;
-static atomic_bool armed;
 /* Recorded calls happen one after the other, in the order of the record. */
 static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
 
@@ -245,13 +245,22 @@ static long recorded(long nr, const long *a, const struct call *call) {
 }
 
 static bool is_armed(void) {
-    if (!arm || atomic_load(&armed))
-        return true;
     struct stat there;
-    if (stat(arm, &there) != 0)
-        return false;
-    atomic_store(&armed, true);
-    return true;
+    return !arm || stat(arm, &there) == 0;
+}
+
+/* Whether a disk that is full would refuse it. What removes or synchronises goes on, and so does what
+ * opens a file that is there. */
+static bool takes_space(long nr, const struct call *call) {
+    struct stat there;
+    switch (nr) {
+    case SYS_openat: return stat(call->path, &there) != 0;
+    case SYS_mkdirat:
+    case SYS_linkat:
+    case SYS_symlinkat:
+    case SYS_fallocate: return true;
+    default: return call->writes;
+    }
 }
 
 static long intercept(long nr, long a0, long a1, long a2, long a3, long a4, long a5) {
@@ -269,8 +278,10 @@ static long intercept(long nr, long a0, long a1, long a2, long a3, long a4, long
         return raw(nr, a);
     if (record >= 0)
         return recorded(nr, a, &call);
-    if (kind == TORN && !call.writes)
+    if ((kind == TORN && !call.writes) || (kind == FULL && !takes_space(nr, &call))) {
+        errno = error;
         return raw(nr, a);
+    }
     long index = atomic_fetch_add(&count, 1) + 1;
     bool hit = kind != NONE && first <= index && index <= last;
     if (report >= 0) {
@@ -282,7 +293,8 @@ static long intercept(long nr, long a0, long a1, long a2, long a3, long a4, long
     if (!hit)
         return raw(nr, a);
     switch (kind) {
-    case FAIL: errno = failure; return -1;
+    case FAIL:
+    case FULL: errno = failure; return -1;
     case TORN: tear(nr, a); break;
     case KILL_AFTER: raw(nr, a); break;
     default: break;
@@ -456,6 +468,7 @@ __attribute__((constructor)) static void begin(void) {
         kind = strcmp(name, "kill-before") == 0  ? KILL_BEFORE
                : strcmp(name, "kill-after") == 0 ? KILL_AFTER
                : strcmp(name, "torn") == 0       ? TORN
+               : strcmp(name, "full") == 0       ? FULL
                                                  : FAIL;
     }
     filter();

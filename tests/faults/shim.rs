@@ -19,10 +19,14 @@ pub(crate) enum Kind {
     Eio,
     /// It fails with ENOSPC.
     Enospc,
+    /// It fails with ENOSPC as on a disk that is full: of calls that take space, which alone are
+    /// counted for it.
+    Full,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
+    /// What each call of a store is tried with. A disk is full for more than one.
+    pub(crate) const OF_A_CALL: [Self; 5] = [
         Self::KillBefore,
         Self::KillAfter,
         Self::Torn,
@@ -37,6 +41,7 @@ impl Kind {
             Self::Torn => "torn",
             Self::Eio => "eio",
             Self::Enospc => "enospc",
+            Self::Full => "full",
         }
     }
 

@@ -237,7 +237,7 @@ impl Node {
     /// Ends the node as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it is running");
-        self.child.wait().expect("it has ended");
+        self.wait();
     }
 
     /// Ends the node as `kill -9` does, and starts it again on the same data.
@@ -262,6 +262,11 @@ impl Node {
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is running");
+        self.wait()
+    }
+
+    /// Waits until the node has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("it ends")
     }
 

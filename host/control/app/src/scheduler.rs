@@ -7,9 +7,11 @@
 //! way before it is made; (4) what came of one is written down: done, to be tried again later, or
 //! given up. A process that ends between (3) and (4) leaves a call that the next one makes again:
 //! at least once, with an identifier that stays the same.
+//!
+//! Where the clock was set back, what was planned by it is planned again before all that.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use canopy_backend_logs::{Entry, Level, LogContext, Source};
 use canopy_manifest::Timetable;
@@ -30,6 +32,8 @@ use crate::{App, AppError};
 const LOOK: Duration = Duration::from_secs(30);
 /// How long after a failure of the database it looks again.
 const RETRY: Duration = Duration::from_secs(5);
+/// By less than this the clock may be set back without anything being planned again.
+const SET_BACK: Duration = Duration::from_secs(5);
 /// More of why a call failed is not worth its place.
 const ERROR_KEPT: usize = 300;
 
@@ -135,6 +139,27 @@ impl App {
     }
 }
 
+/// The clock of the machine beside one that nobody sets.
+struct Clock {
+    wall: OffsetDateTime,
+    monotonic: Instant,
+}
+
+impl Clock {
+    fn now() -> Self {
+        Self {
+            wall: OffsetDateTime::now_utc(),
+            monotonic: Instant::now(),
+        }
+    }
+
+    /// Whether it was set back between `self` and `later`.
+    fn was_set_back(&self, later: &Self) -> bool {
+        let passed = later.monotonic.saturating_duration_since(self.monotonic);
+        later.wall + SET_BACK < self.wall + passed
+    }
+}
+
 /// Makes calls until it is told to stop or the control plane is gone.
 async fn run(app: Weak<Inner>, invoke: Arc<dyn Invoke>, stop: CancellationToken) {
     let mut calls = JoinSet::new();
@@ -143,12 +168,22 @@ async fn run(app: Weak<Inner>, invoke: Arc<dyn Invoke>, stop: CancellationToken)
     };
     let slots = App::upgrade(&app).map_or(1, |app| app.settings.schedules.concurrency.max(1));
     let slots = Arc::new(Semaphore::new(slots));
+    let mut clock = Clock::now();
     while !stop.is_cancelled() {
         let Some(strong) = App::upgrade(&app) else {
             return;
         };
         commits.mark_unchanged();
-        let wait = match pass(&strong, &invoke, &slots, &mut calls).await {
+        let passed = async {
+            let now = Clock::now();
+            if clock.was_set_back(&now) {
+                let latest = now.wall + strong.settings.schedules.retry_after_most;
+                strong.store.replan_schedules(now.wall, latest).await?;
+            }
+            clock = now;
+            pass(&strong, &invoke, &slots, &mut calls).await
+        };
+        let wait = match passed.await {
             Ok(wait) => wait,
             Err(AppError::Store(StoreError::Closed)) => return,
             Err(error) => {
@@ -375,6 +410,21 @@ fn write_down(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_goes_on_or_ahead_was_not_set_back() {
+        let then = Clock::now();
+        let after = |wall: i64| Clock {
+            wall: then.wall + time::Duration::seconds(wall),
+            monotonic: then.monotonic + Duration::from_secs(100),
+        };
+        for wall in [100, 96, 105, 100 + 24 * 3600] {
+            assert!(!then.was_set_back(&after(wall)), "{wall}");
+        }
+        for wall in [94, 0, 100 - 24 * 3600] {
+            assert!(then.was_set_back(&after(wall)), "{wall}");
+        }
+    }
 
     #[test]
     fn each_further_attempt_waits_twice_as_long_up_to_a_limit() {

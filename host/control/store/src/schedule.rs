@@ -299,6 +299,28 @@ impl Store {
         .await
     }
 
+    /// When the clock was set back to `now`: has it worked out again when each schedule comes next, and
+    /// lets no call wait beyond `latest`.
+    pub async fn replan_schedules(
+        &self,
+        now: OffsetDateTime,
+        latest: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx, _| {
+            tx.execute(
+                "UPDATE schedule SET next_at = NULL WHERE next_at > ?1",
+                [Time(now)],
+            )?;
+            tx.execute(
+                "UPDATE schedule_run SET not_before = ?1 \
+                 WHERE state = 'waiting' AND not_before > ?1",
+                [Time(latest)],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Schedules whose time has come, or else the next time at which one comes.
     pub async fn due_schedules(
         &self,

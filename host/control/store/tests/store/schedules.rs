@@ -108,6 +108,46 @@ async fn a_time_that_has_come_is_one_call_however_late() {
 }
 
 #[tokio::test]
+async fn what_was_planned_by_a_clock_that_was_ahead_is_planned_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, one) = scheduled(folder.path()).await;
+    let now = OffsetDateTime::now_utc();
+    let ahead = now + Duration::days(1);
+    plan(&store, ahead).await;
+    for row in store
+        .due_schedules(ahead)
+        .await
+        .expect("read")
+        .expect("due")
+    {
+        let next = ahead + Duration::hours(1);
+        store
+            .take_schedule(row, ahead, next)
+            .await
+            .expect("written");
+    }
+    let run = begin(&store, ahead).await.expect("a call");
+    let again = Some(ahead + Duration::minutes(1));
+    let failed = store.finish_run(run.id, failed(), again, 9).await;
+    failed.expect("written");
+    assert!(begin(&store, now).await.is_none(), "all of it is for later");
+
+    let latest = now + Duration::minutes(15);
+    let replanned = store.replan_schedules(now, latest).await;
+    replanned.expect("written");
+    let unplanned = store.unplanned_schedules().await.expect("read");
+    assert_eq!(unplanned.len(), 2);
+    assert!(schedule(&store, one, "hourly").await.next_at.is_none());
+    let early = begin(&store, latest - Duration::seconds(1)).await;
+    assert!(early.is_none(), "not before its time");
+    assert!(begin(&store, latest).await.is_some());
+
+    plan(&store, now + Duration::hours(1)).await;
+    let due = store.due_schedules(now + Duration::hours(1)).await;
+    assert_eq!(due.expect("read").expect("due").len(), 2);
+}
+
+#[tokio::test]
 async fn calls_overlap_only_where_they_may() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, one) = scheduled(folder.path()).await;

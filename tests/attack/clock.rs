@@ -1,0 +1,146 @@
+//! A clock that jumps, on a node of its own.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::arena::{Arena, Footprint};
+use crate::support::{Node, answer, guest};
+
+const DAY: i64 = 24 * 3600;
+
+/// Forward and back by a day: what was stored for longer is there, credentials hold, what is under way
+/// ends in the time that it takes, and schedules neither make up for a day nor wait for one.
+pub(crate) async fn f07_clock_jumps(_: &Arena) {
+    let place = tempfile::tempdir().expect("a folder");
+    let (shim, file) = (place.path().join("clock.so"), place.path().join("ahead"));
+    compile(&shim);
+    set(&file, 0);
+    let mut node =
+        Node::start_with("[schedules]\ninterval = \"1s\"\n[limits.default]\nwall = \"10 s\"\n");
+    node.serve(&guest("hello-p2-wstd"), "guests/hello-p2-wstd", &["victim"]);
+    for name in ["sleep", "clockwork", "face-canopy"] {
+        node.publish(&guest(name));
+    }
+    node.run("tenant create acme");
+    for package in ["sleep", "clockwork", "faces"] {
+        node.run(&format!("install guests/{package} --tenant acme"));
+    }
+    let token = node.run("token create robot --tenant acme");
+    let token = token["secret"].as_str().expect("a secret").to_owned();
+    assert!(node.terminate().success());
+    node.start_again_with(|command| {
+        command.env("LD_PRELOAD", &shim).env("CANOPY_CLOCK", &file);
+    });
+    let week = 7 * DAY * 1000;
+    for set in [
+        "op=set&key=for-ever&value=x".to_owned(),
+        format!("op=set-for&key=a-week&value=x&delta={week}"),
+    ] {
+        let stored = node.get("faces.acme", &format!("/?{set}")).await;
+        assert_eq!(stored.status, 200, "{stored:?}");
+    }
+    scheduled(&node, 0).await;
+    let (began, before) = (today(&node, "clock").await, Footprint::of(node.pid()));
+    for (number, ahead) in [DAY, 0, -DAY, 0, DAY, -DAY].into_iter().enumerate() {
+        let calls = calls(&node).await;
+        let start = Instant::now();
+        let under_way = async {
+            let requests = (0..8).map(|_| node.get("sleep.acme", "/?ms=1500"));
+            join_all(requests).await
+        };
+        let jump = async { set(&file, ahead) };
+        let (under_way, ()) = tokio::join!(under_way, jump);
+        for reply in under_way {
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+        assert!(start.elapsed() >= Duration::from_millis(1500));
+        let now = today(&node, &format!("clock-{number}")).await;
+        let off = (now - began - ahead).abs();
+        assert!(off < 600, "the clock did not jump: it is {off} s off");
+        for _ in 0..20 {
+            let victim = node.get("hello-p2-wstd.victim", "/").await;
+            assert_eq!(victim.status, 200, "{victim:?}");
+        }
+        for key in ["for-ever", "a-week"] {
+            let found = node.get("faces.acme", &format!("/?op=get&key={key}")).await;
+            assert_eq!(found.json(), "x", "{key}, {ahead} s ahead: {found:?}");
+        }
+        let request = node.request(Method::GET, "hello-p2-wstd.victim", "/");
+        let foreign = answer(request.bearer_auth(&token)).await;
+        assert_eq!(foreign.status, 401, "{foreign:?}");
+        let request = node.request(Method::GET, "sleep.acme", "/?ms=1");
+        let own = answer(request.bearer_auth(&token)).await;
+        assert_eq!(own.status, 200, "{own:?}");
+        scheduled(&node, calls).await;
+        // One call a second, and one for all that passed at once.
+        let most = usize::try_from(start.elapsed().as_secs()).expect("soon") + 3;
+        let more = self::calls(&node).await - calls;
+        assert!(more <= most, "{more} calls by schedule at once");
+    }
+    let after = Footprint::of(node.pid());
+    assert!(
+        after.descriptors <= before.descriptors + 24,
+        "{before} before, {after} after"
+    );
+    assert!(node.terminate().success());
+}
+
+fn compile(library: &Path) {
+    let status = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
+        .args(["-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC"])
+        .args(["-shared", "-o"])
+        .arg(library)
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/attack/clock.c"))
+        .status()
+        .expect("a C compiler runs");
+    assert!(status.success(), "the clock does not compile");
+}
+
+/// Sets the clock of the node so many seconds ahead of the machine's.
+fn set(file: &Path, ahead: i64) {
+    use std::os::unix::fs::FileExt as _;
+    let open = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(file);
+    let open = open.expect("the clock");
+    open.write_all_at(&ahead.to_ne_bytes(), 0).expect("set");
+}
+
+/// What time the node believes it is, in seconds since 1970: the moment at which a tenant is made.
+async fn today(node: &Node, tenant: &str) -> i64 {
+    let request = node.api(Method::PUT, &format!("/api/v1/tenants/{tenant}"));
+    let made = answer(request.json(&json!({ "display_name": tenant }))).await;
+    let text = made.json()["created_at"]
+        .as_str()
+        .expect("a time")
+        .to_owned();
+    let format = &time::format_description::well_known::Rfc3339;
+    let time = time::OffsetDateTime::parse(&text, format).expect("a time");
+    time.unix_timestamp()
+}
+
+/// Calls by the schedule that comes each second.
+async fn calls(node: &Node) -> usize {
+    let calls = node.get("clockwork.acme", "/calls").await;
+    let calls = calls.json();
+    let calls = calls.as_array().expect("a list").iter();
+    calls
+        .filter(|call| call["schedule"] == "each-second")
+        .count()
+}
+
+/// Waits for two more calls than there were.
+async fn scheduled(node: &Node, before: usize) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while calls(node).await < before + 2 {
+        assert!(Instant::now() < until, "schedules wait for a day");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
