@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
+use crate::Random;
 use crate::arena::{Arena, Footprint};
 use crate::client::{connect_from, exchange};
 use crate::components::{module, upload};
@@ -35,7 +36,8 @@ pub(crate) async fn f03_failed_synchronisation(arena: &Arena) {
             "{kind:?} synchronises nothing: {calls:?}"
         );
         if !arena.full {
-            indices = vec![indices[arena.seed as usize % indices.len()]];
+            let chosen = Random(arena.seed).below(indices.len());
+            indices = vec![indices[chosen]];
         }
         for index in indices {
             let fault = Fault::at(shim::Kind::Eio, index);

@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     Enospc,
     /// It fails with ENOSPC as on a disk that is full: of calls that take space, which alone are
     /// counted for it.
+    #[allow(
+        dead_code,
+        reason = "fills the disk of a whole node, in `tests/attack`"
+    )]
     Full,
 }
 

@@ -22,7 +22,9 @@ impl wasip3::exports::http::handler::Guest for Component {
             prowl.by_standard_library(path);
             prowl.by_c_library(path);
         }
-        prowl.found.push_str(&format!("{} ways tried\n", prowl.tried));
+        prowl
+            .found
+            .push_str(&format!("{} ways tried\n", prowl.tried));
         http_into_wasi_response(http::Response::new(prowl.found))
     }
 }
@@ -76,7 +78,10 @@ const O_RDONLY: c_int = 0x0400_0000;
 const O_DIRECTORY: c_int = 2 << 12;
 const O_CREAT_RDWR: c_int = (1 << 12) | 0x1400_0000;
 
-#[expect(unsafe_code, reason = "the C library's own function, past the standard library")]
+#[expect(
+    unsafe_code,
+    reason = "the C library's own function, past the standard library"
+)]
 unsafe extern "C" {
     fn openat(folder: c_int, path: *const c_char, flags: c_int, ...) -> c_int;
 }
@@ -108,7 +113,11 @@ impl Prowl {
         self.way("open", text, fs::File::open(path).is_ok());
         self.way("read", text, fs::read(path).is_ok());
         self.way("write", text, fs::write(path, "x").is_ok());
-        self.way("append", text, fs::File::options().append(true).open(path).is_ok());
+        self.way(
+            "append",
+            text,
+            fs::File::options().append(true).open(path).is_ok(),
+        );
         self.way("list", text, fs::read_dir(path).is_ok());
         self.way("look", text, fs::metadata(path).is_ok());
         self.way("look at a link", text, fs::symlink_metadata(path).is_ok());
