@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod shares;
 mod storage;
 mod support;
 

@@ -1,0 +1,118 @@
+//! Statements that reach for more than their share. Each names how it ends.
+
+use std::time::{Duration, Instant};
+
+use canopy_backend::conformance::sql::{database, number, rows};
+use canopy_backend::sql::SqlError;
+use canopy_backend_sql::SqlSettings;
+
+use crate::attack::{End, ends, victim};
+use crate::support;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_end_at_their_limits() {
+    let settings = SqlSettings {
+        statement_time: Duration::from_millis(300),
+        statement_memory_bytes: 8 << 20,
+        ..SqlSettings::default()
+    };
+    let (provider, _dir) = support::open_with(settings);
+    let database = database(&provider).await;
+    victim(&*database).await;
+    let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let deep = format!("SELECT {}1{}", "abs(".repeat(200), ")".repeat(200));
+    let sum = format!("SELECT 1{}", "+1".repeat(500));
+    let unions = format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100));
+    let wide = format!(
+        "CREATE TABLE w (a{})",
+        (0..600).map(|i| format!(", c{i}")).collect::<String>()
+    );
+    let long = format!("SELECT '{}'", "x".repeat(200 << 10));
+    for (sql, end) in [
+        (format!("{endless} SELECT count(*) FROM n"), End::Limit),
+        (format!("{endless} INSERT INTO t (id) SELECT i + 100 FROM n"), End::Limit),
+        (format!("{endless} SELECT i FROM n ORDER BY i DESC"), End::Limit),
+        (format!("{endless} SELECT DISTINCT i FROM n"), End::Limit),
+        (format!("{endless} SELECT group_concat(i) FROM n"), End::Limit),
+        (format!("{endless} SELECT json_group_array(i) FROM n"), End::Limit),
+        ("SELECT randomblob(2000000000)".into(), End::TooLarge("value")),
+        ("SELECT zeroblob(2000000)".into(), End::TooLarge("value")),
+        ("SELECT printf('%2000000s', '')".into(), End::TooLarge("value")),
+        ("SELECT replace(hex(zeroblob(400000)), '0', 'aaaa')".into(), End::TooLarge("value")),
+        ("SELECT 1 FROM t WHERE a LIKE hex(zeroblob(2000))".into(), End::Invalid("pattern")),
+        ("SELECT a.id FROM t a, t b, t c, t d, t e, t f, t g, t h, t i, t j, t k, t l, t m, t n, t o, t p, t q, t r, t s, t t1, t u, t v, t w, t x WHERE a.id + x.id > 1000".into(), End::Limit),
+        (deep, End::Invalid("")),
+        (sum, End::Invalid("depth")),
+        (unions, End::Invalid("compound")),
+        (wide, End::Invalid("columns")),
+        (long, End::TooLarge("statement")),
+        ("SELECT ?2000".into(), End::Invalid("variable number")),
+    ] {
+        let started = Instant::now();
+        ends(&*database, &sql, end).await;
+        let short: String = sql.chars().take(100).collect();
+        assert!(started.elapsed() < Duration::from_secs(30), "{short}");
+    }
+    assert_eq!(number(&*database, "SELECT count(*) FROM t").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_a_statements_own() {
+    let settings = SqlSettings {
+        statement_time: Duration::from_secs(120),
+        statement_memory_bytes: 4 << 20,
+        ..SqlSettings::default()
+    };
+    let (provider, _dir) = support::open_with(settings);
+    let database = database(&provider).await;
+    victim(&*database).await;
+    let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    for query in [
+        "SELECT i FROM n ORDER BY i DESC",
+        "SELECT DISTINCT i FROM n",
+    ] {
+        ends(
+            &*database,
+            &format!("{endless} {query}"),
+            End::TooLarge("memory"),
+        )
+        .await;
+    }
+    // What one could not have is there for the next.
+    assert_eq!(number(&*database, "SELECT count(*) FROM t").await, 2);
+    let some = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                SELECT count(DISTINCT i) FROM n";
+    for _ in 0..20 {
+        assert_eq!(number(&*database, some).await, 9999);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_end_at_their_limits() {
+    let mut settings = SqlSettings::default();
+    settings.limits.result_rows = 1000;
+    settings.limits.result_bytes = 1 << 20;
+    let (provider, _dir) = support::open_with(settings);
+    let database = database(&provider).await;
+    let count = |n: u32| {
+        format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n}) SELECT i FROM n"
+        )
+    };
+    assert_eq!(
+        rows(&*database, &count(1000)).await.expect("all").len(),
+        1000
+    );
+    let over = rows(&*database, &count(1001)).await;
+    assert!(
+        matches!(&over, Err(SqlError::TooLarge(text)) if text.contains("1000 rows")),
+        "{over:?}"
+    );
+    let large = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4)
+                 SELECT zeroblob(500000) FROM n";
+    let over = rows(&*database, large).await;
+    assert!(
+        matches!(&over, Err(SqlError::TooLarge(text)) if text.contains("bytes")),
+        "{over:?}"
+    );
+}
