@@ -3,10 +3,13 @@
 //! One pass over the sections; types and code are left to the compiler, which validates them in
 //! its child process. Whatever is not a component is refused with what it is instead.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use canopy_ids::{Import, InterfaceName, Label};
-use wasmparser::{ComponentExternName, ComponentExternalKind, Encoding, Parser, Payload};
+use wasmparser::{
+    ComponentAlias, ComponentExternName, ComponentExternalKind, Encoding, Parser, Payload,
+};
 use wasmtime::Precompiled;
 
 /// Imports or exports that a component may have; more is not a program that anyone wrote.
@@ -47,6 +50,8 @@ pub struct Item {
     pub label: Option<Label>,
     /// What kind of thing it is.
     pub kind: ItemKind,
+    /// Whether the component takes a function out of it by itself, and not by what is nested in it.
+    pub calls: bool,
 }
 
 /// The name of an import or export.
@@ -144,6 +149,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         functions: 0,
     };
     let mut depth = 0_usize;
+    let mut instances = Instances::default();
     let refused = |error: wasmparser::BinaryReaderError| refusal(&error, bytes.len());
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(refused)? {
@@ -164,6 +170,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
                 for import in section {
                     let import = import.map_err(refused)?;
                     let item = Item::new(&import.name, import.ty.kind());
+                    if item.kind == ItemKind::Instance {
+                        instances.imported(inspection.imports.len());
+                    }
                     push(&mut inspection.imports, item, "imports")?;
                 }
             }
@@ -171,7 +180,32 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
                 for export in section {
                     let export = export.map_err(refused)?;
                     let item = Item::new(&export.name, export.kind);
+                    if item.kind == ItemKind::Instance {
+                        instances.made(1);
+                    }
                     push(&mut inspection.exports, item, "exports")?;
+                }
+            }
+            Payload::ComponentInstanceSection(section) if depth == 0 => {
+                instances.made(section.count());
+            }
+            Payload::ComponentAliasSection(section) if depth == 0 => {
+                for alias in section {
+                    let ComponentAlias::InstanceExport {
+                        kind,
+                        instance_index,
+                        ..
+                    } = alias.map_err(refused)?
+                    else {
+                        continue;
+                    };
+                    match (kind, instances.import(instance_index)) {
+                        (ComponentExternalKind::Instance, _) => instances.made(1),
+                        (ComponentExternalKind::Func, Some(import)) => {
+                            inspection.imports[import].calls = true;
+                        }
+                        _ => {}
+                    }
                 }
             }
             _ => {}
@@ -179,6 +213,29 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     }
     inspection.http = http_world(&inspection.exports);
     Ok(inspection)
+}
+
+/// The instances of a component by their index, as far as they are imported.
+#[derive(Default)]
+struct Instances {
+    count: u32,
+    imports: HashMap<u32, usize>,
+}
+
+impl Instances {
+    fn made(&mut self, count: u32) {
+        self.count = self.count.saturating_add(count);
+    }
+
+    /// The next one is that import.
+    fn imported(&mut self, import: usize) {
+        self.imports.insert(self.count, import);
+        self.made(1);
+    }
+
+    fn import(&self, instance: u32) -> Option<usize> {
+        self.imports.get(&instance).copied()
+    }
 }
 
 fn refuse_other_formats(bytes: &[u8]) -> Result<(), InspectError> {
@@ -297,6 +354,13 @@ impl Inspection {
         self.imports.iter().filter_map(named)
     }
 
+    /// Whether it takes a function out of an import by itself.
+    pub fn calls(&self, import: &Import) -> bool {
+        self.imports.iter().any(|item| {
+            item.calls && item.label == import.label && item.interface() == Some(&import.interface)
+        })
+    }
+
     /// The interfaces it exports.
     pub fn exported_interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
         self.exports.iter().filter_map(Item::interface)
@@ -322,6 +386,7 @@ impl Item {
                 name: ItemName::Interface(interface),
                 label: Some(label),
                 kind,
+                calls: false,
             };
         }
         let name = match name.name.parse() {
@@ -332,6 +397,7 @@ impl Item {
             name,
             label: None,
             kind,
+            calls: false,
         }
     }
 

@@ -58,16 +58,6 @@ pub enum Difference {
     },
 }
 
-impl Difference {
-    /// Whether it is about what the component imports, rather than what it exports.
-    pub fn is_of_imports(&self) -> bool {
-        matches!(
-            self,
-            Self::Undeclared { .. } | Self::NotImported { .. } | Self::StoresUnused { .. }
-        )
-    }
-}
-
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

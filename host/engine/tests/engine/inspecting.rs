@@ -68,6 +68,31 @@ fn the_http_world_is_what_it_exports() {
 }
 
 #[test]
+fn an_import_is_called_if_a_function_is_taken_out_of_it() {
+    let found = inspect(&binary(
+        r#"(component
+            (import "acme:a/types@1.0.0" (instance (type $u u8) (export "t" (type (eq $u)))))
+            (component $c)
+            (instance (instantiate $c))
+            (import "acme:a/called@1.0.0" (instance $called
+                (export "f" (func))
+                (export "inner" (instance (export "g" (func))))))
+            (import "acme:a/nested@1.0.0" (instance $nested
+                (export "inner" (instance (export "g" (func))))))
+            (alias export $called "f" (func))
+            (alias export $nested "inner" (instance $inner))
+            (alias export $inner "g" (func))
+            (import "label" (implements "acme:a/called@1.0.0") (instance $labelled
+                (export "f" (func)))))"#,
+    ))
+    .expect("a component");
+    let called = found.imported_interfaces();
+    let called: Vec<_> = called.filter(|import| found.calls(import)).collect();
+    let called: Vec<_> = called.iter().map(ToString::to_string).collect();
+    assert_eq!(called, ["acme:a/called@1.0.0"]);
+}
+
+#[test]
 fn what_is_inside_is_counted_and_not_taken_for_its_own() {
     let found = inspect(&binary(
         r#"(component

@@ -2,6 +2,8 @@
 
 mod test;
 
+use std::collections::BTreeSet;
+
 use canopy_api_types::{
     BindingPut, Driver as Noun, DriverChecked, DriverPut, DriverState, Package, VersionPut,
 };
@@ -164,11 +166,23 @@ impl Driver {
                     )
                 })?;
                 context.ui.result(&driver, |driver| {
-                    let packages: Vec<_> = driver.serves.iter().map(|name| name.package.to_string()).collect();
-                    let package = packages.first().map_or("WIT-PACKAGE", String::as_str);
+                    let packages: BTreeSet<_> = driver
+                        .serves
+                        .iter()
+                        .map(|name| name.package.to_string())
+                        .collect();
+                    let next = packages.iter().map(|package| {
+                        format!(
+                            "canopy bind INSTALLATION {package} {} --tenant {}",
+                            driver.name, driver.tenant
+                        )
+                    });
                     format!(
-                        "Added driver {0} ({1} {2}).\nNext: canopy bind INSTALLATION {package} {0} --tenant {3}",
-                        driver.name, driver.package, driver.version, driver.tenant
+                        "Added driver {} ({} {}).\nNext: {}",
+                        driver.name,
+                        driver.package,
+                        driver.version,
+                        next.collect::<Vec<_>>().join("\n      ")
                     )
                 });
             }

@@ -154,6 +154,16 @@ async fn manifest_and_component_must_agree() {
         "wasi:http/incoming-handler",
     )
     .await;
+    // Found before anything is compiled: these would not be.
+    let broken = "(core module (func (result i32)))";
+    let calling = r#"(import "wasi:keyvalue/store@0.2.0-draft2" (instance $store (export "f" (func))))
+        (alias export $store "f" (func))"#;
+    for (manifest, component, word) in [
+        (need, app(broken), "needs `wasi:keyvalue`"),
+        (APP, app(&format!("{calling}{broken}")), "draft2"),
+    ] {
+        refused(&node, manifest, &component, 422, "manifest-mismatch", word).await;
+    }
     let misspelt = "kind = \"app\"\nlicence = \"MIT\"";
     refused(
         &node,
