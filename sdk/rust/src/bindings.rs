@@ -1,4 +1,4 @@
-//! Generated bindings of storage.
+//! Generated bindings of storage and of messages.
 
 #![allow(
     missing_docs,
@@ -11,15 +11,16 @@
 
 wit_bindgen::generate!({
     inline: "
-        package canopy:sdk-keyvalue;
+        package canopy:sdk-more;
 
-        world keyvalue {
+        world more {
             import wasi:keyvalue/store@0.2.0-draft;
             import wasi:keyvalue/atomics@0.2.0-draft;
             import wasi:keyvalue/batch@0.2.0-draft;
+            import canopy:networking/messages@0.1.0;
         }
     ",
-    path: ["../../wit/deps/keyvalue-0.2.0-draft"],
+    path: ["../../wit/deps/keyvalue-0.2.0-draft", "../../wit/networking/0.1.0"],
     generate_all,
 });
 

@@ -21,6 +21,8 @@
 //! | [`kv`] | durable key-value storage, the installation's own |
 //! | `blobs` | objects of any size, streamed; with the feature `storage` |
 //! | `sql` | SQL databases; with the feature `storage` |
+//! | [`messages`] | messages to and from other applications of the tenant |
+//! | `websocket` | WebSocket connections; with the feature `wasi-0-3`, which `storage` includes |
 //! | [`identity`] | the tenant, the caller and the installation, as the platform vouches for them |
 //! | [`client`] | outgoing HTTP to the hosts that the tenant allows |
 //! | [`config`] | settings and secrets of the installation |
@@ -34,7 +36,8 @@
 //! they are and wait inside the calls. Two things differ. Several requests of one installation may
 //! meet the same instance, one after the other, so a `static` may outlive an answer. And bodies pass
 //! from a request to storage and from storage to a response without coming into the application's
-//! memory. A driver cannot use the feature: it has no storage of its own.
+//! memory. A driver cannot use the feature: it has no storage of its own. The feature `wasi-0-3` alone
+//! does the same to `#[app]`, without storage.
 //!
 //! A driver serves an interface to other components: see [`driver`]. One that serves `wasi:keyvalue`
 //! depends on `canopy-sdk-core` instead of this crate. An application that uses an
@@ -47,5 +50,6 @@ mod bindings;
 #[cfg(feature = "storage")]
 pub mod blobs;
 pub mod kv;
+pub mod messages;
 #[cfg(feature = "storage")]
 pub mod sql;

@@ -21,11 +21,15 @@ pub mod response;
 mod routing;
 #[cfg(feature = "wasi-0-3")]
 pub mod stream;
+#[cfg(feature = "wasi-0-3")]
+pub mod websocket;
 mod wire;
 
 mod bindings;
 
 pub use body::Body;
+#[cfg(feature = "wasi-0-3")]
+pub use canopy_sdk_macros::websocket;
 pub use canopy_sdk_macros::{app, driver, import};
 pub use extract::{Form, FromRequest, Json, Path, Query};
 pub use handler::Handler;
@@ -44,7 +48,11 @@ pub type Response = http::Response<Body>;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::__export_app as export_app;
+    #[cfg(feature = "wasi-0-3")]
+    pub use crate::__export_websocket as export_websocket;
     pub use crate::entry::serve;
+    #[cfg(feature = "wasi-0-3")]
+    pub use crate::websocket::open;
     #[cfg(not(feature = "wasi-0-3"))]
     pub use wasip2 as wasi;
     #[cfg(feature = "wasi-0-3")]

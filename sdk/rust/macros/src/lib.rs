@@ -15,7 +15,8 @@ use syn::{Ident, ItemFn, ItemStruct, LitStr, Token, bracketed, parse_macro_input
 #[proc_macro_attribute]
 pub fn app(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
-    if let Err(error) = check_app(&arguments, &function) {
+    let what = "the function takes nothing and returns a `Router`";
+    if let Err(error) = check("app", &arguments, &function, 0, what) {
         return error.into_compile_error().into();
     }
     let name = &function.sig.ident;
@@ -27,11 +28,38 @@ pub fn app(arguments: TokenStream, item: TokenStream) -> TokenStream {
     .into()
 }
 
-fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
+/// Makes the function that takes WebSocket connections the component's entry for them; the module
+/// [`websocket`](../canopy_sdk/websocket/index.html) says how.
+///
+/// The function takes an `Opening` and returns a `Connection`, or a `Problem` by which it refuses.
+#[proc_macro_attribute]
+pub fn websocket(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let what = "the function takes an `Opening` and returns a `Result<Connection, Problem>`";
+    if let Err(error) = check("websocket", &arguments, &function, 1, what) {
+        return error.into_compile_error().into();
+    }
+    let name = &function.sig.ident;
+    quote! {
+        #function
+
+        ::canopy_sdk::__private::export_websocket!(#name);
+    }
+    .into()
+}
+
+/// Whether an entry is a function of so many parameters.
+fn check(
+    attribute: &str,
+    arguments: &TokenStream,
+    function: &ItemFn,
+    parameters: usize,
+    what: &str,
+) -> syn::Result<()> {
     if !arguments.is_empty() {
         return Err(syn::Error::new(
             Span::call_site(),
-            "`app` takes no arguments",
+            format!("`{attribute}` takes no arguments"),
         ));
     }
     if let Some(asyncness) = &function.sig.asyncness {
@@ -40,11 +68,8 @@ fn check_app(arguments: &TokenStream, function: &ItemFn) -> syn::Result<()> {
             "the function must not be async",
         ));
     }
-    if !function.sig.inputs.is_empty() {
-        return Err(syn::Error::new_spanned(
-            &function.sig.inputs,
-            "the function takes nothing and returns a `Router`",
-        ));
+    if function.sig.inputs.len() != parameters {
+        return Err(syn::Error::new_spanned(&function.sig, what));
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::{Body, IntoResponse, Problem, Request};
 
 pub use origin::SameOrigin;
+#[cfg(feature = "wasi-0-3")]
+pub(crate) use origin::is_foreign;
 pub(crate) use path::Parameters;
 pub use path::Path;
 

@@ -42,7 +42,8 @@ impl FromRequest for SameOrigin {
     }
 }
 
-fn is_foreign(uri: &Uri, headers: &HeaderMap) -> bool {
+/// Whether browsers say that a page of another site sends this.
+pub(crate) fn is_foreign(uri: &Uri, headers: &HeaderMap) -> bool {
     let text = |name: &str| {
         headers
             .get(name)

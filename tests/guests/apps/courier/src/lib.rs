@@ -3,20 +3,19 @@
 //! writes down what it gets, listed by `/got`. A message that says `twice` it
 //! takes at the third attempt, one that says `broken` not before `/mend` was called.
 
+use std::time::Duration;
+
 use canopy_sdk::identity;
 use canopy_sdk::kv::{Bucket, Error};
+use canopy_sdk::messages::{Delivery, Message};
 use canopy_sdk::{HeaderMap, Json, Query, Router, StatusCode, any, get};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wit::canopy::networking::messages::{self, Options};
 use wit::wasmcloud::messaging::consumer;
 
 canopy_sdk::import!(
-    wit: "canopy:networking/messages@0.1.0", "wasmcloud:messaging/consumer@0.2.0",
-    wit = [
-        "../../../../wit/networking/0.1.0",
-        "../../../../wit/deps/wasmcloud-messaging-0.2.0",
-    ]
+    wit: "wasmcloud:messaging/consumer@0.2.0",
+    wit = ["../../../../wit/deps/wasmcloud-messaging-0.2.0"]
 );
 
 #[derive(Deserialize)]
@@ -38,17 +37,13 @@ fn app() -> Router {
 }
 
 /// Answers a question, unless it asks for silence.
-fn reply(headers: HeaderMap, body: String) -> Result<StatusCode, StatusCode> {
-    let to = headers.get("canopy-reply-to");
-    let to = to.and_then(|value| value.to_str().ok());
+fn reply(question: Delivery<String>) -> Result<StatusCode, StatusCode> {
+    let body = question.body;
     let name = identity::installation().map(|own| own.name);
-    if let Some(to) = to.filter(|_| body != "silence") {
-        let answer = consumer::BrokerMessage {
-            subject: to.to_owned(),
-            body: format!("{body}? says {}", name.unwrap_or_default()).into_bytes(),
-            reply_to: None,
-        };
-        consumer::publish(&answer).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    if let Some(to) = question.reply_to.filter(|_| body != "silence") {
+        let answer = Message::new(format!("{body}? says {}", name.unwrap_or_default()));
+        let sent = answer.publish(&to);
+        sent.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -71,12 +66,12 @@ fn send(Query(send): Query<Send>, body: String) -> (StatusCode, String) {
         })
         .map(|()| 1),
         None => {
-            let options = Options {
-                content_type: Some("text/plain".into()),
-                delay_ms: send.delay,
-            };
-            messages::publish(&send.topic, body.as_bytes(), &options)
-                .map_err(|error| format!("{error:?}"))
+            let mut message = Message::new(body).content_type("text/plain");
+            if let Some(delay) = send.delay {
+                message = message.delay(Duration::from_millis(delay));
+            }
+            let sent = message.publish(&send.topic);
+            sent.map_err(|error| format!("{error:?}"))
         }
     };
     match outcome {
@@ -95,28 +90,25 @@ fn mend() -> Result<StatusCode, StatusCode> {
     Ok(StatusCode::OK)
 }
 
-fn take(headers: HeaderMap, body: String) -> Result<StatusCode, StatusCode> {
-    let header = |name: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok());
-        value.unwrap_or_default().to_owned()
-    };
+fn take(headers: HeaderMap, delivery: Delivery<String>) -> Result<StatusCode, StatusCode> {
+    let kind = headers.get("content-type");
+    let kind = kind.and_then(|value| value.to_str().ok());
     let bucket = Bucket::open("default").map_err(failed)?;
-    let attempt = header("canopy-attempt");
-    match body.as_str() {
-        "twice" if attempt != "3" => return Err(StatusCode::SERVICE_UNAVAILABLE),
+    match delivery.body.as_str() {
+        "twice" if delivery.attempt != 3 => return Err(StatusCode::SERVICE_UNAVAILABLE),
         "broken" if !bucket.exists("mended").map_err(failed)? => panic!("on purpose"),
         _ => {}
     }
     let number = bucket.increment("count", 1).map_err(failed)?;
     let caller = identity::caller();
     let got = json!({
-        "body": body,
-        "topic": header("canopy-topic"),
-        "message": header("canopy-message"),
-        "attempt": attempt,
-        "sender": header("canopy-sender"),
-        "reply_to": header("canopy-reply-to"),
-        "type": header("content-type"),
+        "body": delivery.body,
+        "topic": delivery.topic,
+        "message": delivery.id,
+        "attempt": delivery.attempt.to_string(),
+        "sender": delivery.sender,
+        "reply_to": delivery.reply_to.unwrap_or_default(),
+        "type": kind.unwrap_or_default(),
         "caller": caller.subject,
     });
     let key = format!("got/{number:06}");
