@@ -185,6 +185,39 @@ async fn what_is_no_handshake_and_what_nobody_takes_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_takes_one_connection_after_the_other_while_they_end_as_they_should() {
+    // With one slot, the next connection is taken when all of the one before is over.
+    let node = node("[admission]\nmax_wait = \"20s\"\n[guest]\nreuse_idle = \"60s\"");
+    node.run("plan create narrow --limit concurrency=1");
+    node.run("tenant set acme --plan narrow");
+    let opened = async |count: u32| {
+        let mut socket = connect(&node, "/", &[]).await;
+        let who = format!("CallerKind::Anonymous  {count}");
+        assert_eq!(say(&mut socket, "who").await, who);
+        socket
+    };
+
+    let mut socket = opened(1).await;
+    let bye = Message::close(CloseCode::try_from(1000).ok(), "");
+    socket.send(bye).await.expect("sent");
+    assert_eq!(end(&mut socket).await.0, 1000);
+    for (count, asked) in [(2, "leave"), (3, "close")] {
+        let mut socket = opened(count).await;
+        socket.send(Message::text(asked)).await.expect("sent");
+        end(&mut socket).await;
+    }
+    let refused = raw(&node, "socket", "GET /refuse", HANDSHAKE);
+    assert!(refused.contains("websocket-refused"), "{refused}");
+    // Cut: its instance ends with it.
+    drop(opened(4).await);
+    let mut socket = opened(1).await;
+    socket.send(Message::text("trap")).await.expect("sent");
+    assert_eq!(end(&mut socket).await.0, 1011);
+    drop(socket);
+    opened(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_ends_the_guest() {
     let node = node("[admission]\nmax_wait = \"10ms\"");
     node.run("plan create narrow --limit concurrency=1");

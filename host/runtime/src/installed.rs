@@ -23,6 +23,14 @@ pub(crate) struct Installed {
     pub(crate) sockets: Option<Sockets>,
 }
 
+impl Installed {
+    /// Its instances that wait, for requests and for connections.
+    fn idle(&self) -> impl Iterator<Item = &Idle> {
+        let sockets = self.sockets.as_ref().map(|sockets| &sockets.idle);
+        std::iter::once(&self.idle).chain(sockets)
+    }
+}
+
 /// How a component takes connections of the WebSocket protocol.
 pub(crate) struct Sockets {
     pub(crate) program: Program,
@@ -125,10 +133,7 @@ impl Cache {
     /// Drops instances that have been waiting for a request since before `since`.
     pub(crate) fn drop_idle(&self, since: Instant) {
         for installed in self.ready() {
-            installed.idle.drop_before(since);
-            if let Some(sockets) = &installed.sockets {
-                sockets.idle.drop_before(since);
-            }
+            installed.idle().for_each(|idle| idle.drop_before(since));
         }
     }
 
@@ -187,11 +192,12 @@ fn drop_oldest(installed: &[&Arc<Installed>]) -> bool {
     while dropped < ROOM {
         let waiting = installed
             .iter()
-            .filter_map(|one| Some((one.idle.oldest()?, one)));
+            .flat_map(|one| one.idle())
+            .filter_map(|idle| Some((idle.oldest()?, idle)));
         let Some((_, oldest)) = waiting.min_by_key(|(since, _)| *since) else {
             break;
         };
-        if oldest.idle.drop_oldest() {
+        if oldest.drop_oldest() {
             dropped += 1;
         }
     }

@@ -56,7 +56,7 @@ pub(crate) enum Reply {
     P2(oneshot::Sender<p2::Answer>),
     /// And what resolves when the response's body is read or dropped.
     P3(oneshot::Sender<p3::Answer>, oneshot::Receiver<()>),
-    /// And what resolves when nobody wants the guest's messages any more.
+    /// And what resolves when the connection has ended as it should.
     Socket(oneshot::Sender<socket::Answer>, oneshot::Receiver<()>),
 }
 

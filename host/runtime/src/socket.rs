@@ -3,7 +3,7 @@
 //! A connection is one call, that lasts until the guest has returned and ended its stream. Messages cross
 //! one at a time in either direction, so whoever is slower sets the pace.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -104,8 +104,8 @@ pub struct SocketRefusal {
 /// What a guest answers.
 pub(crate) type Answer = Result<Taken, SocketRefusal>;
 
-/// Runs the guest for one connection, until it has returned, all its tasks have ended, and nobody wants
-/// its messages any more (`done` resolves). Its answer goes to `answer` before.
+/// Runs the guest for one connection, until it has returned, all its tasks have ended, and so has the
+/// connection (`done` resolves). Its answer goes to `answer` before.
 pub(crate) async fn run(
     store: &mut Store<GuestState>,
     guest: &Websockets,
@@ -155,7 +155,10 @@ pub(crate) async fn run(
             };
             // Whoever asked may be gone.
             let _ = answer.send(said);
-            let _ = done.await;
+            if done.await.is_err() {
+                // It was cut, and whoever cut it ends this task.
+                pending::<()>().await;
+            }
             poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
             Ok(())
         })
@@ -287,14 +290,14 @@ impl From<wit::Message> for SocketMessage {
     }
 }
 
-/// A connection that a guest has taken. Dropping it ends the guest.
+/// A connection that a guest has taken. Dropping it ends the guest, unless it was released.
 pub struct Socket {
     taken: Taken,
     verdict: Verdict,
     pace: Pace,
-    _cancel: CancelOnDrop,
-    /// Dropped with it, which tells the guest's task that nobody wants its messages any more.
-    _done: oneshot::Sender<()>,
+    cancel: CancelOnDrop,
+    /// Tells the guest's task that the connection has ended as it should.
+    done: oneshot::Sender<()>,
     _permit: Permit,
 }
 
@@ -321,6 +324,19 @@ impl Socket {
     pub fn go_on(&self) {
         self.pace.go_on();
     }
+
+    /// The connection has ended as it should, and the guest has ended its messages: it goes on until it
+    /// returns or its time is over, and its instance may then take another connection.
+    pub fn release(self) {
+        release(self.cancel, self.done);
+    }
+}
+
+/// Lets the guest go on to its end.
+fn release(mut cancel: CancelOnDrop, done: oneshot::Sender<()>) {
+    cancel.disarm();
+    // A guest that has failed is gone already.
+    let _ = done.send(());
 }
 
 /// Has `installed` take a connection.
@@ -350,12 +366,15 @@ pub(crate) async fn open(
                 taken,
                 verdict,
                 pace,
-                _cancel: cancel,
-                _done: done,
+                cancel,
+                done,
                 _permit: call.permit,
             }))
         }
-        Ok(Err(refusal)) => Ok(Err(refusal)),
+        Ok(Err(refusal)) => {
+            release(cancel, done);
+            Ok(Err(refusal))
+        }
         Err(_) => Err(verdict.failure().unwrap_or(ServeError::NoResponse)),
     }
 }

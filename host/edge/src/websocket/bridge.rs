@@ -168,6 +168,7 @@ async fn finish(mut connection: Connection, open: Open, end: End) {
         ..
     } = open;
     drop(messages);
+    let well = matches!(end, End::Client(_) | End::Guest(_));
     let (frame, told) = match end {
         End::Client(close) => {
             record.outcome = Outcome::Complete;
@@ -215,7 +216,10 @@ async fn finish(mut connection: Connection, open: Open, end: End) {
         let _ = connection.close().await;
     };
     let by_guest = async { while socket.next().await.is_some() {} };
-    let _ = futures::join!(timeout(FAREWELL, to_client), timeout(FAREWELL, by_guest));
+    let (_, guest) = futures::join!(timeout(FAREWELL, to_client), timeout(FAREWELL, by_guest));
+    if well && guest.is_ok() {
+        socket.release();
+    }
 }
 
 fn frame(message: SocketMessage) -> Message {

@@ -9,6 +9,7 @@ mod http;
 mod limits;
 mod linking;
 mod p3;
+mod sockets;
 mod support;
 mod tls;
 
