@@ -1,22 +1,25 @@
 //! Fuzzing of what reads texts and values of strangers.
 //!
 //! Inputs are made from a target's seeds by small changes, and one that brings an outcome never
-//! seen before is kept and changed further. It needs no other compiler and no instrumented build,
-//! and finds less than a fuzzer that watches branches would. `cargo fuzz` would: it needs a compiler
-//! with unstable flags, and everything down to wasmtime built once more for it, which is more than
-//! the rest of CI takes.
+//! seen before is kept and changed further. It needs no instrumented build, so it is among the tests,
+//! and finds less than a fuzzer that watches branches. `tests/fuzz/guided` has libFuzzer do that with
+//! the same targets (`coverage`), by `cargo fuzz` on the same compiler; everything down to wasmtime is
+//! built once more for it, so it is run by hand.
 //!
 //! ```text
 //! cargo test -p canopy --test fuzz                                     every target for a second
 //! cargo test -p canopy --test fuzz -- --seconds 180 [--seed N] [NAME]  each for as long as one likes
 //! cargo test -p canopy --test fuzz -- --input FILE NAME                one input again
+//! tests/fuzz/guided [--seconds N] [NAME]                               by libFuzzer, each for 180 s
 //! ```
 
 mod mutate;
 mod targets;
 
 use std::collections::HashSet;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     for target in TARGETS.iter().filter(wanted) {
         let outcome = match &options.input {
             Some(file) => once(target, file),
-            None => fuzz(target, &options),
+            None => guided_too(target).and_then(|()| fuzz(target, &options)),
         };
         match outcome {
             Ok(summary) => {
@@ -92,8 +95,23 @@ fn main() -> ExitCode {
 }
 
 fn once(target: &Target, file: &str) -> Result<String, String> {
-    let input = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    let input = fs::read(file).map_err(|error| format!("{file}: {error}"))?;
     Ok((target.prepare)()(&input))
+}
+
+/// A target is one of libFuzzer's as well.
+fn guided_too(target: &Target) -> Result<(), String> {
+    let coverage = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/coverage");
+    let said = format!("\"{}\"", target.name);
+    for file in ["Cargo.toml", &format!("src/bin/{}.rs", target.name)] {
+        let file = coverage.join(file);
+        let text =
+            fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        if !text.contains(&said) {
+            return Err(format!("    {} has no target {said}", file.display()));
+        }
+    }
+    Ok(())
 }
 
 fn fuzz(target: &Target, options: &Options) -> Result<String, String> {
@@ -116,7 +134,7 @@ fn fuzz(target: &Target, options: &Options) -> Result<String, String> {
         let outcome = catch_unwind(AssertUnwindSafe(|| run(&input)));
         let Ok(outcome) = outcome else {
             let file = std::env::temp_dir().join(format!("canopy-fuzz-{}", target.name));
-            std::fs::write(&file, &input).map_err(|error| error.to_string())?;
+            fs::write(&file, &input).map_err(|error| error.to_string())?;
             return Err(format!(
                 "    it panicked on this input, kept as {}:\n    {}",
                 file.display(),

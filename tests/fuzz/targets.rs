@@ -15,7 +15,7 @@ use std::time::Duration;
 use wasmtime::component::{Component, Linker, Val};
 
 /// Runs one input.
-type Run = Box<dyn FnMut(&[u8]) -> String>;
+pub(crate) type Run = Box<dyn FnMut(&[u8]) -> String>;
 
 pub(crate) struct Target {
     pub(crate) name: &'static str,
