@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use canopy_backend_archive::{Access, BackupScope, Keep, Repository};
-use canopy_ids::JobId;
 use canopy_store::NewJob;
 use time::OffsetDateTime;
 
