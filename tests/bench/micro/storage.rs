@@ -273,11 +273,11 @@ where
         done += f64::from(number);
     }
     latest.sort_by(f64::total_cmp);
-    let at = |share: f64| latest[((latest.len() - 1) as f64 * share) as usize] / f64::from(each);
+    let at = |percent: usize| latest[(latest.len() - 1) * percent / 100] / f64::from(each);
     json!({
         "rate": done * f64::from(each) / begun.elapsed().as_secs_f64(),
-        "p50us": at(0.5),
-        "p99us": at(0.99),
+        "p50us": at(50),
+        "p99us": at(99),
         "memory": memory.taken(),
         "bad": 0,
     })
