@@ -133,7 +133,10 @@ impl Manifest {
         for need in &self.needs {
             if !found.imports.iter().any(|import| need.covers(import)) {
                 let need = need.to_string();
-                let names: Vec<_> = found.imports.iter().map(Import::to_string).collect();
+                // What every component has is never what was meant.
+                let imports = found.imports.iter();
+                let imports = imports.filter(|import| !is_baseline(&import.interface));
+                let names: Vec<_> = imports.map(Import::to_string).collect();
                 let near = nearest(&need, names.iter().map(String::as_str));
                 differences.push(Difference::NotImported {
                     nearest: near.map(str::to_owned),

@@ -87,6 +87,15 @@ fn both_sides_of_a_difference_are_named() {
 }
 
 #[test]
+fn what_every_toolchain_imports_is_not_what_was_meant() {
+    let manifest = format!("{APP}\n[[needs]]\ninterface = \"wasi:http\"\nreason = \"r\"");
+    let found = differences(&manifest, &["wasi:cli/terminal-output@0.2.6"], &[HANDLER]);
+    let expected =
+        "the manifest needs `wasi:http`, which the component does not import; remove the need";
+    assert_eq!(found, [expected]);
+}
+
+#[test]
 fn an_app_must_export_a_handler() {
     let found = differences(APP, &[], &["wasi:cli/run@0.2.6"]);
     assert!(found[0].contains("incoming-handler") && found[0].ends_with("wasi:cli/run@0.2.6"));

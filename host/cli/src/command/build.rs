@@ -59,7 +59,10 @@ impl Build {
                 },
             ] = built.as_slice()
             {
-                text.push_str(&format!("\nNext: canopy publish {}", self.dir.display()));
+                text.push_str(&format!(
+                    "\nNext: canopy publish {} (--create-publisher the first time)",
+                    self.dir.display()
+                ));
             }
             text
         });

@@ -384,7 +384,7 @@ fn describe(driver: &Noun) -> String {
             "stores",
             format!("{} of at most {}", health.stores, health.max_stores),
         ),
-        ("calls", health.calls.to_string()),
+        ("calls", format!("{} under way", health.calls)),
         ("restarts", health.restarts.to_string()),
         ("last failure", last_failure.unwrap_or_default()),
         (
