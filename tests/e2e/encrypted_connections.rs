@@ -22,7 +22,12 @@ fn refusal(node: &Node, driver: &str, setup: &Setup) -> String {
 
 /// What a driver must not be set up with: the wrong authority, the wrong name, no TLS.
 fn refuses(driver: &str, setup: impl Fn(Vec<(&'static str, String)>) -> Setup, clear: &str) {
-    let node = Node::start();
+    let mut node = Node::start();
+    assert!(node.terminate().success());
+    // Even a node that takes backtraces keeps them to itself.
+    node.start_again_with(|node| {
+        node.env("RUST_BACKTRACE", "1");
+    });
     node.publish(&plugin(driver));
     node.run("tenant create globex");
     let stranger = Certificate::new();
@@ -32,6 +37,7 @@ fn refuses(driver: &str, setup: impl Fn(Vec<(&'static str, String)>) -> Setup, c
     ] {
         let refused = refusal(&node, driver, &setup(config));
         assert!(refused.contains("no TLS with db.example"), "{refused}");
+        assert!(!refused.contains("backtrace"), "{refused}");
     }
     let unsafe_setup = setup(vec![("-", String::new())]);
     let refused = refusal(&node, driver, &unsafe_setup);

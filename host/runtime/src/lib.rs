@@ -25,6 +25,7 @@ mod driver;
 mod error;
 mod installed;
 mod instance;
+mod io_error;
 mod linker;
 mod messages;
 mod p2;

@@ -7,6 +7,7 @@ use wasmtime_wasi::p2::bindings::LinkOptions;
 use wasmtime_wasi_tls::p2::LinkOptions as TlsOptions;
 
 use crate::guest::GuestState;
+use crate::io_error;
 use crate::platform::{Storage, storage_of};
 
 /// Linkers with what every component has. Made once per node.
@@ -17,12 +18,13 @@ pub(crate) struct Platform {
 impl Platform {
     pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.raw());
-        // The platform's own look-up of names replaces wasmtime's.
+        // Some of the platform's own functions replace wasmtime's.
         linker.allow_shadowing(true);
 
         let mut options = LinkOptions::default();
         options.network_error_code(true);
         wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
+        io_error::tell_reasons(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         let mut options = TlsOptions::default();
         options.tls(true);
