@@ -67,6 +67,7 @@ pub use telling::UnbindSettings;
 pub use token::IdempotencyKey;
 pub use upkeep::{Folders, PlannedBackups, UpkeepError, UpkeepSettings};
 
+pub use canopy_manifest::Timetable;
 pub use canopy_store::{
     Access, ComponentError, PageRequest, Precondition, StoreError, Upload, Uploaded,
 };

@@ -16,14 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_admission::AdmissionSettings;
-use canopy_app::{AppSettings, PlannedBackups};
+use canopy_app::{AppSettings, PlannedBackups, Timetable};
 use canopy_backend_blobs::BlobSettings;
 use canopy_backend_embedded::EmbeddedSettings;
 use canopy_backend_logs::LogSettings;
 use canopy_backend_sql::SqlSettings;
 use canopy_edge::{EdgeSettings, TlsSettings};
 use canopy_engine::EngineSettings;
-use canopy_manifest::Timetable;
 use canopy_runtime::{OperatorEgress, RuntimeSettings};
 use ipnet::IpNet;
 
