@@ -156,7 +156,7 @@ def write(folder, fresh, order, options, reasons_file):
     kept_file = folder / "results.json"
     kept = read(folder, "results.json", {})
     for name, result in fresh.items():
-        how = f"{today}; {machine}; {options.rounds} rounds of {options.seconds} s"
+        how = f"{today}; {machine}; {options.rounds} rounds of {options.seconds} s; {options.build}"
         kept[name] = dict(result, how=how)
     kept = {name: kept[name] for name in order if name in kept}
     kept_file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
