@@ -3,10 +3,9 @@
 //! Threat: the component and its manifest are a stranger's, and what is accepted here runs beside
 //! everybody else's. In order: (1) the bytes are those that were announced; (2) the manifest is
 //! valid in itself, within the platform's limits, and describes this address; (3) the file is a
-//! component, found out without compiling it; (4) it exports and imports what the manifest says, as
-//! far as can be told without compiling it; (5) a child process compiles it; (6) it imports nothing
-//! more than the manifest says but plain types; (7) every import can be served, by
-//! the platform or a published driver; (8) it instantiates in quarantine, within its limits;
+//! component, found out without compiling it; (4) it exports and imports what the manifest says,
+//! unless only the compiler can tell; (5) a child process compiles it; (6) then that is known of
+//! every component; (7) every import can be served, by the platform or a published driver; (8) it instantiates in quarantine, within its limits;
 //! (9) its bytes are stored; (10) a row names it. Until (10) nobody can see it.
 
 use std::collections::{BTreeMap, HashSet};
@@ -113,15 +112,13 @@ impl App {
         let mut found = interfaces(&inspection)?;
         let differences = manifest.compare(&found);
         // An import from which nothing is called may consist of types, which nobody needs to serve:
-        // that is known of what is compiled.
+        // that is known of what is compiled, and then all that differs is told at once.
         let may_be_types = |difference: &Difference| match difference {
             Difference::Undeclared { import, .. } => !inspection.calls(import),
             _ => false,
         };
-        if !differences.iter().all(may_be_types) {
-            let certain = differences.into_iter();
-            let certain = certain.filter(|difference| !may_be_types(difference));
-            return Err(AppError::Differences(certain.collect()));
+        if !differences.is_empty() && !differences.iter().any(may_be_types) {
+            return Err(AppError::Differences(differences));
         }
         if inspection.http == Some(HttpWorld::Service03) && !self.settings.p3_enabled {
             return Err(AppError::P3Disabled);
