@@ -6,7 +6,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak, mpsc};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use canopy_backend::sql::SqlError;
 use canopy_backend::{Scope, StorageError, StorageKind};
@@ -20,6 +21,12 @@ use tokio::time::timeout;
 use crate::account::Account;
 use crate::database::Database;
 use crate::settings::SqlSettings;
+
+/// How long connections that are all in use are looked at again: a statement gives its own back just after
+/// it is done, and closing one takes as long as the disk does.
+const RETURNING: Duration = Duration::from_secs(1);
+/// Time between two looks.
+const LOOK: Duration = Duration::from_millis(1);
 
 pub(crate) struct Node {
     /// The folder of all storage.
@@ -161,9 +168,11 @@ impl Node {
         }
     }
 
-    /// Makes room for one more connection, which is counted from now on.
+    /// Makes room for one more connection, which is counted from now on. One that somebody else gives
+    /// back or closes at this moment is waited for, on a thread that may.
     pub(crate) fn make_room(&self) -> Result<(), SqlError> {
         let limit = self.settings.open_connections;
+        let begun = Instant::now();
         loop {
             let open = self.open.load(Ordering::Relaxed);
             if open < limit {
@@ -185,6 +194,7 @@ impl Node {
                 .min_by_key(|(since, _)| *since);
             match oldest {
                 Some((_, database)) => database.close_idle(self, Instant::now()),
+                None if begun.elapsed() < RETURNING => thread::sleep(LOOK),
                 None => {
                     return Err(SqlError::Busy(format!(
                         "all {limit} connections that may be open are in use"

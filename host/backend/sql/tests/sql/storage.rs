@@ -231,6 +231,41 @@ async fn idle_connections_are_closed_and_few_are_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_about_to_be_given_back_is_waited_for() {
+    let settings = SqlSettings {
+        open_connections: 2,
+        ..SqlSettings::default()
+    };
+    let (storage, _dir) = support::open_with(settings);
+    let mut databases = Vec::new();
+    for _ in 0..3 {
+        let database = storage.open(scope(), "default").await.expect("opened");
+        table(&*database).await;
+        databases.push(database);
+    }
+    let [always, one, other] = &databases[..] else {
+        unreachable!("three were opened");
+    };
+    let begin = async |database: &dyn Sql| {
+        let transaction = database.begin(SqlMode::Immediate).await.expect("begun");
+        let insert = SqlStatement::new("INSERT INTO t (a) VALUES (1)", vec![]);
+        transaction.execute(insert).await.expect("written");
+        transaction
+    };
+    let _first = begin(&**always).await;
+    for _ in 0..10 {
+        let transaction = begin(&**one).await;
+        let insert = run(&**other, "INSERT INTO t (a) VALUES (1)");
+        let (written, committed) = tokio::join!(insert, transaction.commit());
+        committed.expect("committed");
+        written.expect("waited for");
+    }
+    let _second = begin(&**one).await;
+    let busy = run(&**other, "INSERT INTO t (a) VALUES (1)").await;
+    assert!(matches!(busy, Err(SqlError::Busy(_))), "{busy:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_one_moment_and_comes_back() {
     let (storage, dir) = support::open();
     let scope = scope();
