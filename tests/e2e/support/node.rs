@@ -311,6 +311,8 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(60))
+        // Sooner than the node: a request on a connection that is just being closed has no answer.
+        .pool_idle_timeout(Duration::from_secs(2))
         .build()
         .expect("a client")
 }
