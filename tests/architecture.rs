@@ -49,7 +49,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "canopy-backend-queue",
         ],
     ),
-    ("canopy-driver", &["canopy-ids", "canopy-engine"]),
+    (
+        "canopy-driver",
+        // The capabilities for what their streams and futures carry, which a driver may hand on.
+        &[
+            "canopy-ids",
+            "canopy-engine",
+            "canopy-capability-blobs",
+            "canopy-capability-sql",
+        ],
+    ),
     // wasmtime: no SQL, no HTTP API, no capability.
     ("canopy-engine", &["canopy-ids"]),
     // Capabilities know the backend that they need, and not one another.

@@ -122,6 +122,27 @@ async fn sockets_stand_under_the_same_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_socket_may_not_reach_is_in_the_log_also_where_nothing_was_granted() {
+    let node = Node::start();
+    let (port, untouched) = listener();
+    node.publish(&guest("tcp"));
+    node.run("tenant create acme");
+    node.run("install guests/tcp --tenant acme");
+    for (way, target) in [
+        ("", format!("127.0.0.1:{port}")),
+        ("udp", "10.1.2.3:53".into()),
+    ] {
+        let answer = node.get("tcp.acme", &format!("/{way}?addr={target}")).await;
+        assert_eq!(answer.status, 502, "{target}: {answer:?}");
+        let address = target.split_once(':').expect("a port").0;
+        let log = node.run("logs tcp --tenant acme").to_string();
+        let line = log.lines().find(|line| line.contains(address));
+        assert!(line.is_some_and(|line| line.contains("refused")), "{log}");
+    }
+    assert_eq!(untouched.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_network_is_opened_to_one_application_and_to_no_other() {
     let node = Node::start_closed();
     let (port, connections) = listener();

@@ -3,11 +3,15 @@
 //! Values of calls cross as they are, whatever their type. What a stream carries is read and
 //! written by Wasmtime as a Rust type that must be known when the platform is built, so there is a
 //! list of them: the primitive types, what is commonly made of them, and the payloads of the
-//! interfaces that the platform serves itself and a driver may serve in its place. A type of a
-//! component is looked up in it by its full text.
+//! interfaces that the platform serves itself and a driver may serve in its place. Those are the very
+//! types of the platform's own bindings: a driver may hand on what it has from the platform, and a
+//! stream that the platform writes can be read as what was written alone. A type of a component is
+//! looked up in the list by its full text.
 
 use std::fmt::Write as _;
 
+use canopy_capability_blobs::payload as blobs;
+use canopy_capability_sql::payload as sql;
 use wasmtime::component::types::Type;
 use wasmtime::component::{ComponentType, Lift, Lower};
 
@@ -128,126 +132,13 @@ payloads! {
         tells std::convert::identity;
     BytesOrText: Result<Vec<u8>, String> = "result<list<u8>, string>", VALUES,
         tells std::convert::identity;
-    SqlRow: Vec<SqlValue> =
+    SqlRow: Vec<sql::Value> =
         "list<variant {null, integer(s64), real(f64), text(string), blob(list<u8>)}>", VALUES;
-    SqlOutcome: Result<SqlDone, SqlError> =
+    SqlOutcome: Result<sql::Outcome, sql::Error> =
         concat!("result<record {changes: u64, last-insert-rowid: s64}, ", sql_error!(), ">"),
-        VALUES, tells SqlError::Other;
-    BlobsOutcome: Result<(), BlobsError> = concat!("result<_, ", blobs_error!(), ">"),
-        VALUES, tells BlobsError::Other;
-}
-
-/// `canopy:storage/sql.value`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(variant)]
-pub(crate) enum SqlValue {
-    #[component(name = "null")]
-    Null,
-    #[component(name = "integer")]
-    Integer(i64),
-    #[component(name = "real")]
-    Real(f64),
-    #[component(name = "text")]
-    Text(String),
-    #[component(name = "blob")]
-    Blob(Vec<u8>),
-}
-
-/// `canopy:storage/sql.outcome`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(record)]
-pub(crate) struct SqlDone {
-    changes: u64,
-    #[component(name = "last-insert-rowid")]
-    last_insert_rowid: i64,
-}
-
-/// `canopy:storage/sql.constraint`.
-#[derive(ComponentType, Lift, Lower, Clone, Copy)]
-#[component(enum)]
-#[repr(u8)]
-#[expect(dead_code, reason = "Wasmtime makes its values from their numbers")]
-pub(crate) enum SqlConstraint {
-    #[component(name = "unique")]
-    Unique,
-    #[component(name = "foreign-key")]
-    ForeignKey,
-    #[component(name = "not-null")]
-    NotNull,
-    #[component(name = "check")]
-    Check,
-    #[component(name = "other")]
-    Other,
-}
-
-/// `canopy:storage/sql.violation`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(record)]
-pub(crate) struct SqlViolation {
-    constraint: SqlConstraint,
-    message: String,
-}
-
-/// `canopy:storage/sql.error`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(variant)]
-pub(crate) enum SqlError {
-    #[component(name = "no-such-database")]
-    NoSuchDatabase,
-    #[component(name = "access-denied")]
-    AccessDenied(String),
-    #[component(name = "invalid-statement")]
-    InvalidStatement(String),
-    #[component(name = "constraint")]
-    Constraint(SqlViolation),
-    #[component(name = "quota-exceeded")]
-    QuotaExceeded(String),
-    #[component(name = "too-large")]
-    TooLarge(String),
-    #[component(name = "timeout")]
-    Timeout(String),
-    #[component(name = "busy")]
-    Busy,
-    #[component(name = "transaction-over")]
-    TransactionOver(String),
-    #[component(name = "other")]
-    Other(String),
-}
-
-/// `canopy:storage/blobs.error`.
-#[derive(ComponentType, Lift, Lower)]
-#[component(variant)]
-pub(crate) enum BlobsError {
-    #[component(name = "no-such-container")]
-    NoSuchContainer,
-    #[component(name = "no-such-object")]
-    NoSuchObject,
-    #[component(name = "no-such-upload")]
-    NoSuchUpload,
-    #[component(name = "container-not-empty")]
-    ContainerNotEmpty,
-    #[component(name = "invalid")]
-    Invalid(String),
-    #[component(name = "condition-failed")]
-    ConditionFailed(Option<String>),
-    #[component(name = "invalid-range")]
-    InvalidRange(u64),
-    #[component(name = "invalid-part")]
-    InvalidPart(String),
-    #[component(name = "wrong-size")]
-    WrongSize,
-    #[component(name = "too-large")]
-    TooLarge(String),
-    #[component(name = "quota-exceeded")]
-    QuotaExceeded(String),
-    #[component(name = "busy")]
-    Busy,
-    #[component(name = "access-denied")]
-    AccessDenied,
-    #[component(name = "damaged")]
-    Damaged,
-    #[component(name = "other")]
-    Other(String),
+        VALUES, tells sql::Error::Other;
+    BlobsOutcome: Result<(), blobs::Error> = concat!("result<_, ", blobs_error!(), ">"),
+        VALUES, tells blobs::Error::Other;
 }
 
 impl Payload {

@@ -102,7 +102,6 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
             into_driver,
         } = self;
         let link = Link::new(into_driver);
-        let writer = WriterEnd::new(link.clone(), life.clone());
         let reader = ReaderEnd::new(link.clone());
         let inlet: Box<dyn Any + Send> = match end {
             Val::Stream(stream) => {
@@ -111,6 +110,7 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
                 };
                 // No room beyond the one chunk that each sender has.
                 let (sender, chunks) = mpsc::channel::<Vec<T>>(0);
+                let writer = WriterEnd::of_stream(link.clone(), life.clone());
                 stream.pipe(store, StreamOutlet { writer, sender })?;
                 Box::new(StreamInlet {
                     reader,
@@ -124,6 +124,7 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
                 };
                 let (sender, value) = oneshot::channel::<T>();
                 let sender = Some(sender);
+                let writer = WriterEnd::of_future(link.clone());
                 future.pipe(store, FutureOutlet { writer, sender })?;
                 Box::new(FutureInlet { reader, value })
             }

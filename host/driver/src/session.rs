@@ -318,19 +318,28 @@ pub(crate) enum Readiness {
     Over,
 }
 
-/// The writer's hold on a link. Dropping it ends what was written: as a whole where its store
-/// lives, since then its guest has dropped it.
+/// The writer's hold on a link. Dropping it ends what was written: as a whole where all is known to
+/// have been written, or where it is a stream whose store lives, since then its guest has dropped it.
 pub(crate) struct WriterEnd {
     link: Arc<Link>,
-    life: StoreLife,
+    life: Option<StoreLife>,
     done: bool,
 }
 
 impl WriterEnd {
-    pub(crate) fn new(link: Arc<Link>, life: StoreLife) -> Self {
+    pub(crate) fn of_stream(link: Arc<Link>, life: StoreLife) -> Self {
         Self {
             link,
-            life,
+            life: Some(life),
+            done: false,
+        }
+    }
+
+    /// A future has a value, or somebody died.
+    pub(crate) fn of_future(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            life: None,
             done: false,
         }
     }
@@ -347,7 +356,8 @@ impl WriterEnd {
 
 impl Drop for WriterEnd {
     fn drop(&mut self) {
-        self.link.writer_gone(self.done || self.life.lasts());
+        let lives = self.life.as_ref().is_some_and(StoreLife::lasts);
+        self.link.writer_gone(self.done || lives);
     }
 }
 

@@ -83,35 +83,38 @@ impl Instance {
         forget_ticks(&mut self.store);
     }
 
-    /// Makes the instance, if it is not there yet.
+    /// Makes the instance, if it is not there yet: in a box, as [`Self::call`].
     pub(crate) async fn instantiate(&mut self, program: &Program) -> wasmtime::Result<()> {
         if self.exports.is_none() {
             let store = &mut self.store;
             self.exports = Some(match program {
-                Program::P2(pre) => Exports::P2(pre.instantiate_async(store).await?),
-                Program::P3(pre) => Exports::P3(pre.instantiate_async(store).await?),
-                Program::Socket(pre) => Exports::Socket(pre.instantiate_async(store).await?),
+                Program::P2(pre) => Exports::P2(Box::pin(pre.instantiate_async(store)).await?),
+                Program::P3(pre) => Exports::P3(Box::pin(pre.instantiate_async(store)).await?),
+                Program::Socket(pre) => {
+                    Exports::Socket(Box::pin(pre.instantiate_async(store)).await?)
+                }
             });
         }
         Ok(())
     }
 
-    /// Runs the guest for one request or connection, to its end.
+    /// Runs the guest for one request or connection, to its end. What does so is some KiB, made in
+    /// the box where it stays: each future around it would be copied with room for it.
     pub(crate) async fn call(&mut self, work: Work, reply: Reply) -> wasmtime::Result<()> {
         self.served += 1;
         let store = &mut self.store;
         match (&self.exports, work, reply) {
             (Some(Exports::P2(proxy)), Work::Request(request), Reply::P2(answer)) => {
-                p2::run(store, proxy, request, answer).await
+                Box::pin(p2::run(store, proxy, request, answer)).await
             }
             (Some(Exports::P3(service)), Work::Request(request), Reply::P3(answer, done)) => {
-                p3::run(store, service, request, answer, done).await
+                Box::pin(p3::run(store, service, request, answer, done)).await
             }
             (
                 Some(Exports::Socket(guest)),
                 Work::Socket(opening, incoming),
                 Reply::Socket(answer, done),
-            ) => socket::run(store, guest, opening, incoming, answer, done).await,
+            ) => Box::pin(socket::run(store, guest, opening, incoming, answer, done)).await,
             _ => Err(wasmtime::Error::msg(
                 "the instance answers in another way than was asked for",
             )),

@@ -4,7 +4,7 @@
 //! running. A scheduler would put it into its queue and wake another thread to take it over.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
@@ -40,10 +40,9 @@ impl Wake for Quiet {
 }
 
 /// Runs `future` so.
-pub(crate) async fn quietly<F: Future>(future: F) -> F::Output {
+pub(crate) async fn quietly<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     let quiet = Arc::new(Quiet::default());
     let waker = Waker::from(quiet.clone());
-    let mut future = pin!(future);
     poll_fn(|outer| {
         quiet.outer.register(outer.waker());
         quiet.polling.store(true, SeqCst);
@@ -69,6 +68,7 @@ pub(crate) async fn quietly<F: Future>(future: F) -> F::Output {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
@@ -97,7 +97,8 @@ mod tests {
     fn one_that_wakes_itself_goes_on_at_once() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(count.clone());
-        let mut future = pin!(quietly(wakes_itself(2)));
+        let work = pin!(wakes_itself(2));
+        let mut future = pin!(quietly(work));
         let mut polls = 0;
         while future
             .as_mut()
@@ -114,7 +115,8 @@ mod tests {
     fn one_that_never_stops_gives_way_and_is_woken() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let waker = Waker::from(count.clone());
-        let mut future = pin!(quietly(wakes_itself(usize::MAX)));
+        let work = pin!(wakes_itself(usize::MAX));
+        let mut future = pin!(quietly(work));
         for polls in 1..=3 {
             let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
             assert!(polled.is_pending());
@@ -127,7 +129,7 @@ mod tests {
         for _ in 0..200 {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             tokio::spawn(async move { sender.send(7) });
-            assert_eq!(quietly(receiver).await, Ok(7));
+            assert_eq!(quietly(pin!(receiver)).await, Ok(7));
         }
     }
 }

@@ -150,10 +150,7 @@ impl Runtime {
         call: Call,
         request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody>, ServeError> {
-        let wall = spec.component.limits.wall;
-        let installed = tokio::time::timeout_at(call.deadline.into(), self.0.installed(spec))
-            .await
-            .map_err(|_| ServeError::Wall { limit: wall })??;
+        let installed = self.0.installed_by(call.deadline, spec).await?;
         serve::serve(&self.0, installed, call, request).await
     }
 
@@ -167,10 +164,7 @@ impl Runtime {
         opening: SocketOpening,
         incoming: SocketIncoming,
     ) -> Result<Result<Socket, SocketRefusal>, ServeError> {
-        let wall = spec.component.limits.wall;
-        let installed = tokio::time::timeout_at(call.deadline.into(), self.0.installed(spec))
-            .await
-            .map_err(|_| ServeError::Wall { limit: wall })??;
+        let installed = self.0.installed_by(call.deadline, spec).await?;
         socket::open(&self.0, installed, call, opening, incoming).await
     }
 
@@ -247,6 +241,25 @@ impl Runtime {
 }
 
 impl Inner {
+    /// As [`Self::installed`], for a call that must be over at `deadline`.
+    async fn installed_by(
+        self: &Arc<Self>,
+        deadline: Instant,
+        spec: &Arc<InstallationSpec>,
+    ) -> Result<Arc<Installed>, ServeError> {
+        let slot = self.installed.slot(spec);
+        if let Some(installed) = slot.get() {
+            return Ok(installed.clone());
+        }
+        // In a box: making an installation ready takes a future of some KiB, which the future of
+        // every request would have room for, and which is copied with it.
+        let installing = Box::pin(self.installed(spec));
+        let limit = spec.component.limits.wall;
+        tokio::time::timeout_at(deadline.into(), installing)
+            .await
+            .map_err(|_| ServeError::Wall { limit })?
+    }
+
     async fn installed(
         self: &Arc<Self>,
         spec: &Arc<InstallationSpec>,

@@ -36,7 +36,7 @@ pub(crate) async fn serve(
     call: Call,
     request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, ServeError> {
-    quietly(answer(inner, installed, call, request)).await
+    quietly(pin!(answer(inner, installed, call, request))).await
 }
 
 async fn answer(

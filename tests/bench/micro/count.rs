@@ -15,7 +15,7 @@ use wasmtime::CodeBuilder;
 
 use crate::drivers::Pair;
 use crate::line::Line;
-use crate::node::Node;
+use crate::node::{Node, REUSED};
 
 /// So often each case runs before it is counted, and then while it is: as many requests as one
 /// instance that is used again serves, so that its making and its end are counted once.
@@ -42,6 +42,7 @@ pub(crate) fn count(case: &str, folder: &Path) -> ExitCode {
     match case {
         "refused" => edge(&runtime, folder, "nobody", 404),
         "hello-p2" => edge(&runtime, folder, "hello-p2-wstd", 200),
+        "hello-p2-reused" => edge(&runtime, folder, REUSED, 200),
         "hello-p3" => edge(&runtime, folder, "hello-p3", 200),
         "driver-number" => driver(&runtime, "numbers"),
         "driver-list" => driver(&runtime, "lists"),

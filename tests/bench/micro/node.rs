@@ -31,8 +31,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 /// The word by which this program becomes the compiler's child.
 pub(crate) const COMPILE: &str = "compile-child";
 
-/// The guests that are installed, by their names.
-pub(crate) const GUESTS: [&str; 4] = ["hello-p3", "hello-p2-wstd", "bench", "bench-storage"];
+/// The installations, by their names, each with the guest that it runs.
+const INSTALLED: [(&str, &str); 5] = [
+    ("hello-p3", "hello-p3"),
+    ("hello-p2-wstd", "hello-p2-wstd"),
+    (REUSED, "hello-p2-wstd"),
+    ("bench", "bench"),
+    ("bench-storage", "bench-storage"),
+];
+
+/// The installation of a WASI 0.2 guest whose instances serve more than one request.
+pub(crate) const REUSED: &str = "hello-p2-reused";
 
 /// So many installations there are beside, none of which is asked.
 const OTHERS: usize = 1_000;
@@ -218,13 +227,13 @@ fn install() -> BTreeMap<&'static str, Arc<InstallationSpec>> {
             ..TenantLimits::default()
         },
     });
-    let installed = GUESTS.map(|guest| {
+    let installed = INSTALLED.map(|(name, guest)| {
         let bytes = std::fs::read(component_file(guest)).unwrap_or_else(|error| {
             panic!("{guest}: {error}; `canopy build --workspace tests/guests` makes it")
         });
-        let mut spec = description(guest, &tenant, Digest::of(&bytes));
-        spec.component.reuse = guest != "hello-p2-wstd";
-        (guest, Arc::new(spec))
+        let mut spec = description(name, &tenant, Digest::of(&bytes));
+        spec.component.reuse = name != "hello-p2-wstd";
+        (name, Arc::new(spec))
     });
     BTreeMap::from(installed)
 }
@@ -266,9 +275,9 @@ fn component_file(guest: &str) -> PathBuf {
 fn component_path(
     installed: &BTreeMap<&'static str, Arc<InstallationSpec>>,
 ) -> canopy_runtime::ComponentPath {
-    let files: BTreeMap<Digest, PathBuf> = installed
+    let files: BTreeMap<Digest, PathBuf> = INSTALLED
         .iter()
-        .map(|(guest, spec)| (spec.component.digest, component_file(guest)))
+        .map(|(name, guest)| (installed[name].component.digest, component_file(guest)))
         .collect();
     Arc::new(move |digest| files[digest].clone())
 }
@@ -276,7 +285,7 @@ fn component_path(
 fn snapshot(installed: &BTreeMap<&'static str, Arc<InstallationSpec>>) -> Snapshot {
     let mut builder = Snapshot::builder(HostName::from_name("localhost").expect("a name"));
     let open = || AnonymousPaths::parse(["/", "/*"]).expect("patterns");
-    let any = &installed[GUESTS[0]];
+    let any = &installed[INSTALLED[0].0];
     for number in 0..OTHERS {
         let other = description(&format!("other{number}"), &any.tenant, any.component.digest);
         let added = builder.installation(Arc::new(other), open(), []);

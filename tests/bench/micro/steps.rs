@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use wasmtime::component::{Component, Linker};
 
 use crate::drivers::{FUNCTIONS, Pair};
-use crate::node::{MEMORIES, Node, compiler};
+use crate::node::{MEMORIES, Node, REUSED, compiler};
 
 /// A component with a memory of 1 MiB and nothing to import.
 const SMALL: &str = r#"(component
@@ -46,6 +46,7 @@ pub(crate) fn measure() {
     for (name, guest) in [
         ("request/refused", "nobody"),
         ("request/p2", "hello-p2-wstd"),
+        ("request/p2-reused", REUSED),
         ("request/p3", "hello-p3"),
     ] {
         let mut client = runtime.block_on(async { node.connect(guest) });

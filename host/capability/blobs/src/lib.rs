@@ -19,3 +19,8 @@ pub use address::{Address, AddressError, AddressMethod, Addresses, PREFIX};
 pub use bindings::{add_draft_to_linker, add_one_to_linker, add_storage_to_linker};
 pub use ctx::{BlobsCtx, BlobsView, Objects};
 pub use settings::BlobsSettings;
+
+/// What the future of `canopy:storage/blobs` carries.
+pub mod payload {
+    pub use crate::bindings::storage::canopy::storage::blobs::Error;
+}

@@ -303,12 +303,6 @@ impl EgressPolicy {
         &self.granted
     }
 
-    /// Whether nothing can be reached.
-    pub fn is_empty(&self) -> bool {
-        let is_asked = |grant: &EgressRule| self.asked.iter().any(|asked| asked.overlaps(grant));
-        !self.granted.iter().any(is_asked)
-    }
-
     /// Steps 2 to 4: whether `host` at `port` may be asked for by `way`.
     pub fn check_host<'a>(&'a self, host: &Host, port: u16, way: Way<'_>) -> Result<(), Refusal> {
         let matching = |rules: &'a [EgressRule]| {

@@ -17,3 +17,8 @@ pub use bindings::{
     add_one_to_linker, add_spin2_to_linker, add_spin3_to_linker, add_storage_to_linker,
 };
 pub use ctx::{Databases, SqlCtx, SqlView};
+
+/// What streams and futures of `canopy:storage/sql` carry.
+pub mod payload {
+    pub use crate::bindings::storage::canopy::storage::sql::{Error, Outcome, Value};
+}

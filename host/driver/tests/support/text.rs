@@ -81,19 +81,36 @@ fn import(
 
 /// An application that exports each function of the interface that it imports.
 pub(crate) fn relay(interface: &Interface<'_>) -> String {
+    let mut text = passing(interface);
+    for Function {
+        name, signature, ..
+    } in interface.functions
+    {
+        let _ = writeln!(
+            text,
+            "(func (export \"{name}\") {signature} (canon lift (core func $main \"{name}\") {OPTIONS}))"
+        );
+    }
+    text.push(')');
+    text
+}
+
+/// A driver that serves the interface by the same interface, which it imports.
+pub(crate) fn handing_on(interface: &Interface<'_>) -> String {
+    passing(interface) + &served(interface)
+}
+
+/// A component, not closed yet, whose module `$main` calls for each function the one that it imports.
+fn passing(interface: &Interface<'_>) -> String {
     let mut text = format!("(component {} {LIBC}\n", import(interface));
-    let (mut imports, mut bodies, mut with, mut exports) =
-        (String::new(), String::new(), String::new(), String::new());
+    let (mut imports, mut bodies, mut with) = (String::new(), String::new(), String::new());
     for function in interface.functions {
         let Function {
-            name,
-            signature,
-            parameters,
-            ..
+            name, parameters, ..
         } = function;
         let _ = writeln!(
             text,
-            "(core func ${name} (canon lower (func $imported \"{name}\") {OPTIONS}))"
+            "(core func ${name}-import (canon lower (func $imported \"{name}\") {OPTIONS}))"
         );
         let (lowered, results) = match function.returned {
             true => (format!("(param {parameters} i32)"), String::new()),
@@ -115,17 +132,13 @@ pub(crate) fn relay(interface: &Interface<'_>) -> String {
             "(func (export \"{name}\") (param {parameters}) {} {body})",
             function.results()
         );
-        let _ = writeln!(with, "(export \"{name}\" (func ${name}))");
-        let _ = writeln!(
-            exports,
-            "(func (export \"{name}\") {signature} (canon lift (core func $main \"{name}\") {OPTIONS}))"
-        );
+        let _ = writeln!(with, "(export \"{name}\" (func ${name}-import))");
     }
     let _ = write!(
         text,
         "(core module $main (import \"\" \"memory\" (memory 4))\n{imports}{bodies})\n\
          (core instance $main (instantiate $main (with \"\" (instance\n\
-         (export \"memory\" (memory $libc \"memory\")) {with}))))\n{exports})"
+         (export \"memory\" (memory $libc \"memory\")) {with}))))\n"
     );
     text
 }
@@ -133,9 +146,7 @@ pub(crate) fn relay(interface: &Interface<'_>) -> String {
 /// A driver whose functions have the bodies given by `body`.
 pub(crate) fn driver(interface: &Interface<'_>, body: impl Fn(&str) -> String) -> String {
     let Interface {
-        name,
-        types,
-        functions,
+        types, functions, ..
     } = interface;
     let mut text =
         format!("(component {LIBC}\n(core module $main (import \"\" \"memory\" (memory 4))\n");
@@ -154,9 +165,22 @@ pub(crate) fn driver(interface: &Interface<'_>, body: impl Fn(&str) -> String) -
         ")\n(core instance $main (instantiate $main (with \"\" (instance \
          (export \"memory\" (memory $libc \"memory\"))))))\n",
     );
-    let (mut shim, mut with) = (String::new(), String::new());
     for (name, definition) in *types {
         let _ = writeln!(text, "(type ${name} {definition})");
+    }
+    text + &served(interface)
+}
+
+/// The rest of a component that serves the interface by its module `$main`.
+fn served(
+    Interface {
+        name,
+        types,
+        functions,
+    }: &Interface<'_>,
+) -> String {
+    let (mut text, mut shim, mut with) = (String::new(), String::new(), String::new());
+    for (name, definition) in *types {
         let _ = writeln!(shim, "(type ${name}-def {definition})");
         let _ = writeln!(
             shim,
