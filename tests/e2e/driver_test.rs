@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::support::{Node, Output, Postgres, Redis, S3, Smtp, guest, plugin};
 
+/// The suites of keys and values. The first draft has no compare-and-swap, the second has.
+const DRAFTS: [&str; 2] = ["wasi:keyvalue@0.2.0-draft", "wasi:keyvalue@0.2.0-draft2"];
+
 /// The suites as `tests/run` has built them.
 fn suites() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/suites")
@@ -68,15 +71,13 @@ fn a_driver_that_keeps_its_promises_passes_and_its_record_is_published() {
     let cases = record["cases"].as_array().expect("cases");
     let failed = cases.iter().filter(|case| case["outcome"] == "failed");
     assert_eq!(failed.count(), 0, "{record}");
-    // The first draft has no compare-and-swap, the second has.
     let skipped: Vec<_> = cases
         .iter()
         .filter(|case| case["outcome"] == "skipped")
         .map(|case| [&case["suite"], &case["name"]])
         .collect();
-    let drafts = ["wasi:keyvalue@0.2.0-draft", "wasi:keyvalue@0.2.0-draft2"];
-    assert_eq!(skipped, [[drafts[0], "behaviour/swap"]], "{record}");
-    assert_eq!(record["suites"], serde_json::json!(drafts));
+    assert_eq!(skipped, [[DRAFTS[0], "behaviour/swap"]], "{record}");
+    assert_eq!(record["suites"], serde_json::json!(DRAFTS));
     let written = std::fs::read_to_string(&badge).expect("the record");
     assert_eq!(
         serde_json::from_str::<Value>(&written).expect("JSON"),
@@ -191,7 +192,7 @@ fn keys_and_values_and_objects_of_s3_pass() {
         "s3",
         &setup,
         &[("secret_access_key", secret)],
-        &["wasi:keyvalue@0.2.0-draft", "canopy:storage/blobs@0.1.0"],
+        &[DRAFTS[0], DRAFTS[1], "canopy:storage/blobs@0.1.0"],
         &["behaviour/swap"],
     );
 }
@@ -208,7 +209,7 @@ fn keys_and_values_and_databases_of_postgresql_pass() {
         "postgres",
         &setup,
         &[("password", Postgres::PASSWORD)],
-        &["wasi:keyvalue@0.2.0-draft", "canopy:storage/sql@0.1.0"],
+        &[DRAFTS[0], DRAFTS[1], "canopy:storage/sql@0.1.0"],
         &["behaviour/swap"],
     );
 }

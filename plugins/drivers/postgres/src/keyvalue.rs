@@ -2,83 +2,75 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use canopy_sdk::{config, identity, log};
+use buckets::{Fault, KeyValue, Page, check_count, check_key, check_value, other};
+use canopy_sdk::{identity, log};
 
-use crate::Postgres;
-use crate::bindings::exports::wasi::keyvalue::store::{
-    Bucket, BucketBorrow, Error, GuestBucket, KeyResponse,
-};
-use crate::bindings::exports::wasi::keyvalue::{atomics, batch, store};
 use crate::connection::{Failure, Repeat, execute};
-use crate::rows::{MAX_BATCH, MAX_KEY, MAX_VALUE, Owner, PAGE, Statement};
+use crate::rows::{MAX_BATCH, Owner, PAGE, Statement};
 use crate::session::{Row, Value};
 use crate::settings::Settings;
+use crate::{Postgres, bindings};
+
+buckets::drafts!(bindings, Postgres, Opened);
 
 /// A bucket of the installation that opened it.
+#[derive(Clone)]
 pub struct Opened {
     settings: Settings,
     owner: Owner,
 }
 
-impl From<Failure> for Error {
+impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         log::error!("{failure}");
         Self::Other(failure.to_string())
     }
 }
 
-impl From<config::Error> for Error {
-    fn from(error: config::Error) -> Self {
-        log::error!("{error}");
-        Self::Other(error.to_string())
-    }
-}
+impl KeyValue for Opened {
+    type Found = Vec<u8>;
 
-impl store::Guest for Postgres {
-    type Bucket = Opened;
-
-    fn open(identifier: String) -> Result<Bucket, Error> {
+    fn open(identifier: &str) -> Result<Self, Fault> {
         let settings = Settings::read()?;
-        let installation = identity::installation().ok_or(Error::AccessDenied)?;
-        let owner = Owner::of(&identity::tenant().id, &installation.id, &identifier)
-            .ok_or(Error::NoSuchStore)?;
-        Ok(Bucket::new(Opened { settings, owner }))
+        let installation = identity::installation().ok_or(Fault::AccessDenied)?;
+        let owner = Owner::of(&identity::tenant().id, &installation.id, identifier)
+            .ok_or(Fault::NoSuchStore)?;
+        Ok(Self { settings, owner })
     }
-}
 
-impl GuestBucket for Opened {
-    fn get(&self, key: String) -> Result<Option<Vec<u8>>, Error> {
-        let key = self.key(&key)?;
+    fn check_caller(&self) -> Result<(), Fault> {
+        buckets::check_caller(&self.owner.installation)
+    }
+
+    fn find(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+        let key = self.key(key)?;
         let rows = self.run(Statement::Get, [Value::Bytes(key)], Repeat::Harmless)?;
-        Ok(rows
-            .first()
-            .map(|row| column(row, 0))
-            .transpose()?
-            .map(Into::into))
+        let value = rows.first().map(|row| column(row, 0)).transpose()?;
+        Ok(value.map(<[u8]>::to_vec))
     }
 
-    fn set(&self, key: String, value: Vec<u8>) -> Result<(), Error> {
-        check_value(&value)?;
-        let parameters = [Value::Bytes(self.key(&key)?), Value::Bytes(&value)];
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
+        check_value(value)?;
+        let parameters = [Value::Bytes(self.key(key)?), Value::Bytes(value)];
         self.run(Statement::Set, parameters, Repeat::Harmless)
             .map(drop)
     }
 
-    fn delete(&self, key: String) -> Result<(), Error> {
-        let key = self.key(&key)?;
+    fn delete(&self, key: &str) -> Result<(), Fault> {
+        let key = self.key(key)?;
         self.run(Statement::Delete, [Value::Bytes(key)], Repeat::Harmless)
             .map(drop)
     }
 
-    fn exists(&self, key: String) -> Result<bool, Error> {
-        let key = self.key(&key)?;
+    fn exists(&self, key: &str) -> Result<bool, Fault> {
+        let key = self.key(key)?;
         let rows = self.run(Statement::Exists, [Value::Bytes(key)], Repeat::Harmless)?;
         Ok(!rows.is_empty())
     }
 
     /// Keys come in the order in which they were first written; the cursor is the number that the
     /// last one got then, and means the same in every bucket opened by the installation.
-    fn list_keys(&self, cursor: Option<u64>) -> Result<KeyResponse, Error> {
+    fn page(&self, cursor: Option<u64>) -> Result<Page<u64>, Fault> {
         self.check_caller()?;
         // Numbers begin at one, and none is beyond the signed ones.
         let after = i64::try_from(cursor.unwrap_or(0)).unwrap_or(i64::MAX);
@@ -89,26 +81,19 @@ impl GuestBucket for Opened {
         };
         let text =
             |row: &Row| String::from_utf8(column(row, 1)?.to_vec()).map_err(|_| Failure::Confused);
-        Ok(KeyResponse {
+        Ok(Page {
             keys: rows.iter().map(text).collect::<Result<_, _>>()?,
             cursor: last,
         })
     }
-}
 
-impl atomics::Guest for Postgres {
-    /// Numbers are signed and of 64 bits; a sum beyond them is refused and leaves the value as it
-    /// was.
-    fn increment(bucket: BucketBorrow<'_>, key: String, delta: u64) -> Result<u64, Error> {
-        let bucket = bucket.get::<Opened>();
-        let delta = i64::try_from(delta)
-            .map_err(|_| other(format!("an increment of {delta} is over {}", i64::MAX)))?;
-        let parameters = [Value::Bytes(bucket.key(&key)?), Value::Integer(delta)];
-        let rows = bucket.execute(Statement::Increment, parameters, Repeat::Never);
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, Fault> {
+        let parameters = [Value::Bytes(self.key(key)?), Value::Integer(delta)];
+        let rows = self.execute(Statement::Increment, parameters, Repeat::Never);
         let rows = rows.map_err(|failure| match &failure {
             Failure::Refused(refusal) => match refusal.code.as_str() {
-                "23502" | "22P02" => other("the value of this key is not a number".to_owned()),
-                "22003" => other("the sum is beyond a 64-bit signed number".to_owned()),
+                "23502" | "22P02" => other("the value of this key is not a number"),
+                "22003" => other("the sum is beyond a 64-bit signed number"),
                 _ => failure.into(),
             },
             _ => failure.into(),
@@ -116,24 +101,31 @@ impl atomics::Guest for Postgres {
         let value = column(rows.first().ok_or(Failure::Confused)?, 0)?;
         let sum = std::str::from_utf8(value)
             .ok()
-            .and_then(|text| text.parse::<i64>().ok());
-        let sum = sum.ok_or(Failure::Confused)?;
-        u64::try_from(sum).map_err(|_| other(format!("the number is {sum}, below zero")))
+            .and_then(|text| text.parse().ok());
+        Ok(sum.ok_or(Failure::Confused)?)
     }
-}
 
-impl batch::Guest for Postgres {
-    fn get_many(
-        bucket: BucketBorrow<'_>,
-        keys: Vec<String>,
-    ) -> Result<Vec<Option<(String, Vec<u8>)>>, Error> {
-        let bucket = bucket.get::<Opened>();
-        check_count(keys.len())?;
+    /// The server waits for whoever writes the row at the same time and looks at it again then.
+    fn swap(&self, key: &str, expected: Option<&Vec<u8>>, value: &[u8]) -> Result<bool, Fault> {
+        check_value(value)?;
+        let (key, value) = (Value::Bytes(self.key(key)?), Value::Bytes(value));
+        let written = match expected {
+            None => self.run(Statement::Add, [key, value], Repeat::Never),
+            Some(expected) => {
+                let parameters = [key, Value::Bytes(expected), value];
+                self.run(Statement::Replace, parameters, Repeat::Never)
+            }
+        };
+        Ok(!written?.is_empty())
+    }
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        check_count(keys.len(), MAX_BATCH)?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = bucket.keys(&keys)?;
-        let rows = bucket.run(
+        let wanted = self.keys(keys)?;
+        let rows = self.run(
             Statement::GetMany,
             [Value::ListOfBytes(&wanted)],
             Repeat::Harmless,
@@ -142,75 +134,54 @@ impl batch::Guest for Postgres {
         for row in &rows {
             found.insert(column(row, 0)?, column(row, 1)?);
         }
-        let found = |key: String| {
-            let value = found.get(key.as_bytes()).map(|value| value.to_vec());
-            value.map(|value| (key, value))
-        };
-        Ok(keys.into_iter().map(found).collect())
+        let value = |key: &&[u8]| found.get(key).map(|value| value.to_vec());
+        Ok(wanted.iter().map(value).collect())
     }
 
-    /// All or none: it is one statement. Of a key that is there twice the last value counts.
-    fn set_many(bucket: BucketBorrow<'_>, key_values: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
-        let bucket = bucket.get::<Opened>();
-        check_count(key_values.len())?;
+    /// All or none: it is one statement.
+    fn set_many(&self, key_values: Vec<(String, Vec<u8>)>) -> Result<(), Fault> {
+        check_count(key_values.len(), MAX_BATCH)?;
         if key_values.is_empty() {
             return Ok(());
         }
         let mut given = BTreeMap::new();
         for (key, value) in &key_values {
             check_value(value)?;
-            given.insert(bucket.key(key)?, value.as_slice());
+            given.insert(self.key(key)?, value.as_slice());
         }
         let (keys, values): (Vec<_>, Vec<_>) = given.into_iter().unzip();
-        bucket
-            .run(
-                Statement::SetMany,
-                [Value::ListOfBytes(&keys), Value::ListOfBytes(&values)],
-                Repeat::Harmless,
-            )
-            .map(drop)
+        self.run(
+            Statement::SetMany,
+            [Value::ListOfBytes(&keys), Value::ListOfBytes(&values)],
+            Repeat::Harmless,
+        )
+        .map(drop)
     }
 
     /// All or none: it is one statement.
-    fn delete_many(bucket: BucketBorrow<'_>, keys: Vec<String>) -> Result<(), Error> {
-        let bucket = bucket.get::<Opened>();
-        check_count(keys.len())?;
+    fn delete_many(&self, keys: Vec<String>) -> Result<(), Fault> {
+        check_count(keys.len(), MAX_BATCH)?;
         if keys.is_empty() {
             return Ok(());
         }
-        let keys = bucket.keys(&keys)?;
-        bucket
-            .run(
-                Statement::DeleteMany,
-                [Value::ListOfBytes(&keys)],
-                Repeat::Harmless,
-            )
-            .map(drop)
+        let keys = self.keys(&keys)?;
+        self.run(
+            Statement::DeleteMany,
+            [Value::ListOfBytes(&keys)],
+            Repeat::Harmless,
+        )
+        .map(drop)
     }
 }
 
 impl Opened {
-    /// A bucket works for the installation that opened it and nobody else, whoever may hold it.
-    fn check_caller(&self) -> Result<(), Error> {
-        let caller = identity::installation();
-        if caller.is_none_or(|caller| caller.id != self.owner.installation) {
-            return Err(Error::AccessDenied);
-        }
-        Ok(())
-    }
-
-    fn key<'a>(&self, key: &'a str) -> Result<&'a [u8], Error> {
+    fn key<'a>(&self, key: &'a str) -> Result<&'a [u8], Fault> {
         self.check_caller()?;
-        if key.len() > MAX_KEY {
-            return Err(other(format!(
-                "a key of {} bytes is over the limit of {MAX_KEY}",
-                key.len()
-            )));
-        }
+        check_key(key)?;
         Ok(key.as_bytes())
     }
 
-    fn keys<'a>(&self, keys: &'a [String]) -> Result<Vec<&'a [u8]>, Error> {
+    fn keys<'a>(&self, keys: &'a [String]) -> Result<Vec<&'a [u8]>, Fault> {
         keys.iter().map(|key| self.key(key)).collect()
     }
 
@@ -233,7 +204,7 @@ impl Opened {
         statement: Statement,
         parameters: [Value<'_>; N],
         repeat: Repeat,
-    ) -> Result<Vec<Row>, Error> {
+    ) -> Result<Vec<Row>, Fault> {
         Ok(self.execute(statement, parameters, repeat)?)
     }
 }
@@ -248,27 +219,4 @@ fn column(row: &Row, index: usize) -> Result<&[u8], Failure> {
 fn number(bytes: &[u8]) -> Result<u64, Failure> {
     let bytes = bytes.try_into().map_err(|_| Failure::Confused)?;
     u64::try_from(i64::from_be_bytes(bytes)).map_err(|_| Failure::Confused)
-}
-
-fn check_value(value: &[u8]) -> Result<(), Error> {
-    if value.len() > MAX_VALUE {
-        return Err(other(format!(
-            "a value of {} bytes is over the limit of {MAX_VALUE}",
-            value.len()
-        )));
-    }
-    Ok(())
-}
-
-fn check_count(count: usize) -> Result<(), Error> {
-    if count > MAX_BATCH {
-        return Err(other(format!(
-            "a batch of {count} keys is over the limit of {MAX_BATCH}"
-        )));
-    }
-    Ok(())
-}
-
-fn other(text: String) -> Error {
-    Error::Other(text)
 }

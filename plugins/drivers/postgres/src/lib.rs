@@ -20,10 +20,14 @@ use settings::Settings;
     "wasi:keyvalue/store@0.2.0-draft",
     "wasi:keyvalue/atomics@0.2.0-draft",
     "wasi:keyvalue/batch@0.2.0-draft",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft2",
     "canopy:storage/sql@0.1.0",
     "canopy:driver/lifecycle@0.1.0",
     wit = [
         "../../../wit/deps/keyvalue-0.2.0-draft",
+        "../../../wit/deps/keyvalue-0.2.0-draft2",
         "../../../wit/storage/0.1.0",
         "../../../wit/driver/0.1.0",
     ]

@@ -5,19 +5,12 @@
 //! first two from what the platform says of the caller, and no text of an application ever becomes
 //! part of a statement. Keys are bytes to the server, for text there holds no zero.
 
+use buckets::{is_bucket, is_sound};
+
 use crate::session::Value;
-
-/// Bytes of the longest key.
-pub const MAX_KEY: usize = 1024;
-
-/// Bytes of the longest value.
-pub const MAX_VALUE: usize = 1 << 20;
 
 /// Keys in one batch.
 pub const MAX_BATCH: usize = 1000;
-
-/// Bytes of the longest name of a bucket.
-pub const MAX_BUCKET: usize = 64;
 
 /// Keys of one page of a listing.
 pub const PAGE: usize = 500;
@@ -34,14 +27,7 @@ impl Owner {
     /// The owner of the rows of `bucket`, or nothing if that is no name of a bucket. `tenant` and
     /// `installation` are identifiers that the platform gave.
     pub fn of(tenant: &str, installation: &str, bucket: &str) -> Option<Self> {
-        let sound = |text: &str| {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-        };
-        let named = bucket.len() <= MAX_BUCKET && sound(bucket);
-        (named && sound(tenant) && sound(installation)).then(|| Self {
+        (is_bucket(bucket) && is_sound(tenant) && is_sound(installation)).then(|| Self {
             tenant: tenant.to_owned(),
             installation: installation.to_owned(),
             bucket: bucket.to_owned(),
@@ -67,6 +53,10 @@ pub enum Statement {
     Exists,
     List,
     Increment,
+    /// Writes what is not there.
+    Add,
+    /// Writes in the place of one value.
+    Replace,
     GetMany,
     SetMany,
     DeleteMany,
@@ -91,6 +81,8 @@ impl Statement {
             Self::Exists => "canopy_exists",
             Self::List => "canopy_list",
             Self::Increment => "canopy_increment",
+            Self::Add => "canopy_add",
+            Self::Replace => "canopy_replace",
             Self::GetMany => "canopy_get_many",
             Self::SetMany => "canopy_set_many",
             Self::DeleteMany => "canopy_delete_many",
@@ -123,6 +115,13 @@ impl Statement {
                  CASE WHEN encode(kept.value, 'escape') ~ '^-?[0-9]+$' \
                  THEN convert_to((encode(kept.value, 'escape')::bigint + $5)::text, 'UTF8') END \
                  RETURNING value"
+            ),
+            Self::Add => format!(
+                "INSERT INTO {table} (tenant, installation, bucket, key, value) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING 1"
+            ),
+            Self::Replace => format!(
+                "UPDATE {table} SET value = $6 WHERE {OWN} AND key = $4 AND value = $5 RETURNING 1"
             ),
             Self::GetMany => {
                 format!("SELECT key, value FROM {table} WHERE {OWN} AND key = ANY($4)")
@@ -164,13 +163,15 @@ pub fn quoted(table: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Statement; 9] = [
+    const ALL: [Statement; 11] = [
         Statement::Get,
         Statement::Set,
         Statement::Delete,
         Statement::Exists,
         Statement::List,
         Statement::Increment,
+        Statement::Add,
+        Statement::Replace,
         Statement::GetMany,
         Statement::SetMany,
         Statement::DeleteMany,

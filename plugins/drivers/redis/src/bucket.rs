@@ -1,10 +1,10 @@
-//! Keys and values of one bucket on the server, whatever an application calls the interface by which it
-//! comes to them.
+//! `wasi:keyvalue`: keys and values of one bucket on the server.
 
-use canopy_sdk::{config, identity, log};
+use buckets::{Fault, KeyValue, Page, check_count, check_key, check_value};
+use canopy_sdk::{identity, log};
 
 use crate::connection::{Failure, Repeat, exchange};
-use crate::keys::{Keys, MAX_BATCH, MAX_KEY, MAX_VALUE};
+use crate::keys::{Keys, MAX_BATCH};
 use crate::resp::Reply;
 use crate::settings::Settings;
 
@@ -18,13 +18,6 @@ const SWAP: &[u8] = b"local stored = redis.call('GET', KEYS[1]) \
     redis.call('SET', KEYS[1], ARGV[3]) \
     redis.call('SADD', KEYS[2], ARGV[4]) \
     return 1";
-
-/// Why nothing was done.
-pub enum Fault {
-    NoSuchStore,
-    AccessDenied,
-    Other(String),
-}
 
 /// A bucket of the installation that opened it.
 #[derive(Clone)]
@@ -41,15 +34,10 @@ impl From<Failure> for Fault {
     }
 }
 
-impl From<config::Error> for Fault {
-    fn from(error: config::Error) -> Self {
-        log::error!("{error}");
-        Self::Other(error.to_string())
-    }
-}
+impl KeyValue for Opened {
+    type Found = Vec<u8>;
 
-impl Opened {
-    pub fn open(identifier: &str) -> Result<Self, Fault> {
+    fn open(identifier: &str) -> Result<Self, Fault> {
         let settings = Settings::read()?;
         let installation = identity::installation().ok_or(Fault::AccessDenied)?;
         let keys = Keys::of(
@@ -66,7 +54,11 @@ impl Opened {
         })
     }
 
-    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
+    fn check_caller(&self) -> Result<(), Fault> {
+        buckets::check_caller(&self.installation)
+    }
+
+    fn find(&self, key: &str) -> Result<Option<Vec<u8>>, Fault> {
         let key = self.place(key)?;
         match self.one(&[b"GET", &key], Repeat::Harmless)? {
             Reply::Bulk(value) => Ok(value),
@@ -74,7 +66,7 @@ impl Opened {
         }
     }
 
-    pub fn set(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), Fault> {
         check_value(value)?;
         let (place, index) = (self.place(key)?, self.keys.index());
         self.transaction(
@@ -84,7 +76,7 @@ impl Opened {
         .map(drop)
     }
 
-    pub fn delete(&self, key: &str) -> Result<(), Fault> {
+    fn delete(&self, key: &str) -> Result<(), Fault> {
         let (place, index) = (self.place(key)?, self.keys.index());
         self.transaction(
             &[&[b"DEL", &place], &[b"SREM", &index, key.as_bytes()]],
@@ -93,7 +85,7 @@ impl Opened {
         .map(drop)
     }
 
-    pub fn exists(&self, key: &str) -> Result<bool, Fault> {
+    fn exists(&self, key: &str) -> Result<bool, Fault> {
         let key = self.place(key)?;
         match self.one(&[b"EXISTS", &key], Repeat::Harmless)? {
             Reply::Integer(count) => Ok(count > 0),
@@ -103,16 +95,18 @@ impl Opened {
 
     /// The server's own cursor is passed on. It may name a key twice if keys are written while the
     /// listing goes on, but leaves out none that was there all the time.
-    pub fn list(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), Fault> {
+    fn page(&self, cursor: Option<u64>) -> Result<Page<u64>, Fault> {
+        self.check_caller()?;
         let index = self.keys.index();
         let mut cursor = cursor.unwrap_or(0);
         loop {
             let from = cursor.to_string();
             let command: [&[u8]; 5] = [b"SSCAN", &index, from.as_bytes(), b"COUNT", PAGE];
-            let (next, keys) = page(self.one(&command, Repeat::Harmless)?)?;
+            let (next, keys) = scanned(self.one(&command, Repeat::Harmless)?)?;
             // A page may be empty without being the last.
             if next == 0 || !keys.is_empty() {
-                return Ok((keys, (next != 0).then_some(next)));
+                let cursor = (next != 0).then_some(next);
+                return Ok(Page { keys, cursor });
             }
             cursor = next;
         }
@@ -120,7 +114,7 @@ impl Opened {
 
     /// Redis counts in signed 64-bit numbers and refuses to go beyond them, leaving the value as it
     /// was.
-    pub fn increment(&self, key: &str, delta: i64) -> Result<i64, Fault> {
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, Fault> {
         let (place, index) = (self.place(key)?, self.keys.index());
         let delta = delta.to_string();
         let replies = self.transaction(
@@ -136,12 +130,11 @@ impl Opened {
         }
     }
 
-    /// Sets a value if that stored is `expected`, and says whether it was.
-    pub fn swap(&self, key: &str, expected: Option<&[u8]>, value: &[u8]) -> Result<bool, Fault> {
+    fn swap(&self, key: &str, expected: Option<&Vec<u8>>, value: &[u8]) -> Result<bool, Fault> {
         check_value(value)?;
         let (place, index) = (self.place(key)?, self.keys.index());
         let flag: &[u8] = if expected.is_some() { b"1" } else { b"0" };
-        let expected = expected.unwrap_or_default();
+        let expected = expected.map_or(&[][..], Vec::as_slice);
         let command = [
             b"EVAL",
             SWAP,
@@ -159,9 +152,8 @@ impl Opened {
         }
     }
 
-    /// The values of several keys, in their order.
-    pub fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
-        check_count(keys.len())?;
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        check_count(keys.len(), MAX_BATCH)?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -181,8 +173,8 @@ impl Opened {
     }
 
     /// All or none: the server does it in one transaction.
-    pub fn set_many(&self, key_values: Vec<(String, Vec<u8>)>) -> Result<(), Fault> {
-        check_count(key_values.len())?;
+    fn set_many(&self, key_values: Vec<(String, Vec<u8>)>) -> Result<(), Fault> {
+        check_count(key_values.len(), MAX_BATCH)?;
         if key_values.is_empty() {
             return Ok(());
         }
@@ -200,8 +192,8 @@ impl Opened {
     }
 
     /// All or none: the server does it in one transaction.
-    pub fn delete_many(&self, keys: Vec<String>) -> Result<(), Fault> {
-        check_count(keys.len())?;
+    fn delete_many(&self, keys: Vec<String>) -> Result<(), Fault> {
+        check_count(keys.len(), MAX_BATCH)?;
         if keys.is_empty() {
             return Ok(());
         }
@@ -212,25 +204,13 @@ impl Opened {
         self.transaction(&[&commands[0], &commands[1]], Repeat::Harmless)
             .map(drop)
     }
+}
 
-    /// A bucket works for the installation that opened it and nobody else, whoever may hold it.
-    pub fn belongs_here(&self) -> Result<(), Fault> {
-        let caller = identity::installation();
-        if caller.is_none_or(|caller| caller.id != self.installation) {
-            return Err(Fault::AccessDenied);
-        }
-        Ok(())
-    }
-
+impl Opened {
     /// Where the value of `key` is on the server.
     fn place(&self, key: &str) -> Result<Vec<u8>, Fault> {
-        self.belongs_here()?;
-        if key.len() > MAX_KEY {
-            return Err(other(format!(
-                "a key of {} bytes is over the limit of {MAX_KEY}",
-                key.len()
-            )));
-        }
+        self.check_caller()?;
+        check_key(key)?;
         Ok(self.keys.value(key))
     }
 
@@ -266,7 +246,7 @@ impl Opened {
 }
 
 /// What `SSCAN` answers: the next cursor and the members found.
-fn page(reply: Reply) -> Result<(u64, Vec<String>), Failure> {
+fn scanned(reply: Reply) -> Result<(u64, Vec<String>), Failure> {
     let Reply::Array(Some(parts)) = reply else {
         return Err(Failure::Confused);
     };
@@ -298,27 +278,4 @@ fn command<'a>(name: &'a [u8], arguments: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
     std::iter::once(name)
         .chain(arguments.iter().map(Vec::as_slice))
         .collect()
-}
-
-fn check_value(value: &[u8]) -> Result<(), Fault> {
-    if value.len() > MAX_VALUE {
-        return Err(other(format!(
-            "a value of {} bytes is over the limit of {MAX_VALUE}",
-            value.len()
-        )));
-    }
-    Ok(())
-}
-
-fn check_count(count: usize) -> Result<(), Fault> {
-    if count > MAX_BATCH {
-        return Err(other(format!(
-            "a batch of {count} keys is over the limit of {MAX_BATCH}"
-        )));
-    }
-    Ok(())
-}
-
-pub fn other(text: String) -> Fault {
-    Fault::Other(text)
 }

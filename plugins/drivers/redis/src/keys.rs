@@ -14,17 +14,10 @@
 //!
 //! The braces keep a bucket on one shard where keys are spread over several servers.
 
-/// Bytes of the longest key.
-pub const MAX_KEY: usize = 1024;
-
-/// Bytes of the longest value.
-pub const MAX_VALUE: usize = 1 << 20;
+use buckets::{is_bucket, is_sound};
 
 /// Keys in one batch.
 pub const MAX_BATCH: usize = 1000;
-
-/// Bytes of the longest name of a bucket.
-pub const MAX_BUCKET: usize = 64;
 
 /// The keys of one bucket of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +29,8 @@ impl Keys {
     /// The keys of `bucket`, or nothing if that is no name of a bucket. `tenant` and
     /// `installation` are identifiers that the platform gave.
     pub fn of(prefix: &str, tenant: &str, installation: &str, bucket: &str) -> Option<Self> {
-        let sound = |text: &str| {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-        };
-        let named = bucket.len() <= MAX_BUCKET && sound(bucket);
-        (named && sound(prefix) && sound(tenant) && sound(installation)).then(|| Self {
+        let sound = [prefix, tenant, installation].into_iter().all(is_sound);
+        (sound && is_bucket(bucket)).then(|| Self {
             base: format!("{prefix}:{{{tenant}:{installation}:{bucket}}}:"),
         })
     }

@@ -1,17 +1,16 @@
 //! Serves `wasi:keyvalue` from a Redis server.
 //!
-//! [`drafts`] are the interface in its versions, [`bucket`] is what both do, [`keys`] says who owns which
-//! keys, [`resp`] speaks the protocol, [`connection`] keeps the connection.
+//! [`bucket`] has the functions of the interface, [`keys`] says who owns which keys, [`resp`] speaks the
+//! protocol, [`connection`] keeps the connection.
 
 mod bucket;
 mod connection;
-mod drafts;
 mod keys;
 mod resp;
 mod settings;
 
 use bindings::exports::canopy::driver::lifecycle;
-use bucket::accepted;
+use bucket::{Opened, accepted};
 use connection::{Failure, Repeat, exchange};
 use settings::Settings;
 
@@ -30,6 +29,8 @@ use settings::Settings;
     ]
 )]
 struct Redis;
+
+buckets::drafts!(bindings, Redis, Opened);
 
 impl lifecycle::Guest for Redis {
     /// Connects, signs in and chooses the database.

@@ -26,7 +26,7 @@ pub enum Refusal {
     Contended,
     /// The service would lose what others count.
     #[error(
-        "this S3 service takes no conditions on writing, so that nothing can be counted on it and no object written on one"
+        "this S3 service takes no conditions on writing, so that nothing can be counted on it and nothing written on one"
     )]
     Unsuitable,
 }

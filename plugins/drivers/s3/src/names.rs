@@ -8,20 +8,13 @@
 
 use std::fmt::Write as _;
 
-/// Bytes of the longest key.
-pub const MAX_KEY: usize = 1024;
+use buckets::{is_bucket, is_sound};
 
 /// Bytes of the longest name of an object, by S3.
 pub const MAX_NAME: usize = 1024;
 
-/// Bytes of the longest value.
-pub const MAX_VALUE: usize = 1 << 20;
-
 /// Keys that are removed by one request, by S3.
 pub const MAX_REMOVED: usize = 1000;
-
-/// Bytes of the longest name of a bucket.
-pub const MAX_BUCKET: usize = 64;
 
 /// The objects of one bucket of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +26,9 @@ impl Names {
     /// The names of `bucket`, or nothing if that is no name of a bucket. `tenant` and
     /// `installation` are identifiers that the platform gave.
     pub fn of(prefix: &str, tenant: &str, installation: &str, bucket: &str) -> Option<Self> {
-        let sound = |text: &str| {
-            !text.is_empty()
-                && !text.starts_with('.')
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-        };
-        let named = bucket.len() <= MAX_BUCKET && sound(bucket);
-        (named && sound(prefix) && sound(tenant) && sound(installation)).then(|| Self {
+        let parts = [prefix, tenant, installation, bucket];
+        let sound = |part: &&str| is_sound(part) && !part.starts_with('.');
+        (is_bucket(bucket) && parts.iter().all(sound)).then(|| Self {
             base: format!("{prefix}/{tenant}/{installation}/{bucket}/"),
         })
     }
