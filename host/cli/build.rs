@@ -11,6 +11,7 @@ fn main() {
         "../../plugins/suites/blobs",
         "../../plugins/suites/mail",
         "../../plugins/suites/probe",
+        "../../plugins/suites/spin-postgres",
         "../../plugins/suites/sql",
         "../../plugins/suites/keyvalue-draft",
         "../../plugins/suites/keyvalue-draft2",

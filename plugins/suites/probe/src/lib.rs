@@ -9,10 +9,12 @@
 mod asked;
 pub mod hex;
 mod key_value;
+mod patience;
 mod wasi_keyvalue;
 
 pub use asked::{Asked, Bytes};
 pub use key_value::{KeyValue, perform};
+pub use patience::patiently;
 pub use wasi_keyvalue::pages;
 
 use canopy_sdk::{Json, Router, post};

@@ -15,9 +15,6 @@ canopy_sdk::import!(
     wit = ["../../../wit/storage/0.1.0"]
 );
 
-/// How often what is `busy`, and did nothing, is asked for again.
-const ATTEMPTS: usize = 500;
-
 #[canopy_sdk::app]
 fn app() -> Router {
     probe::serve(probe::perform::<Table>)
@@ -43,13 +40,7 @@ fn fault(error: Error) -> Fault {
 
 /// Asks again while others are in the way.
 fn patiently<T>(ask: impl Fn() -> Result<T, Error>) -> Result<T, Fault> {
-    for _ in 1..ATTEMPTS {
-        match ask() {
-            Err(Error::Busy) => std::thread::yield_now(),
-            answer => return answer.map_err(fault),
-        }
-    }
-    ask().map_err(fault)
+    probe::patiently(|error| matches!(error, Error::Busy), ask).map_err(fault)
 }
 
 /// All rows, if they are all.

@@ -25,7 +25,7 @@ pub(super) struct Suite {
     cases: &'static [&'static [Case]],
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 6] = [
     Suite {
         name: "wasi:keyvalue@0.2.0-draft",
         interface: "wasi:keyvalue/store@0.2.0-draft",
@@ -53,6 +53,13 @@ const SUITES: [Suite; 5] = [
         binding: "canopy:storage/sql",
         folder: "sql",
         cases: cases::SQL,
+    },
+    Suite {
+        name: "spin:postgres/postgres@4.2.0",
+        interface: "spin:postgres/postgres@4.2.0",
+        binding: "spin:postgres",
+        folder: "spin-postgres",
+        cases: cases::ROWS,
     },
     Suite {
         name: "canopy:mail/sender@0.1.0",

@@ -79,5 +79,18 @@ pub(super) const SQL: &[&[Case]] = &[
     faults::COUNTING,
 ];
 
+/// What a driver must do that keeps rows, in whatever dialect.
+pub(super) const ROWS: &[&[Case]] = &[
+    behaviour::STORING,
+    behaviour::BATCHES,
+    behaviour::COUNTING,
+    limits::STORING,
+    limits::BATCHES,
+    callers::CASES,
+    callers::UNREAD,
+    faults::STORING,
+    faults::COUNTING,
+];
+
 /// What a driver must do that sends mail.
 pub(super) const MAIL: &[&[Case]] = &[mail::CASES];
