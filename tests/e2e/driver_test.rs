@@ -209,7 +209,12 @@ fn keys_and_values_and_databases_of_postgresql_pass() {
         "postgres",
         &setup,
         &[("password", Postgres::PASSWORD)],
-        &[DRAFTS[0], DRAFTS[1], "canopy:storage/sql@0.1.0"],
+        &[
+            DRAFTS[0],
+            DRAFTS[1],
+            "canopy:storage/sql@0.1.0",
+            "spin:postgres/postgres@4.2.0",
+        ],
         &["behaviour/swap"],
     );
 }

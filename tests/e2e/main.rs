@@ -38,6 +38,7 @@ mod readme;
 mod resuming;
 mod samples;
 mod schedules;
+mod spin_postgres;
 mod streams;
 mod support;
 mod upkeep;

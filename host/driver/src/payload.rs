@@ -5,8 +5,10 @@
 //! list of them: the primitive types, what is commonly made of them, and the payloads of the
 //! interfaces that the platform serves itself and a driver may serve in its place. Those are the very
 //! types of the platform's own bindings: a driver may hand on what it has from the platform, and a
-//! stream that the platform writes can be read as what was written alone. A type of a component is
-//! looked up in the list by its full text.
+//! stream that the platform writes can be read as what was written alone. Last are those of published
+//! interfaces that drivers alone serve. A type of a component is looked up in the list by its full text.
+
+mod spin_postgres;
 
 use std::fmt::Write as _;
 
@@ -18,7 +20,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 use crate::error::DriverFailed;
 
 /// Length of a type's text beyond which no payload is looked for. The longest in the list has about
-/// 400 characters.
+/// 900 characters.
 const MAX_TEXT: usize = 1024;
 
 /// A type that streams and futures can carry.
@@ -139,6 +141,9 @@ payloads! {
         VALUES, tells sql::Error::Other;
     BlobsOutcome: Result<(), blobs::Error> = concat!("result<_, ", blobs_error!(), ">"),
         VALUES, tells blobs::Error::Other;
+    SpinPostgresRow: Vec<spin_postgres::DbValue> = spin_postgres::ROW, VALUES;
+    SpinPostgresOutcome: Result<(), spin_postgres::Error> = spin_postgres::OUTCOME,
+        VALUES, tells spin_postgres::Error::Other;
 }
 
 impl Payload {

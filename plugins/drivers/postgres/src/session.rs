@@ -16,7 +16,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, Scr
 use postgres_protocol::message::backend::{ErrorResponseBody, Header, Message};
 use postgres_protocol::message::frontend;
 
-pub use portal::{Column, Parameter, Status};
+pub use portal::{Column, Fetched, Format, Parameter, Status};
 
 /// The longest message taken from the server: a value of the largest size and room for what
 /// surrounds it.
@@ -42,6 +42,23 @@ pub enum Value<'a> {
     Integer(i64),
     ListOfBytes(&'a [&'a [u8]]),
 }
+
+/// What a refusal may have beside its code and its message.
+const FURTHER: [(u8, &str); 13] = [
+    (b'H', "hint"),
+    (b'P', "position"),
+    (b'p', "internal_position"),
+    (b'q', "internal_query"),
+    (b'W', "where_"),
+    (b's', "schema"),
+    (b't', "table"),
+    (b'c', "column"),
+    (b'd', "datatype"),
+    (b'n', "constraint"),
+    (b'F', "file"),
+    (b'L', "line"),
+    (b'R', "routine"),
+];
 
 /// The server's number for the type `bytea`.
 const BYTEA: u32 = 17;
@@ -88,13 +105,19 @@ fn length(bytes: usize) -> io::Result<i32> {
 pub type Row = Vec<Option<Bytes>>;
 
 /// What the server said instead of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (SQLSTATE {code})")]
 pub struct Refusal {
     /// Five characters that say what is wrong.
     pub code: String,
     /// The same for people.
     pub message: String,
+    /// How bad it is, in a word that is not translated.
+    pub severity: String,
+    /// More of it for people.
+    pub detail: Option<String>,
+    /// What else the server said, by the names that clients have for it.
+    pub further: Vec<(&'static str, String)>,
     /// Whether the server ends the connection with it.
     pub fatal: bool,
 }
@@ -123,6 +146,16 @@ pub enum Fault {
     /// The server wants to know the user in a way that this driver does not take.
     #[error("{0}")]
     Login(&'static str),
+}
+
+impl Fault {
+    /// Whether the connection is of no use after it.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.fatal,
+            Self::Broken(_) | Self::Login(_) => true,
+        }
+    }
 }
 
 /// Who logs in to what.
@@ -158,6 +191,8 @@ pub struct Session<S> {
     stream: S,
     input: BytesMut,
     prepared: HashSet<&'static str>,
+    /// As the server said when it was last ready.
+    status: Status,
 }
 
 impl<S: Read + Write> Session<S> {
@@ -167,6 +202,7 @@ impl<S: Read + Write> Session<S> {
             stream,
             input: BytesMut::new(),
             prepared: HashSet::new(),
+            status: Status::Idle,
         };
         let timeout = login.timeout_ms.to_string();
         let path = login.schema.map(|schema| format!("\"{schema}\""));
@@ -263,6 +299,11 @@ impl<S: Read + Write> Session<S> {
                 _ => {}
             }
         }
+    }
+
+    /// Whether it is in a transaction.
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// Whether the server still answers.
@@ -375,7 +416,17 @@ impl<S: Read + Write> Session<S> {
                     | Message::ParameterStatus(_)
                     | Message::NotificationResponse(_),
                 ) => {}
-                Some(message) => return Ok(message),
+                Some(message) => {
+                    if let Message::ReadyForQuery(body) = &message {
+                        self.status = match body.status() {
+                            b'I' => Status::Idle,
+                            b'T' => Status::Open,
+                            b'E' => Status::Failed,
+                            _ => return Err(bad("a state that there is not")),
+                        };
+                    }
+                    return Ok(message);
+                }
                 None => {
                     let mut chunk = [0; CHUNK];
                     let read = self.stream.read(&mut chunk)?;
@@ -396,20 +447,23 @@ impl From<Refusal> for Fault {
 }
 
 fn refusal(body: &ErrorResponseBody) -> io::Result<Refusal> {
-    let mut refusal = Refusal {
-        code: String::new(),
-        message: String::new(),
-        fatal: false,
-    };
+    let mut refusal = Refusal::default();
     let mut fields = body.fields();
     while let Some(field) = fields.next()? {
-        let text = String::from_utf8_lossy(field.value_bytes());
+        let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
         match field.type_() {
-            b'C' => refusal.code = text.into_owned(),
-            b'M' => refusal.message = text.into_owned(),
-            // The severity in a form that is not translated.
-            b'V' => refusal.fatal = matches!(&*text, "FATAL" | "PANIC"),
-            _ => {}
+            b'C' => refusal.code = text,
+            b'M' => refusal.message = text,
+            b'D' => refusal.detail = Some(text),
+            // In a form that is not translated.
+            b'V' => {
+                refusal.fatal = matches!(&*text, "FATAL" | "PANIC");
+                refusal.severity = text;
+            }
+            kind => {
+                let known = FURTHER.iter().find(|(known, _)| *known == kind);
+                refusal.further.extend(known.map(|(_, name)| (*name, text)));
+            }
         }
     }
     Ok(refusal)

@@ -45,6 +45,10 @@ pub struct Settings {
     pub database: String,
     pub table: String,
     pub timeout: Duration,
+    /// Connections that an application may have open by `spin:postgres`.
+    pub max_connections: usize,
+    /// Bytes of rows that are held at once for `spin:postgres`.
+    pub max_result_bytes: usize,
 }
 
 impl Settings {
@@ -63,6 +67,8 @@ impl Settings {
             username,
             table: config::get("table")?.unwrap_or_else(|| "canopy_keyvalue".to_owned()),
             timeout: Duration::from_millis(config::parse_or("timeout_ms", 5000)?),
+            max_connections: config::parse_or("max_connections", 32)?,
+            max_result_bytes: config::parse_or("max_result_bytes", 8 << 20)?,
         })
     }
 

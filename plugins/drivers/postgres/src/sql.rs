@@ -4,13 +4,13 @@
 //! [`values`] and [`refusals`] translate, [`rows`] lets rows follow as they are taken, and
 //! [`transaction`] has those that are open.
 
-mod connections;
-mod places;
+pub mod connections;
+pub mod places;
 mod refusals;
 mod rows;
 mod text;
 mod transaction;
-mod values;
+pub mod values;
 
 use canopy_sdk::{config, identity, log};
 use net::Stream;
@@ -20,11 +20,11 @@ use crate::bindings::exports::canopy::storage::sql::{
     Database, Error, Guest, GuestDatabase, Mode, Outcome, Rows, Statement, Transaction, Value,
 };
 use crate::connection::Failure;
-use crate::session::{Fault, Session};
+use crate::session::{Fault, Format, Session};
 use crate::settings::Settings;
 use connections::Lease;
 use places::Place;
-use refusals::{error, is_over, unusable};
+use refusals::{error, unusable};
 use transaction::Open;
 
 /// Rows of a statement that are fetched at once only to be dropped.
@@ -89,7 +89,7 @@ impl GuestDatabase for Handle {
         let statement = Asked::read(&statement, parameters)?;
         let mut lease = self.lease()?;
         let done = statement.run(&mut lease.session);
-        if !done.as_ref().is_err_and(is_over) {
+        if !done.as_ref().is_err_and(Fault::is_over) {
             lease.keep();
         }
         done.map_err(|fault| error(&self.settings, fault))
@@ -142,7 +142,7 @@ impl Asked {
 
     /// Runs it to its end and drops the rows that it may give.
     fn run(&self, session: &mut Session<Stream>) -> Result<Outcome, Fault> {
-        session.open(&self.text, &self.parameters)?;
+        session.open(&self.text, &self.parameters, Format::Text)?;
         let changes = loop {
             if let Some(changes) = session.fetch(DROPPED)?.done {
                 break changes;

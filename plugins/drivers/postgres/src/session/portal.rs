@@ -11,7 +11,7 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
-use super::{Fault, Row, Session, bad, refusal};
+use super::{Fault, Refusal, Row, Session, bad, refusal};
 
 /// A parameter as it is sent: text in the form that its type has, or bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,15 @@ pub struct Fetched {
     pub done: Option<u64>,
 }
 
+/// How what a statement gives comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// As people write it.
+    Text,
+    /// As the server keeps it, whatever the settings of the session.
+    Binary,
+}
+
 /// Whether the connection is in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -48,7 +57,12 @@ pub enum Status {
 
 impl<S: Read + Write> Session<S> {
     /// Begins a statement and says which columns it gives. Nothing of it has been done if this fails.
-    pub fn open(&mut self, text: &str, parameters: &[Parameter]) -> Result<Vec<Column>, Fault> {
+    pub fn open(
+        &mut self,
+        text: &str,
+        parameters: &[Parameter],
+        format: Format,
+    ) -> Result<Vec<Column>, Fault> {
         let mut out = BytesMut::new();
         // The server finds the types by itself.
         frontend::parse("", text, [], &mut out)?;
@@ -68,14 +82,10 @@ impl<S: Read + Write> Session<S> {
                 }
                 Ok(IsNull::No)
             },
-            // Everything comes as text.
-            [0],
+            [i16::from(format == Format::Binary)],
             &mut out,
         );
-        bound.map_err(|error| match error {
-            frontend::BindError::Conversion(error) => std::io::Error::other(error),
-            frontend::BindError::Serialization(error) => error,
-        })?;
+        bound.map_err(unbound)?;
         frontend::describe(b'P', "", &mut out)?;
         frontend::flush(&mut out);
         self.send(&out)?;
@@ -105,8 +115,33 @@ impl<S: Read + Write> Session<S> {
         frontend::flush(&mut out);
         self.send(&out)?;
         let mut rows = Vec::new();
+        let mut copied = false;
         loop {
             match self.receive()? {
+                // Nothing goes this way: what the server wants to have is refused at once, and what it
+                // gives when it has come, with all that it did.
+                Message::CopyInResponse(_) => {
+                    let mut out = BytesMut::new();
+                    frontend::copy_fail("rows are written by INSERT here", &mut out)?;
+                    self.send(&out)?;
+                }
+                Message::CopyOutResponse(_) => copied = true,
+                Message::CopyData(_) | Message::CopyDone => {}
+                Message::CommandComplete(_) if copied => {
+                    let mut out = BytesMut::new();
+                    // No statement, by which the server undoes the one before.
+                    frontend::parse("", "undo", [], &mut out)?;
+                    frontend::flush(&mut out);
+                    self.send(&out)?;
+                }
+                Message::ErrorResponse(_) if copied => {
+                    return self.refused(Refusal {
+                        code: "0A000".to_owned(),
+                        message: "rows are read by SELECT here, and not by COPY".to_owned(),
+                        severity: "ERROR".to_owned(),
+                        ..Refusal::default()
+                    });
+                }
                 Message::DataRow(body) => {
                     let bytes = body.buffer_bytes();
                     let row = body
@@ -141,15 +176,10 @@ impl<S: Read + Write> Session<S> {
         let mut refused = None;
         loop {
             match self.receive()? {
-                Message::ReadyForQuery(body) => {
+                Message::ReadyForQuery(_) => {
                     return match refused {
                         Some(refusal) => Err(Fault::Refused(refusal)),
-                        None => match body.status() {
-                            b'I' => Ok(Status::Idle),
-                            b'T' => Ok(Status::Open),
-                            b'E' => Ok(Status::Failed),
-                            _ => Err(bad("a state that there is not").into()),
-                        },
+                        None => Ok(self.status),
                     };
                 }
                 Message::ErrorResponse(body) => {
@@ -164,12 +194,61 @@ impl<S: Read + Write> Session<S> {
         }
     }
 
+    /// What the server calls a type, asked while the statement that was begun waits.
+    pub fn name_of_type(&mut self, oid: u32) -> Result<String, Fault> {
+        const NAME: &str = "canopy_type";
+        let mut out = BytesMut::new();
+        let text = "SELECT typname FROM pg_catalog.pg_type WHERE oid = $1";
+        frontend::parse(NAME, text, [26], &mut out)?;
+        let bound = frontend::bind(
+            NAME,
+            NAME,
+            [1],
+            [oid],
+            |oid, out| {
+                out.extend_from_slice(&oid.to_be_bytes());
+                Ok(IsNull::No)
+            },
+            [0],
+            &mut out,
+        );
+        bound.map_err(unbound)?;
+        frontend::execute(NAME, 0, &mut out)?;
+        frontend::close(b'P', NAME, &mut out)?;
+        frontend::close(b'S', NAME, &mut out)?;
+        frontend::flush(&mut out);
+        self.send(&out)?;
+        let (mut name, mut closed) = (None, 0);
+        while closed < 2 {
+            match self.receive()? {
+                Message::DataRow(body) => {
+                    let bytes = body.buffer_bytes();
+                    let text = body.ranges().next()?.flatten();
+                    let text = text.map(|range| bytes.slice(range));
+                    name = text.and_then(|text| String::from_utf8(text.to_vec()).ok());
+                }
+                Message::CloseComplete => closed += 1,
+                Message::ErrorResponse(body) => return self.refused(refusal(&body)?),
+                _ => {}
+            }
+        }
+        // A type that was dropped meanwhile.
+        Ok(name.unwrap_or_else(|| oid.to_string()))
+    }
+
     /// After a refusal the server takes nothing until the statement has ended.
-    fn refused<T>(&mut self, refusal: super::Refusal) -> Result<T, Fault> {
+    fn refused<T>(&mut self, refusal: Refusal) -> Result<T, Fault> {
         if !refusal.fatal {
             self.finish()?;
         }
         Err(Fault::Refused(refusal))
+    }
+}
+
+fn unbound(error: frontend::BindError) -> std::io::Error {
+    match error {
+        frontend::BindError::Conversion(error) => std::io::Error::other(error),
+        frontend::BindError::Serialization(error) => error,
     }
 }
 
@@ -216,7 +295,11 @@ mod tests {
         ];
         let mut session = logged_in(&script);
         let columns = session
-            .open("SELECT", &[Parameter::Null, Parameter::Bytes(vec![1])])
+            .open(
+                "SELECT",
+                &[Parameter::Null, Parameter::Bytes(vec![1])],
+                Format::Text,
+            )
             .unwrap();
         let column = Column {
             name: "n".to_owned(),
@@ -244,16 +327,69 @@ mod tests {
         ];
         let mut session = logged_in(&script);
         assert!(matches!(
-            session.open("x", &[]),
+            session.open("x", &[], Format::Text),
             Err(Fault::Refused(refusal)) if refusal.code == "42601"
         ));
-        session.open("UPDATE", &[]).unwrap();
+        session.open("UPDATE", &[], Format::Text).unwrap();
         assert_eq!(session.fetch(0).unwrap().done, Some(3));
         // What is looked at last refuses last.
         assert!(matches!(
             session.finish(),
             Err(Fault::Refused(refusal)) if refusal.code == "23503"
         ));
+    }
+
+    #[test]
+    fn what_would_go_another_way_than_as_rows_is_refused() {
+        let script = [
+            message(b'1', b""),
+            message(b'2', b""),
+            message(b'n', b""),
+            message(b'H', &[0, 0, 0]),
+            message(b'd', b"1\n"),
+            message(b'c', b""),
+            message(b'C', b"COPY 1\0"),
+            error("ERROR", "42601"),
+            ready(),
+            message(b'1', b""),
+            message(b'2', b""),
+            message(b'n', b""),
+            message(b'G', &[0, 0, 0]),
+            error("ERROR", "57014"),
+            ready(),
+        ];
+        let mut session = logged_in(&script);
+        for code in ["0A000", "57014"] {
+            session.open("COPY", &[], Format::Binary).unwrap();
+            let refused = session.fetch(0);
+            assert!(
+                matches!(&refused, Err(Fault::Refused(refusal)) if refusal.code == code),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_type_is_asked_while_a_statement_waits() {
+        let script = [
+            message(b'1', b""),
+            message(b'2', b""),
+            described(&[("m", 16400)]),
+            message(b'1', b""),
+            message(b'2', b""),
+            row(&[Some(b"mood")]),
+            message(b'C', b"SELECT 1\0"),
+            message(b'3', b""),
+            message(b'3', b""),
+            row(&[Some(b"sad")]),
+            message(b'C', b"SELECT 1\0"),
+            ready(),
+        ];
+        let mut session = logged_in(&script);
+        let columns = session.open("SELECT", &[], Format::Binary).unwrap();
+        assert_eq!(session.name_of_type(columns[0].oid).unwrap(), "mood");
+        assert_eq!(session.fetch(0).unwrap().rows.len(), 1);
+        assert_eq!(session.finish().unwrap(), Status::Idle);
     }
 
     #[test]

@@ -8,14 +8,6 @@ use crate::connection::{Failure, failure};
 use crate::session::{Fault, Refusal};
 use crate::settings::Settings;
 
-/// Whether a connection is of use after it.
-pub fn is_over(fault: &Fault) -> bool {
-    match fault {
-        Fault::Refused(refusal) => refusal.fatal,
-        Fault::Broken(_) | Fault::Login(_) => true,
-    }
-}
-
 /// What an application learns of a fault of its statement.
 pub fn error(settings: &Settings, fault: Fault) -> Error {
     match fault {
@@ -88,7 +80,7 @@ mod tests {
             refused(&Refusal {
                 code: code.to_owned(),
                 message: "m".to_owned(),
-                fatal: false,
+                ..Refusal::default()
             })
         };
         assert!(matches!(

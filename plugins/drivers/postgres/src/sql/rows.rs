@@ -4,12 +4,12 @@ use canopy_sdk::stream::{StreamWriter, spawn};
 use net::Stream;
 
 use super::connections::Lease;
-use super::refusals::{error, is_over};
+use super::refusals::error;
 use super::values;
 use super::{Asked, outcome};
 use crate::bindings::exports::canopy::storage::sql::{Error, Outcome, Rows, Value};
 use crate::bindings::{wit_future, wit_stream};
-use crate::session::{Column, Fault, Row, Session};
+use crate::session::{Column, Fault, Format, Row, Session};
 use crate::settings::Settings;
 
 /// Rows that are fetched at once at first.
@@ -48,7 +48,7 @@ impl Source for Own {
             return Err(Error::Other("the connection is gone".to_owned()));
         };
         let done = work(&mut lease.session);
-        if done.as_ref().is_err_and(is_over) {
+        if done.as_ref().is_err_and(Fault::is_over) {
             self.lease = None;
         }
         done.map_err(|fault| error(&self.settings, fault))
@@ -77,7 +77,7 @@ pub(super) fn of_lease(
 /// Begins a query, and lets the rows follow.
 pub(super) fn of_source(mut source: impl Source, statement: &Asked) -> Result<Rows, Error> {
     let begun = source.with(|session| {
-        let columns = session.open(&statement.text, &statement.parameters)?;
+        let columns = session.open(&statement.text, &statement.parameters, Format::Text)?;
         Ok((columns, session.fetch(FEW)?))
     });
     let (columns, first) = match begun {

@@ -8,7 +8,7 @@ use net::Stream;
 
 use super::connections::Lease;
 use super::places::LOCK;
-use super::refusals::{error, is_over};
+use super::refusals::error;
 use super::rows::{self, Source};
 use super::{Asked, check_caller};
 use crate::bindings::exports::canopy::storage::sql::{
@@ -48,7 +48,7 @@ impl Open {
             // What is seen is the state after it, for locking looks at no rows.
             && let Err(fault) = session.run(&format!("LOCK TABLE {LOCK} IN EXCLUSIVE MODE NOWAIT"))
         {
-            if !is_over(&fault) && session.run("ROLLBACK").is_ok() {
+            if !fault.is_over() && session.run("ROLLBACK").is_ok() {
                 lease.keep();
             }
             return Err(fault);
@@ -114,7 +114,7 @@ impl State {
             return Err(Error::TransactionOver(self.over.to_owned()));
         };
         let done = work(&mut lease.session);
-        if done.as_ref().is_err_and(is_over) {
+        if done.as_ref().is_err_and(Fault::is_over) {
             self.lease = None;
             self.over = "its connection broke, so it was rolled back";
         }

@@ -47,7 +47,7 @@ pub fn parameter(value: Value) -> Parameter {
 }
 
 /// A number as the server reads it.
-fn real(number: f64) -> String {
+pub fn real(number: f64) -> String {
     if number.is_finite() {
         return number.to_string();
     }
