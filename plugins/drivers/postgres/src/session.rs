@@ -44,7 +44,7 @@ pub enum Value<'a> {
 }
 
 /// What a refusal may have beside its code and its message.
-const FURTHER: [(u8, &str); 13] = [
+const FIELDS: [(u8, &str); 13] = [
     (b'H', "hint"),
     (b'P', "position"),
     (b'p', "internal_position"),
@@ -112,14 +112,20 @@ pub struct Refusal {
     pub code: String,
     /// The same for people.
     pub message: String,
+    /// Whether the server ends the connection with it.
+    pub fatal: bool,
+    pub more: Box<More>,
+}
+
+/// What else the server said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct More {
     /// How bad it is, in a word that is not translated.
     pub severity: String,
     /// More of it for people.
     pub detail: Option<String>,
-    /// What else the server said, by the names that clients have for it.
-    pub further: Vec<(&'static str, String)>,
-    /// Whether the server ends the connection with it.
-    pub fatal: bool,
+    /// The rest, by the names that clients have for it.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 impl Refusal {
@@ -454,15 +460,18 @@ fn refusal(body: &ErrorResponseBody) -> io::Result<Refusal> {
         match field.type_() {
             b'C' => refusal.code = text,
             b'M' => refusal.message = text,
-            b'D' => refusal.detail = Some(text),
+            b'D' => refusal.more.detail = Some(text),
             // In a form that is not translated.
             b'V' => {
                 refusal.fatal = matches!(&*text, "FATAL" | "PANIC");
-                refusal.severity = text;
+                refusal.more.severity = text;
             }
             kind => {
-                let known = FURTHER.iter().find(|(known, _)| *known == kind);
-                refusal.further.extend(known.map(|(_, name)| (*name, text)));
+                let known = FIELDS.iter().find(|(known, _)| *known == kind);
+                refusal
+                    .more
+                    .fields
+                    .extend(known.map(|(_, name)| (*name, text)));
             }
         }
     }

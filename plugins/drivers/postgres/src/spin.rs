@@ -3,6 +3,11 @@
 //! [`open`] has the connections that applications hold, [`parameters`] writes what goes to the server
 //! and [`values`] reads what comes, both with [`moments`]; [`errors`] says what is refused.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "what an error holds is the interface's to say"
+)]
+
 mod errors;
 mod moments;
 mod open;

@@ -11,7 +11,7 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
-use super::{Fault, Refusal, Row, Session, bad, refusal};
+use super::{Fault, More, Refusal, Row, Session, bad, refusal};
 
 /// A parameter as it is sent: text in the form that its type has, or bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,8 +138,11 @@ impl<S: Read + Write> Session<S> {
                     return self.refused(Refusal {
                         code: "0A000".to_owned(),
                         message: "rows are read by SELECT here, and not by COPY".to_owned(),
-                        severity: "ERROR".to_owned(),
-                        ..Refusal::default()
+                        fatal: false,
+                        more: Box::new(More {
+                            severity: "ERROR".to_owned(),
+                            ..More::default()
+                        }),
                     });
                 }
                 Message::DataRow(body) => {

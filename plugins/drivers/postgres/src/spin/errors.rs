@@ -28,16 +28,14 @@ pub fn text(text: impl Into<String>) -> Error {
 
 fn refused(refusal: Refusal) -> Error {
     let as_text = refusal.to_string();
-    let further = refusal.further.into_iter();
+    let fields = refusal.more.fields.into_iter();
     Error::QueryFailed(QueryError::DbError(DbError {
         as_text,
-        severity: refusal.severity,
+        severity: refusal.more.severity,
         code: refusal.code,
         message: refusal.message,
-        detail: refusal.detail,
-        extras: further
-            .map(|(name, text)| (name.to_owned(), text))
-            .collect(),
+        detail: refusal.more.detail,
+        extras: fields.map(|(name, text)| (name.to_owned(), text)).collect(),
     }))
 }
 
