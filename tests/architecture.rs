@@ -75,7 +75,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-capability-messages",
-        &["canopy-ids", "canopy-backend"],
+        &["canopy-ids", "canopy-backend", "canopy-backend-logs"],
     ),
     (
         "canopy-capability-network",

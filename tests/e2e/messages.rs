@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::{Answer, Node, answer, guest};
+use crate::support::{Answer, Node, answer, guest, version_of};
 
 const SETTINGS: &str = "[messages]\nretry_after = \"50ms\"\nattempts = 3";
 
@@ -207,4 +207,164 @@ async fn a_question_is_answered_within_the_tenant_or_not_in_time() {
         late.status == 409 && late.body.contains("no answer within 5000 ms"),
         "{late:?}"
     );
+}
+
+/// A node where `acme` has the courier and the listener, which has a handler of messages alone.
+async fn listener() -> Node {
+    let node = Node::start_with(SETTINGS);
+    node.serve(&guest("courier"), "guests/courier", &["acme"]);
+    node.publish(&guest("listener"));
+    node.run("install guests/listener --tenant acme");
+    node
+}
+
+/// Asks until the listener has passed on `count` messages to the courier.
+async fn passed_on(node: &Node, count: usize) -> Vec<Value> {
+    loop {
+        let got = node.get("courier.acme", "/got").await.json();
+        let got = got.as_array().expect("a list").iter();
+        let passed: Vec<_> = got
+            .filter(|message| message["sender"] == "listener")
+            .map(|message| message["body"].clone())
+            .collect();
+        if passed.len() >= count {
+            return passed;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_component_takes_messages_by_its_own_handler() {
+    let node = listener().await;
+    for body in ["one", "two", "three"] {
+        let sent = send(&node, "courier.acme", "topic=orders", body).await;
+        assert_eq!((sent.status, sent.body.as_str()), (202, "2"), "{sent:?}");
+    }
+    // What it has not subscribed to it does not get.
+    let other = send(&node, "courier.acme", "topic=events", "four").await;
+    assert_eq!((other.status, other.body.as_str()), (202, "1"), "{other:?}");
+    let nobody = send(&node, "courier.acme", "topic=order&by=request", "x").await;
+    assert!(nobody.body.contains("nobody subscribes"), "{nobody:?}");
+    got(&node, "courier.acme", 7).await;
+    assert_eq!(
+        passed_on(&node, 3).await,
+        ["orders: one", "orders: two", "orders: three"]
+    );
+
+    let asked = ["a", "b", "c"];
+    let answers = asked.map(|text| send(&node, "courier.acme", "topic=riddles&by=request", text));
+    for (answer, text) in futures::future::join_all(answers).await.iter().zip(asked) {
+        let expected = format!("{text}! says listener");
+        assert_eq!((answer.status, &answer.body), (200, &expected));
+    }
+
+    // Requests it does not answer.
+    let refused = node.get("listener.acme", "/").await;
+    assert_eq!(
+        (refused.status, refused.problem().as_str()),
+        (501, "requests-not-supported")
+    );
+    let topics = node.run("messages list listener --tenant acme");
+    assert_eq!(
+        (&topics[0]["topic"], &topics[0]["concurrency"]),
+        (&"orders".into(), &1.into())
+    );
+    assert!(topics[0]["path"].is_null(), "{topics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_declines_or_traps_on_is_delivered_again_and_given_up() {
+    let node = listener().await;
+    for body in ["declined", "broken", "after"] {
+        send(&node, "courier.acme", "topic=orders", body).await;
+    }
+    assert_eq!(passed_on(&node, 1).await, ["orders: after"]);
+    let dead = node.run("messages dead listener --tenant acme");
+    let dead = dead.as_array().expect("a list");
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    for message in dead {
+        assert_eq!(
+            (&message["topic"], &message["attempts"]),
+            (&"orders".into(), &3.into())
+        );
+    }
+    assert_eq!(
+        dead[0]["error"],
+        "the application did not take it: no such order"
+    );
+    let log = node
+        .cli(["logs", "listener", "--tenant", "acme", "--tail", "1000"])
+        .stdout;
+    for said in [
+        "attempt 1 of 3: the application did not take it: no such order; it is delivered again",
+        "attempt 3 of 3: the application did not take it: no such order; it is given up",
+        "the application failed: wasm trap: wasm `unreachable` instruction executed",
+    ] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_is_told_in_the_log_and_is_no_failure() {
+    let node = listener().await;
+    let ask = "topic=riddles&by=request&within=200";
+    let late = send(&node, "courier.acme", ask, "slow").await;
+    assert!(late.body.contains("no answer within 200 ms"), "{late:?}");
+    loop {
+        let log = node.cli(["logs", "listener", "--tenant", "acme"]).stdout;
+        if log.contains("was dropped: nobody waits for it any more") {
+            break;
+        }
+    }
+    // It was taken, and is not delivered again.
+    let answered = send(&node, "courier.acme", "topic=riddles&by=request", "now").await;
+    assert_eq!(answered.body, "now! says listener");
+    loop {
+        let topics = node.run("messages list listener --tenant acme");
+        let mut topics = topics.as_array().expect("a list").iter();
+        if topics.all(|topic| topic["waiting"] == 0) {
+            break;
+        }
+    }
+    let dead = node.run("messages dead listener --tenant acme");
+    assert_eq!(dead.as_array().map(Vec::len), Some(0), "{dead}");
+}
+
+#[test]
+fn subscriptions_that_nobody_would_take_are_not_published() {
+    let node = Node::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let publish = |name: &str, version: &str, subscription: &str| {
+        let project = version_of(name, version, folder.path());
+        let manifest = project.join("canopy.toml");
+        let text = std::fs::read_to_string(&manifest).expect("a manifest");
+        std::fs::write(&manifest, format!("{text}\n{subscription}")).expect("written");
+        let project = project.to_str().expect("UTF-8").to_owned();
+        node.cli(["publish", &project, "--create-publisher"])
+    };
+    for (code, name, subscription, said) in [
+        (
+            3,
+            "hello-p2-wstd",
+            "topic = \"a\"",
+            "the subscription to `a` has no `path`, and the component does not export",
+        ),
+        (
+            3,
+            "listener",
+            "topic = \"a\"\npath = \"/on/a\"",
+            "calls the path `/on/a`, and the component answers no HTTP requests",
+        ),
+        (
+            1,
+            "listener",
+            "topic = \"canopy-reply.a\"",
+            "is for answers, which go to who has asked",
+        ),
+    ] {
+        let subscription = format!("[[subscriptions]]\n{subscription}\nreason = \"r\"");
+        let refused = publish(name, "0.2.0", &subscription);
+        assert_eq!(refused.code, code, "{}", refused.stderr);
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
 }

@@ -1,8 +1,8 @@
 //! Delivering messages: for each subscription a lane that takes from the queue of its installation
 //! and calls it, as the platform calls it by `invoke.rs`.
 //!
-//! A message stays in the queue until the application has answered by 2xx. Any other answer is a
-//! failure: it is delivered again after a pause that doubles, and given up in the end. What admission
+//! A message stays in the queue until the application has taken it: by an answer of 2xx, or in its own
+//! handler of messages by `ok`. Anything else is a failure: it is delivered again after a pause that doubles, and given up in the end. What admission
 //! refuses is no failure of the message. A lane of one delivery at a time keeps the order: what has
 //! failed holds up what is behind it. After a restart everything that is in the queue is delivered,
 //! so a message may come twice.
@@ -16,7 +16,8 @@ use canopy_admission::Refused;
 use canopy_ids::{InstallationId, MessageId, RequestId};
 use canopy_runtime::queue::{Message, QueueError};
 use canopy_runtime::{
-    Caller, CallerKind, Clock as _, Messages, StorageError, Subscription, SystemClock,
+    Caller, CallerKind, Clock as _, Destination, MessageDelivery, Messages, StorageError,
+    Subscription, SystemClock,
 };
 use http::Request;
 use http::header::CONTENT_TYPE;
@@ -27,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Edge;
 use crate::guests::Guests;
-use crate::invoke::{Invocation, InvokeError};
+use crate::invoke::{Handing, Invocation, InvokeError};
 
 /// Messages beyond those under way that a lane looks at.
 const AHEAD: usize = 64;
@@ -53,6 +54,14 @@ struct Delivered {
     id: MessageId,
     /// After what time its lane goes on, where there was no room.
     pause: Duration,
+}
+
+/// How the application took one.
+enum Came {
+    Taken,
+    /// It was not asked, and may be after that time.
+    NoRoom(Duration),
+    Failed(String),
 }
 
 impl<G: Guests> Edge<G> {
@@ -195,30 +204,14 @@ impl<G: Guests> Lane<G> {
         let queue = self.messages.queue();
         // Closed it never is.
         let _slot = self.slots.acquire().await;
-        let (request_id, failure) = match self.request(message) {
-            Ok(request) => {
-                let answered = self.edge.invoke(Invocation {
-                    installation: scope.installation,
-                    caller: caller(message),
-                    request,
-                });
-                let answered = answered.await;
-                let failure = match answered.outcome {
-                    Ok(status) if status.is_success() => None,
-                    Ok(status) => Some(format!("the answer was {}", status.as_u16())),
-                    Err(InvokeError::NotInstalled) => return Ok(CROWDED),
-                    Err(InvokeError::Refused(
-                        Refused::Busy { retry_after, .. } | Refused::TooFast { retry_after, .. },
-                    )) => return Ok(retry_after.max(CROWDED)),
-                    Err(error) => Some(error.to_string()),
-                };
-                (Some(answered.request_id), failure)
+        let (request_id, came) = self.deliver_once(message).await;
+        let failure = match came {
+            Came::Taken => {
+                queue.done(scope, message).await?;
+                return Ok(Duration::ZERO);
             }
-            Err(error) => (None, Some(error.to_string())),
-        };
-        let Some(failure) = failure else {
-            queue.done(scope, message).await?;
-            return Ok(Duration::ZERO);
+            Came::NoRoom(pause) => return Ok(pause),
+            Came::Failed(failure) => failure,
         };
         let failure: String = failure.chars().take(ERROR_KEPT).collect();
         let settings = self.messages.settings();
@@ -237,20 +230,45 @@ impl<G: Guests> Lane<G> {
         Ok(Duration::ZERO)
     }
 
-    fn request(&self, message: &Message) -> Result<Request<Bytes>, http::Error> {
-        let sent = &message.message;
-        let kind = sent.content_type.as_deref();
-        let mut request = Request::post(&self.subscription.url)
-            .header(CONTENT_TYPE, kind.unwrap_or("application/octet-stream"))
-            .header("canopy-topic", &sent.topic)
-            .header("canopy-message", message.id.to_string())
-            .header("canopy-attempt", message.failures.saturating_add(1))
-            .header("canopy-sender", &sent.sender)
-            .header("canopy-published-at", sent.published_at);
-        if let Some(topic) = &sent.reply_to {
-            request = request.header("canopy-reply-to", topic);
+    /// Has the application take the message in the way that it has subscribed.
+    async fn deliver_once(&self, message: &Message) -> (Option<RequestId>, Came) {
+        let installation = self.subscription.scope.installation;
+        let caller = caller(message);
+        match &self.subscription.to {
+            Destination::Address(url) => {
+                let request = match request(url, message) {
+                    Ok(request) => request,
+                    Err(error) => return (None, Came::Failed(error.to_string())),
+                };
+                let answered = self.edge.invoke(Invocation {
+                    installation,
+                    caller,
+                    request,
+                });
+                let answered = answered.await;
+                let came = match answered.outcome {
+                    Ok(status) if status.is_success() => Came::Taken,
+                    Ok(status) => Came::Failed(format!("the answer was {}", status.as_u16())),
+                    Err(error) => error.into(),
+                };
+                (Some(answered.request_id), came)
+            }
+            Destination::Handler => {
+                let sent = &message.message;
+                let handed = self.edge.hand_over(Handing {
+                    installation,
+                    caller,
+                    message: MessageDelivery {
+                        topic: sent.topic.clone(),
+                        body: sent.body.clone(),
+                        reply_to: sent.reply_to.clone(),
+                    },
+                });
+                let handed = handed.await;
+                let came = handed.outcome.map_or_else(Came::from, |()| Came::Taken);
+                (Some(handed.request_id), came)
+            }
         }
-        request.body(Bytes::from(sent.body.clone()))
     }
 
     /// Says in the installation's log that a delivery failed, and what follows.
@@ -278,6 +296,35 @@ impl<G: Guests> Lane<G> {
         );
         self.messages.write_down(&route.spec, request, &text);
     }
+}
+
+impl From<InvokeError> for Came {
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::NotInstalled => Self::NoRoom(CROWDED),
+            InvokeError::Refused(
+                Refused::Busy { retry_after, .. } | Refused::TooFast { retry_after, .. },
+            ) => Self::NoRoom(retry_after.max(CROWDED)),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// The message as a request to `url`.
+fn request(url: &str, message: &Message) -> Result<Request<Bytes>, http::Error> {
+    let sent = &message.message;
+    let kind = sent.content_type.as_deref();
+    let mut request = Request::post(url)
+        .header(CONTENT_TYPE, kind.unwrap_or("application/octet-stream"))
+        .header("canopy-topic", &sent.topic)
+        .header("canopy-message", message.id.to_string())
+        .header("canopy-attempt", message.failures.saturating_add(1))
+        .header("canopy-sender", &sent.sender)
+        .header("canopy-published-at", sent.published_at);
+    if let Some(topic) = &sent.reply_to {
+        request = request.header("canopy-reply-to", topic);
+    }
+    request.body(Bytes::from(sent.body.clone()))
 }
 
 fn caller(message: &Message) -> Arc<Caller> {

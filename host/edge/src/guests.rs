@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use canopy_runtime::{
-    Addresses, Call, InstallationSpec, RequestBody, ResponseBody, Runtime, ServeError, Socket,
-    SocketIncoming, SocketOpening, SocketRefusal,
+    Addresses, Call, InstallationSpec, MessageDelivery, RequestBody, ResponseBody, Runtime,
+    ServeError, Socket, SocketIncoming, SocketOpening, SocketRefusal,
 };
 use http::{Request, Response};
 
@@ -38,6 +38,17 @@ pub trait Guests: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Result<Socket, SocketRefusal>, ServeError>> + Send {
         std::future::ready(Err(ServeError::NoSockets))
     }
+
+    /// Has the application take a message by its own handler, or say why it does not. Dropping the
+    /// future cancels it.
+    fn deliver(
+        &self,
+        _spec: &Arc<InstallationSpec>,
+        _call: Call,
+        _message: MessageDelivery,
+    ) -> impl Future<Output = Result<Result<(), String>, ServeError>> + Send {
+        std::future::ready(Err(ServeError::NoMessages))
+    }
 }
 
 impl Guests for Runtime {
@@ -64,5 +75,14 @@ impl Guests for Runtime {
         incoming: SocketIncoming,
     ) -> Result<Result<Socket, SocketRefusal>, ServeError> {
         Runtime::open_socket(self, spec, call, opening, incoming).await
+    }
+
+    async fn deliver(
+        &self,
+        spec: &Arc<InstallationSpec>,
+        call: Call,
+        message: MessageDelivery,
+    ) -> Result<Result<(), String>, ServeError> {
+        Runtime::deliver(self, spec, call, message).await
     }
 }

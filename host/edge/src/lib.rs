@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use certificate::CertificateError;
 pub use certificates::{Certificates, TlsSettings};
 pub use guests::Guests;
-pub use invoke::{Answered, Invocation, InvokeError};
+pub use invoke::{Answered, Handed, Handing, Invocation, InvokeError};
 pub use io::{GuardedIo, IoLimits};
 pub use listener::Listener;
 pub use settings::EdgeSettings;

@@ -34,6 +34,7 @@
 //! | 500 | `internal` | the platform failed |
 //! | 501 | `method-not-supported` | `CONNECT`, `TRACE` |
 //! | 501 | `upgrade-not-supported` | a change of protocol; to WebSocket, where the application takes no connections |
+//! | 501 | `requests-not-supported` | the application takes messages alone |
 //! | any | `websocket-refused` | the application does not take a WebSocket connection, with the status of its choice |
 //! | 502 | `no-response` | the application ended without a response |
 //! | 502 | `bad-response` | the application's response is not one that HTTP allows |
@@ -359,6 +360,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::Stack { .. }
             | ServeError::NoResponse
             | ServeError::NoSockets
+            | ServeError::NoRequests
             | ServeError::Unavailable => sentence(&error.to_string()),
             ServeError::DriverFailed { interface, .. } => {
                 format!("The driver that serves {interface} failed. {LOGGED}")
@@ -418,6 +420,7 @@ mod tests {
                 backtrace: String::new(),
             },
             ServeError::NoResponse,
+            ServeError::NoRequests,
             ServeError::GuestError {
                 code: String::new(),
             },
@@ -433,7 +436,7 @@ mod tests {
             .collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), 18);
+        assert_eq!(codes.len(), 19);
     }
 
     #[test]

@@ -29,10 +29,12 @@ pub(crate) struct Record {
     pub(crate) arrived: Instant,
     /// `None` for a call of the platform's own.
     peer: Option<Arc<str>>,
-    method: Method,
-    version: Version,
+    method: Option<Method>,
+    version: Option<Version>,
     host: Option<Box<str>>,
-    path: Box<str>,
+    path: Option<Box<str>>,
+    /// That of a message, which is no request.
+    topic: Option<Box<str>>,
     user_agent: Option<Box<str>>,
     pub(crate) installation: Option<Arc<InstallationSpec>>,
     pub(crate) caller: CallerKind,
@@ -49,10 +51,27 @@ const KEPT: usize = 256;
 impl Record {
     pub(crate) fn begin<B>(request: &Request<B>, peer: Option<&Arc<str>>) -> Self {
         let uri = request.uri();
-        let host = match uri.authority() {
+        let mut record = Self::new();
+        record.host = match uri.authority() {
             Some(authority) => Some(kept(authority.as_str())),
             None => request.headers().get(HOST).map(shown),
         };
+        record.peer = peer.cloned();
+        record.method = Some(request.method().clone());
+        record.version = Some(request.version());
+        record.path = Some(kept(uri.path()));
+        record.user_agent = request.headers().get(USER_AGENT).map(shown);
+        record
+    }
+
+    /// Of a message on `topic` that the application takes by its own handler.
+    pub(crate) fn message(topic: &str) -> Self {
+        let mut record = Self::new();
+        record.topic = Some(kept(topic));
+        record
+    }
+
+    fn new() -> Self {
         let id = RequestId::new();
         Self {
             id,
@@ -60,12 +79,13 @@ impl Record {
             shown_id: HeaderValue::try_from(id.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             arrived: Instant::now(),
-            peer: peer.cloned(),
-            method: request.method().clone(),
-            version: request.version(),
-            host,
-            path: kept(uri.path()),
-            user_agent: request.headers().get(USER_AGENT).map(shown),
+            peer: None,
+            method: None,
+            version: None,
+            host: None,
+            path: None,
+            topic: None,
+            user_agent: None,
             installation: None,
             caller: CallerKind::Anonymous,
             received: None,
@@ -120,10 +140,11 @@ impl Drop for Record {
             version = spec.map(|spec| field::display(&spec.component.version)),
             caller = ?self.caller,
             peer = self.peer.as_deref().map(field::display),
-            method = field::display(self.method.as_str()),
-            protocol = ?self.version,
+            method = self.method.as_ref().map(|method| field::display(method.as_str())),
+            protocol = self.version.map(field::debug),
             host = self.host.as_deref(),
-            path = &*self.path,
+            path = self.path.as_deref(),
+            topic = self.topic.as_deref(),
             user_agent = self.user_agent.as_deref(),
             status = self.status.map(|status| status.as_u16()),
             code = self.code,
@@ -174,7 +195,7 @@ mod tests {
         );
         assert_eq!(record.host.as_deref(), Some("app.acme.localhost:8080"));
         assert_eq!(record.user_agent.as_deref(), Some("curl/8"));
-        assert_eq!(&*record.path, "/one");
+        assert_eq!(record.path.as_deref(), Some("/one"));
         let absolute = Request::get("http://app.acme.localhost/").header(HOST, "other");
         let record = self::record(absolute);
         assert_eq!(record.host.as_deref(), Some("app.acme.localhost"));
@@ -188,7 +209,7 @@ mod tests {
                 .header(USER_AGENT, "y".repeat(5_000))
                 .header(HOST, &b"\xff\x9b2J"[..]),
         );
-        assert_eq!(record.path.len(), KEPT);
+        assert_eq!(record.path.as_deref().map(str::len), Some(KEPT));
         assert_eq!(record.user_agent.as_deref().map(str::len), Some(KEPT));
         assert_eq!(record.host.as_deref(), Some("\\xff\\x9b2J"));
     }

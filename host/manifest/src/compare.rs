@@ -51,11 +51,25 @@ pub enum Difference {
         /// The export.
         export: InterfaceName,
     },
-    /// The component of an app exports no HTTP handler.
+    /// The component of an app exports neither a handler of HTTP requests nor one of messages.
     NoHandler {
         /// What it exports.
         exports: Vec<InterfaceName>,
     },
+    /// A subscription has no path, and the component exports no handler of messages.
+    NoMessageHandler {
+        /// Its topic.
+        topic: String,
+    },
+    /// The manifest names a path, and the component exports no handler of HTTP requests.
+    NotAnswered {
+        /// What has the path.
+        by: String,
+        /// The path.
+        path: String,
+    },
+    /// The component takes nothing but messages, and no subscription brings it any.
+    NoMessages,
 }
 
 impl fmt::Display for Difference {
@@ -102,8 +116,9 @@ impl fmt::Display for Difference {
             ),
             Self::NoHandler { exports } => {
                 f.write_str(
-                    "an app must export `wasi:http/incoming-handler@0.2.x` or \
-                     `wasi:http/handler@0.3.x`; the component exports ",
+                    "an app must export `wasi:http/incoming-handler@0.2.x`, \
+                     `wasi:http/handler@0.3.x` or `wasmcloud:messaging/handler@0.2.0`; the component \
+                     exports ",
                 )?;
                 if exports.is_empty() {
                     return f.write_str("no interface");
@@ -111,6 +126,19 @@ impl fmt::Display for Difference {
                 let exports: Vec<_> = exports.iter().map(InterfaceName::to_string).collect();
                 f.write_str(&exports.join(", "))
             }
+            Self::NoMessageHandler { topic } => write!(
+                f,
+                "the subscription to `{topic}` has no `path`, and the component does not export \
+                 `wasmcloud:messaging/handler@0.2.0`, by which it would take the messages"
+            ),
+            Self::NotAnswered { by, path } => write!(
+                f,
+                "{by} calls the path `{path}`, and the component answers no HTTP requests"
+            ),
+            Self::NoMessages => f.write_str(
+                "the component takes nothing but messages, by `wasmcloud:messaging/handler`, and the \
+                 manifest subscribes to none; add a `[[subscriptions]]` without `path`",
+            ),
         }
     }
 }
@@ -155,15 +183,42 @@ impl Manifest {
             });
         }
         match self.kind {
-            Kind::App if !found.exports.iter().any(is_http_handler) => {
-                differences.push(Difference::NoHandler {
-                    exports: found.exports.clone(),
-                });
-            }
-            Kind::App => {}
+            Kind::App => self.compare_called(found, &mut differences),
             Kind::Driver => self.compare_served(found, &mut differences),
         }
         differences
+    }
+
+    /// What calls an app finds an export of it.
+    fn compare_called(&self, found: &ComponentInterfaces, differences: &mut Vec<Difference>) {
+        let answers = found.exports.iter().any(is_http_handler);
+        let takes = found.exports.iter().any(is_message_handler);
+        if !answers && !takes {
+            differences.push(Difference::NoHandler {
+                exports: found.exports.clone(),
+            });
+            return;
+        }
+        let mut handled = self.subscriptions.iter().filter(|one| one.path.is_none());
+        match handled.next() {
+            Some(one) if !takes => differences.push(Difference::NoMessageHandler {
+                topic: one.topic.clone(),
+            }),
+            None if !answers => differences.push(Difference::NoMessages),
+            _ => {}
+        }
+        if answers {
+            return;
+        }
+        let subscriptions = self.subscriptions.iter().filter_map(|one| {
+            let by = format!("the subscription to `{}`", one.topic);
+            Some((by, one.path.clone()?))
+        });
+        let schedules = self.schedules.iter();
+        let schedules =
+            schedules.map(|one| (format!("the schedule `{}`", one.name), one.path.clone()));
+        let paths = subscriptions.chain(schedules);
+        differences.extend(paths.map(|(by, path)| Difference::NotAnswered { by, path }));
     }
 
     fn compare_served(&self, found: &ComponentInterfaces, differences: &mut Vec<Difference>) {
@@ -233,6 +288,11 @@ fn is_http_handler(export: &InterfaceName) -> bool {
             "handler" => (version.major, version.minor) == (0, 3),
             _ => false,
         }
+}
+
+/// `wasmcloud:messaging/handler`, by which a component takes messages.
+fn is_message_handler(export: &InterfaceName) -> bool {
+    export.to_string() == "wasmcloud:messaging/handler@0.2.0"
 }
 
 /// `canopy:driver`, whose interfaces are for the platform and not for applications.

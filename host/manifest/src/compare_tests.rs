@@ -105,6 +105,43 @@ fn an_app_must_export_a_handler() {
 }
 
 #[test]
+fn messages_find_who_takes_them() {
+    let takes = "wasmcloud:messaging/handler@0.2.0";
+    let subscribed = |path: &str| {
+        format!("{APP}\n[[subscriptions]]\ntopic = \"orders\"\n{path}\nreason = \"r\"\n")
+    };
+    let (handled, posted) = (subscribed(""), subscribed("path = \"/on/orders\""));
+    assert!(differences(&handled, &[], &[takes]).is_empty());
+    assert!(differences(&handled, &[], &[takes, HANDLER]).is_empty());
+    assert!(differences(&posted, &[], &[takes, HANDLER]).is_empty());
+
+    let found = differences(&handled, &[], &[HANDLER]);
+    assert!(
+        found.len() == 1 && found[0].contains("`orders` has no `path`"),
+        "{found:?}"
+    );
+    let found = differences(&handled, &[], &["wasmcloud:messaging/handler@0.3.0"]);
+    assert!(
+        found.len() == 1 && found[0].contains("must export"),
+        "{found:?}"
+    );
+    let found = differences(&posted, &[], &[takes]);
+    assert!(
+        found.len() == 2
+            && found[0].contains("subscribes to none")
+            && found[1].contains("`orders` calls the path `/on/orders`"),
+        "{found:?}"
+    );
+    let schedule = "[[schedules]]\nname = \"nightly\"\ncron = \"0 3 * * *\"\npath = \"/jobs\"\n\
+                    reason = \"r\"";
+    let found = differences(&format!("{handled}{schedule}"), &[], &[takes]);
+    assert!(
+        found.len() == 1 && found[0].contains("the schedule `nightly` calls the path `/jobs`"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_driver_serves_exactly_what_it_exports() {
     let driver = APP.replace("\"app\"", "\"driver\"");
     let driver = format!("{driver}\n[serves]\ninterfaces = [\"acme:payments/charge@1.2.0\"]");

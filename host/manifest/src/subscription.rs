@@ -10,14 +10,17 @@ const MAX_TOPIC: usize = 128;
 const MAX_PATH: usize = 1_000;
 const MAX_REASON: usize = 400;
 const MAX_CONCURRENCY: u64 = 1_000;
+/// What topics begin with that the platform makes for answers.
+const ANSWERS: &str = "canopy-reply.";
 
 /// Messages of one topic that a package asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionAsked {
     /// The topic.
     pub topic: String,
-    /// The path and query to which they are posted.
-    pub path: String,
+    /// The path and query to which they are posted; `None`: the component takes them by its
+    /// `wasmcloud:messaging/handler`.
+    pub path: Option<String>,
     /// How many are delivered at once; one: in order.
     pub concurrency: usize,
     /// What they are for, for whoever installs the package to read.
@@ -38,11 +41,16 @@ pub(crate) fn read(
                 "must be a topic such as `orders.created`: of `a-z`, `0-9`, `.`, `-` and `_`, \
                  without wildcards",
             );
+        } else if topic.starts_with(ANSWERS) {
+            reader.fault(
+                "topic",
+                format!("`{ANSWERS}…` is for answers, which go to who has asked"),
+            );
         } else if subscriptions.iter().any(|other| other.topic == topic) {
             reader.fault("topic", format!("`{topic}` is named twice"));
         }
-        let to = reader.required_text("path", MAX_PATH);
-        if let Some(fault) = path_fault(&to) {
+        let to = reader.short_text("path", MAX_PATH);
+        if let Some(fault) = to.as_deref().and_then(path_fault) {
             reader.fault("path", fault);
         }
         let concurrency = reader.number("concurrency", 1, MAX_CONCURRENCY);
@@ -83,13 +91,15 @@ mod tests {
         );
         let expected = SubscriptionAsked {
             topic: "orders.created".into(),
-            path: "/on/order".into(),
+            path: Some("/on/order".into()),
             concurrency: 4,
             reason: "Books.".into(),
         };
         assert_eq!(manifest.expect("valid").subscriptions, [expected]);
         let one = parse("topic = \"a\"\npath = \"/\"\nreason = \"r\"").expect("valid");
         assert_eq!(one.subscriptions[0].concurrency, 1, "in order");
+        let handled = parse("topic = \"a\"\nreason = \"r\"").expect("valid");
+        assert_eq!(handled.subscriptions[0].path, None);
     }
 
     #[test]
@@ -99,6 +109,14 @@ mod tests {
             (
                 "topic = \"a.*\"\npath = \"/\"\nreason = \"r\"",
                 "subscriptions[0].topic",
+            ),
+            (
+                "topic = \"canopy-reply.a\"\npath = \"/\"\nreason = \"r\"",
+                "subscriptions[0].topic",
+            ),
+            (
+                "topic = \"a\"\npath = \"\"\nreason = \"r\"",
+                "subscriptions[0].path",
             ),
             (
                 "topic = \"a\"\npath = \"x\"\nreason = \"r\"",

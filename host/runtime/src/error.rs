@@ -92,6 +92,12 @@ pub enum ServeError {
     /// The component takes no connections of the WebSocket protocol.
     #[error("the application takes no WebSocket connections")]
     NoSockets,
+    /// The component answers no requests.
+    #[error("the application answers no requests: it takes messages alone")]
+    NoRequests,
+    /// The component takes no messages by itself.
+    #[error("the application exports no `wasmcloud:messaging/handler`")]
+    NoMessages,
     /// The guest answered with an error code of `wasi:http` in place of a response.
     #[error("the application answered with the error code {code}")]
     GuestError {
@@ -151,10 +157,11 @@ pub enum PrepareError {
         /// Why.
         error: canopy_engine::ArtifactError,
     },
-    /// The component exports no HTTP handler.
+    /// The component exports nothing by which it could be called.
     #[error(
-        "the component of {package} answers no HTTP requests: it exports neither \
-         `wasi:http/incoming-handler` of 0.2 nor `wasi:http/handler` of 0.3"
+        "the component of {package} answers neither requests nor messages: it exports none of \
+         `wasi:http/incoming-handler` of 0.2, `wasi:http/handler` of 0.3, and \
+         `wasmcloud:messaging/handler` of 0.2.0"
     )]
     NoHandler {
         /// The package.

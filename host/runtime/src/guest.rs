@@ -75,6 +75,7 @@ impl GuestState {
         let caller = &call.caller;
         self.network
             .begin(caller.request_id, call.deadline, caller.depth);
+        self.messages.begin(caller.request_id);
         self.borrow(&call.caller.storage);
         self.call = Some(call);
     }

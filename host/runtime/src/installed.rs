@@ -9,7 +9,7 @@ use canopy_ids::{InstallationId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use crate::instance::{Idle, Program};
+use crate::instance::{Idle, Program, Work};
 use crate::spec::InstallationSpec;
 use crate::stores::Stores;
 
@@ -17,24 +17,45 @@ use crate::stores::Stores;
 pub(crate) struct Installed {
     pub(crate) installation: Arc<Installation>,
     pub(crate) stores: Stores,
-    pub(crate) program: Program,
-    pub(crate) idle: Idle,
-    /// How it takes connections, where it does. Instances that do so answer no requests.
-    pub(crate) sockets: Option<Sockets>,
+    /// How it answers requests, where it does.
+    pub(crate) requests: Option<Way>,
+    /// How it takes connections of the WebSocket protocol, where it does.
+    pub(crate) sockets: Option<Way>,
+    /// How it takes messages, where it does.
+    pub(crate) messages: Option<Way>,
 }
 
 impl Installed {
-    /// Its instances that wait, for requests and for connections.
+    /// How it does `work`, where it does.
+    pub(crate) fn way(&self, work: &Work) -> Option<&Way> {
+        match work {
+            Work::Request(_) => self.requests.as_ref(),
+            Work::Socket(..) => self.sockets.as_ref(),
+            Work::Message(_) => self.messages.as_ref(),
+        }
+    }
+
+    /// Its instances that wait, whatever for.
     fn idle(&self) -> impl Iterator<Item = &Idle> {
-        let sockets = self.sockets.as_ref().map(|sockets| &sockets.idle);
-        std::iter::once(&self.idle).chain(sockets)
+        let ways = [&self.requests, &self.sockets, &self.messages];
+        ways.into_iter().flatten().map(|way| &way.idle)
     }
 }
 
-/// How a component takes connections of the WebSocket protocol.
-pub(crate) struct Sockets {
+/// One of the ways in which a component is called. Instances that wait for one do nothing else.
+pub(crate) struct Way {
     pub(crate) program: Program,
     pub(crate) idle: Idle,
+}
+
+impl Way {
+    /// A way that nobody has gone yet.
+    pub(crate) fn new(program: Program) -> Self {
+        Self {
+            program,
+            idle: Idle::default(),
+        }
+    }
 }
 
 /// How many generations of one installation are kept: the newest, and the one before it, which

@@ -20,6 +20,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use crate::body::RequestBody;
 use crate::guest::{GuestCall, GuestState};
+use crate::handler::{self, Handles, HandlesPre, MessageDelivery};
 use crate::socket::{self, SocketIncoming, SocketOpening, Websockets, WebsocketsPre};
 use crate::{p2, p3};
 
@@ -34,6 +35,8 @@ pub(crate) enum Program {
     P3(ServicePre<GuestState>),
     /// `canopy:networking/websocket`.
     Socket(WebsocketsPre<GuestState>),
+    /// `wasmcloud:messaging/handler`.
+    Message(HandlesPre<GuestState>),
 }
 
 /// What a guest is to do.
@@ -42,6 +45,8 @@ pub(crate) enum Work {
     Request(Request<RequestBody>),
     /// To take a connection.
     Socket(SocketOpening, SocketIncoming),
+    /// To take a message.
+    Message(MessageDelivery),
 }
 
 /// An instance by the way it answers.
@@ -49,6 +54,7 @@ enum Exports {
     P2(Proxy),
     P3(Service),
     Socket(Websockets),
+    Message(Handles),
 }
 
 /// Where a guest's answer goes.
@@ -58,6 +64,7 @@ pub(crate) enum Reply {
     P3(oneshot::Sender<p3::Answer>, oneshot::Receiver<()>),
     /// And what resolves when the connection has ended as it should.
     Socket(oneshot::Sender<socket::Answer>, oneshot::Receiver<()>),
+    Message(oneshot::Sender<handler::Answer>),
 }
 
 /// One instance and its store.
@@ -93,12 +100,15 @@ impl Instance {
                 Program::Socket(pre) => {
                     Exports::Socket(Box::pin(pre.instantiate_async(store)).await?)
                 }
+                Program::Message(pre) => {
+                    Exports::Message(Box::pin(pre.instantiate_async(store)).await?)
+                }
             });
         }
         Ok(())
     }
 
-    /// Runs the guest for one request or connection, to its end. What does so is some KiB, made in
+    /// Runs the guest for one request, connection or message, to its end. What does so is some KiB, made in
     /// the box where it stays: each future around it would be copied with room for it.
     pub(crate) async fn call(&mut self, work: Work, reply: Reply) -> wasmtime::Result<()> {
         self.served += 1;
@@ -115,6 +125,9 @@ impl Instance {
                 Work::Socket(opening, incoming),
                 Reply::Socket(answer, done),
             ) => Box::pin(socket::run(store, guest, opening, incoming, answer, done)).await,
+            (Some(Exports::Message(guest)), Work::Message(message), Reply::Message(answer)) => {
+                Box::pin(handler::run(store, guest, message, answer)).await
+            }
             _ => Err(wasmtime::Error::msg(
                 "the instance answers in another way than was asked for",
             )),
@@ -130,10 +143,10 @@ impl Instance {
     }
 
     /// Whether it may serve a further request where instances serve up to `limit`, those of WASI
-    /// 0.2 only if their package asks for it.
+    /// 0.2 and those that take messages only if their package asks for it.
     pub(crate) fn is_reusable(&self, limit: usize, p2_asks: bool) -> bool {
         let of_its_kind = match &self.exports {
-            Some(Exports::P2(_)) => p2_asks,
+            Some(Exports::P2(_) | Exports::Message(_)) => p2_asks,
             Some(Exports::P3(_) | Exports::Socket(_)) => true,
             None => false,
         };

@@ -3,6 +3,8 @@
 //! ```text
 //! Runtime::new(RuntimeParts)            once per node
 //!   .serve(&spec, call, request)        a response, or the one cause why there is none
+//!   .open_socket(&spec, call, …)        a connection of the WebSocket protocol
+//!   .deliver(&spec, call, message)      what became of a message
 //!   .prepare(&spec)                     the same up to the first request, to be ready for it
 //!   .retain(installations, drivers)     forgets what the snapshot no longer has
 //! platform::serves(&InterfaceName)      what a component may import without a driver
@@ -23,6 +25,7 @@ mod clocks;
 mod crossing;
 mod driver;
 mod error;
+mod handler;
 mod installed;
 mod instance;
 mod io_error;
@@ -50,7 +53,7 @@ pub use canopy_capability_blobs::{
 };
 pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
-pub use canopy_capability_messages::{MessageSettings, Subscription, Subscriptions};
+pub use canopy_capability_messages::{Destination, MessageSettings, Subscription, Subscriptions};
 pub use canopy_capability_network::{
     Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
     TenantEgress, TlsIdentity, is_public,
@@ -58,6 +61,7 @@ pub use canopy_capability_network::{
 pub use canopy_driver::{DriverHealth, DriverState};
 pub use check::{BINDINGS, BindingChange, Bound, Verdict};
 pub use error::{PrepareError, ServeError, SharedResource};
+pub use handler::MessageDelivery;
 pub use messages::Messages;
 pub use runtime::{ComponentPath, CpuUsage, Runtime, RuntimeError, RuntimeParts};
 pub use settings::RuntimeSettings;

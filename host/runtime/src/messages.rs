@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use canopy_backend::KeyValueProvider;
 use canopy_backend::queue::Queue;
-use canopy_backend_logs::{Entry, Level, LogContext, LogStore, Source};
+use canopy_backend_logs::{Entry, Level, Log, LogContext, LogStore, Source};
 use canopy_backend_queue::KeyValueQueue;
 use canopy_capability_messages::{MessageSettings, MessagesCtx, Sender, Subscriptions};
 use canopy_ids::RequestId;
@@ -52,21 +52,22 @@ impl Messages {
 
     /// Says something about a message in the log of an installation.
     pub fn write_down(&self, spec: &InstallationSpec, request: Option<RequestId>, text: &str) {
-        let log = self.logs.log(
-            spec.id,
-            LogContext {
-                tenant: spec.tenant.name.clone(),
-                app: Some(spec.name.clone()),
-                driver: None,
-                package: spec.component.package.clone(),
-                version: spec.component.version.clone(),
-            },
-        );
         let mut entry = Entry::new(Level::Warn, Source::Platform, text);
         if let Some(id) = request {
             entry = entry.request(id);
         }
-        log.append(entry);
+        self.log(spec).append(entry);
+    }
+
+    fn log(&self, spec: &InstallationSpec) -> Log {
+        let context = LogContext {
+            tenant: spec.tenant.name.clone(),
+            app: Some(spec.name.clone()),
+            driver: None,
+            package: spec.component.package.clone(),
+            version: spec.component.version.clone(),
+        };
+        self.logs.log(spec.id, context)
     }
 
     /// What an installation sends by.
@@ -77,6 +78,7 @@ impl Messages {
             Arc::clone(&self.settings),
             spec.tenant.id,
             spec.name.to_string(),
+            self.log(spec),
         ))
     }
 }

@@ -19,8 +19,9 @@ use wasmtime_wasi_http::{p2, p3};
 use crate::driver::{self, Drivers, Handle};
 use crate::error::{PrepareError, SharedResource};
 use crate::guest::{CallerFacts, GuestState};
-use crate::installed::{Installed, Sockets};
-use crate::instance::{Idle, Program};
+use crate::handler::{HANDLER, HandlesPre};
+use crate::installed::{Installed, Way};
+use crate::instance::Program;
 use crate::linker::Platform;
 use crate::platform::{self, Storage};
 use crate::runtime::Inner;
@@ -101,7 +102,12 @@ impl Inner {
         let component = self.load(&spec.component).await?;
         let (pre, _) = self.link(&component, &spec.component, drivers)?;
         let sockets = self.sockets(&component, &spec.component, &pre)?;
-        let program = self.program(&component, &spec.component, pre)?;
+        let messages = self.messages(&component, &spec.component, &pre)?;
+        let requests = self.requests(&component, &spec.component, pre)?;
+        if requests.is_none() && messages.is_none() {
+            let package = spec.component.package.to_string();
+            return Err(PrepareError::NoHandler { package });
+        }
 
         let scope = Scope {
             tenant: spec.tenant.id,
@@ -143,9 +149,9 @@ impl Inner {
         Ok(Installed {
             installation: Arc::new(installation),
             stores,
-            program,
-            idle: Idle::default(),
+            requests,
             sockets,
+            messages,
         })
     }
 
@@ -288,30 +294,41 @@ impl Inner {
         component: &Component,
         spec: &ComponentSpec,
         pre: &InstancePre<GuestState>,
-    ) -> Result<Option<Sockets>, PrepareError> {
-        let engine = self.parts.engine.raw();
-        let kind = component.component_type();
-        let exported = kind.exports(engine).any(|(name, _)| name == WEBSOCKET);
-        if !exported || !self.parts.engine.settings().p3_enabled {
+    ) -> Result<Option<Way>, PrepareError> {
+        if !self.exports(component, WEBSOCKET) || !self.parts.engine.settings().p3_enabled {
             return Ok(None);
         }
-        let pre = WebsocketsPre::new(pre.clone()).map_err(|error| PrepareError::Link {
-            package: spec.package.to_string(),
-            message: format!("{error:#}"),
-        })?;
-        Ok(Some(Sockets {
-            program: Program::Socket(pre),
-            idle: Idle::default(),
-        }))
+        let pre = WebsocketsPre::new(pre.clone()).map_err(|error| unfit(spec, &error))?;
+        Ok(Some(Way::new(Program::Socket(pre))))
     }
 
-    /// How the component is to be called.
-    fn program(
+    /// How the component takes messages, if it does so by itself.
+    fn messages(
+        &self,
+        component: &Component,
+        spec: &ComponentSpec,
+        pre: &InstancePre<GuestState>,
+    ) -> Result<Option<Way>, PrepareError> {
+        if !self.exports(component, HANDLER) {
+            return Ok(None);
+        }
+        let pre = HandlesPre::new(pre.clone()).map_err(|error| unfit(spec, &error))?;
+        Ok(Some(Way::new(Program::Message(pre))))
+    }
+
+    fn exports(&self, component: &Component, interface: &str) -> bool {
+        let engine = self.parts.engine.raw();
+        let kind = component.component_type();
+        kind.exports(engine).any(|(name, _)| name == interface)
+    }
+
+    /// How the component answers requests, if it does.
+    fn requests(
         &self,
         component: &Component,
         spec: &ComponentSpec,
         pre: InstancePre<GuestState>,
-    ) -> Result<Program, PrepareError> {
+    ) -> Result<Option<Way>, PrepareError> {
         let engine = self.parts.engine.raw();
         let p3_enabled = self.parts.engine.settings().p3_enabled;
         let kind = component.component_type();
@@ -327,28 +344,32 @@ impl Inner {
                     .any(|export| wanted.accepts(export) || export.accepts(&wanted))
             })
         };
-        let failed = |error: wasmtime::Error| PrepareError::Link {
-            package: spec.package.to_string(),
-            message: format!("{error:#}"),
-        };
         let (p2, p3) = (
             has("wasi:http/incoming-handler@0.2.0"),
             has("wasi:http/handler@0.3.0"),
         );
         if p3 && p3_enabled {
-            let pre = p3::bindings::ServicePre::new(pre).map_err(failed)?;
-            return Ok(Program::P3(pre));
+            let pre = p3::bindings::ServicePre::new(pre).map_err(|error| unfit(spec, &error))?;
+            return Ok(Some(Way::new(Program::P3(pre))));
         }
         if p2 {
-            return p2::bindings::ProxyPre::new(pre)
-                .map(Program::P2)
-                .map_err(failed);
+            let pre = p2::bindings::ProxyPre::new(pre).map_err(|error| unfit(spec, &error))?;
+            return Ok(Some(Way::new(Program::P2(pre))));
         }
-        let package = spec.package.to_string();
-        Err(match p3 {
-            true => PrepareError::P3Disabled { package },
-            false => PrepareError::NoHandler { package },
-        })
+        match p3 {
+            true => Err(PrepareError::P3Disabled {
+                package: spec.package.to_string(),
+            }),
+            false => Ok(None),
+        }
+    }
+}
+
+/// The component's exports are not what their names say.
+fn unfit(spec: &ComponentSpec, error: &wasmtime::Error) -> PrepareError {
+    PrepareError::Link {
+        package: spec.package.to_string(),
+        message: format!("{error:#}"),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::call::Call;
 use crate::driver::Drivers;
 use crate::error::{PrepareError, ServeError};
+use crate::handler::{self, MessageDelivery};
 use crate::installed::{Cache, Installed};
 use crate::linker::Platform;
 use crate::messages::Messages;
@@ -166,6 +167,20 @@ impl Runtime {
     ) -> Result<Result<Socket, SocketRefusal>, ServeError> {
         let installed = self.0.installed_by(call.deadline, spec).await?;
         socket::open(&self.0, installed, call, opening, incoming).await
+    }
+
+    /// Has the application take a message by its `wasmcloud:messaging/handler`. The inner error is
+    /// why it did not, in its own words.
+    ///
+    /// Dropping the future ends the guest.
+    pub async fn deliver(
+        &self,
+        spec: &Arc<InstallationSpec>,
+        call: Call,
+        message: MessageDelivery,
+    ) -> Result<Result<(), String>, ServeError> {
+        let installed = self.0.installed_by(call.deadline, spec).await?;
+        handler::deliver(&self.0, installed, call, message).await
     }
 
     /// Pre-signed addresses of installations' objects.

@@ -18,7 +18,7 @@ use crate::body::{CancelOnDrop, RequestBody, ResponseBody, Verdict};
 use crate::call::{Call, Permit};
 use crate::error::{BACKTRACE_LINES, ServeError};
 use crate::guest::{CallerFacts, GuestCall};
-use crate::installed::Installed;
+use crate::installed::{Installed, Way};
 use crate::instance::{Instance, Program, Reply, Work};
 use crate::pace::Pace;
 use crate::quiet::quietly;
@@ -50,7 +50,7 @@ async fn answer(
     }
     let is_head = request.method() == Method::HEAD;
     let log = installed.stores.log().clone();
-    let (task, mut answer, body_done) = Task::new(inner, installed, &call);
+    let (task, mut answer, body_done) = Task::new(inner, installed, &call)?;
     let verdict = task.verdict.clone();
     let pace = task.pace.clone();
     let mut run = Run::new(task.run(Work::Request(request)));
@@ -140,7 +140,7 @@ impl Pending {
     }
 }
 
-/// A guest at work on one request or connection.
+/// A guest at work on one request, connection or message.
 pub(crate) struct Task {
     inner: Arc<Inner>,
     installed: Arc<Installed>,
@@ -157,26 +157,24 @@ impl Task {
         inner: &Arc<Inner>,
         installed: Arc<Installed>,
         call: &Call,
-    ) -> (Self, Pending, oneshot::Sender<()>) {
+    ) -> Result<(Self, Pending, oneshot::Sender<()>), ServeError> {
         let (body_done, done) = oneshot::channel();
-        let (reply, pending) = match &installed.program {
+        let way = installed.requests.as_ref().ok_or(ServeError::NoRequests)?;
+        let (reply, pending) = match &way.program {
             Program::P2(_) => {
                 let (reply, answer) = oneshot::channel();
                 (Reply::P2(reply), Pending::P2(answer))
             }
-            Program::P3(_) | Program::Socket(_) => {
+            Program::P3(_) | Program::Socket(_) | Program::Message(_) => {
                 let (reply, answer) = oneshot::channel();
                 (Reply::P3(reply, done), Pending::P3(answer))
             }
         };
-        (
-            Self::replying(inner, installed, call, reply),
-            pending,
-            body_done,
-        )
+        let task = Self::replying(inner, installed, call, reply);
+        Ok((task, pending, body_done))
     }
 
-    /// A guest that takes a connection, or does not, and says so by `reply`.
+    /// A guest that takes something, or does not, and says so by `reply`.
     pub(crate) fn replying(
         inner: &Arc<Inner>,
         installed: Arc<Installed>,
@@ -219,9 +217,10 @@ impl Task {
             _permit,
         } = self;
         let stores = &installed.stores;
-        let (program, idle) = match (&work, &installed.sockets) {
-            (Work::Socket(..), Some(sockets)) => (&sockets.program, &sockets.idle),
-            _ => (&installed.program, &installed.idle),
+        let Some(Way { program, idle }) = installed.way(&work) else {
+            let message = "the component is not called in this way";
+            verdict.fail(ServeError::Internal(message.into()));
+            return;
         };
         let waiting = idle.take();
         let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));

@@ -9,7 +9,7 @@ use crate::sender::{Outgoing, PublishError, RequestError};
 impl MessagesView<'_> {
     async fn send(&self, outgoing: Outgoing) -> Result<u32, PublishError> {
         match &self.ctx.sender {
-            Some(sender) => sender.publish(outgoing).await,
+            Some(sender) => sender.publish(outgoing, self.ctx.request).await,
             None => Err(PublishError::AccessDenied),
         }
     }
@@ -63,7 +63,8 @@ impl consumer::Host for MessagesView<'_> {
             return Err(refused(PublishError::AccessDenied));
         };
         let within = Duration::from_millis(timeout_ms.into());
-        match sender.request(subject, body, within).await {
+        let asked = sender.request(subject, body, within, self.ctx.request);
+        match asked.await {
             Ok(reply) => Ok(consumer::BrokerMessage {
                 subject: reply.topic,
                 body: reply.body,

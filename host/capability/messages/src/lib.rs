@@ -16,4 +16,4 @@ pub use bindings::{add_canopy_to_linker, add_wasmcloud_to_linker};
 pub use ctx::{MessagesCtx, MessagesView};
 pub use sender::{Outgoing, PublishError, Reply, RequestError, Sender};
 pub use settings::MessageSettings;
-pub use subscriptions::{Subscription, Subscriptions};
+pub use subscriptions::{Destination, Subscription, Subscriptions};

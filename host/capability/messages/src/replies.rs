@@ -17,6 +17,17 @@ const PREFIX: &str = "canopy-reply.";
 
 type Waiting = HashMap<(TenantId, String), oneshot::Sender<Vec<u8>>>;
 
+/// What becomes of a message that may be an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// Who waits for it has it.
+    Handed,
+    /// It is an answer, and nobody waits for it, or not any more.
+    Nobody,
+    /// It is none. Here it is again.
+    NoAnswer(Vec<u8>),
+}
+
 /// Who waits for an answer. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replies(Arc<Mutex<Waiting>>);
@@ -49,19 +60,15 @@ impl Replies {
         })
     }
 
-    /// Hands an answer to who waits for it on that topic; `Err`: nobody does, and here it is again.
-    pub(crate) fn answer(
-        &self,
-        tenant: TenantId,
-        topic: &str,
-        body: Vec<u8>,
-    ) -> Result<(), Vec<u8>> {
+    /// Hands an answer to who waits for it on that topic.
+    pub(crate) fn answer(&self, tenant: TenantId, topic: &str, body: Vec<u8>) -> Answered {
         if !topic.starts_with(PREFIX) {
-            return Err(body);
+            return Answered::NoAnswer(body);
         }
-        match self.0.lock().remove(&(tenant, topic.to_owned())) {
-            Some(sender) => sender.send(body),
-            None => Err(body),
+        let waits = self.0.lock().remove(&(tenant, topic.to_owned()));
+        match waits.map(|sender| sender.send(body)) {
+            Some(Ok(())) => Answered::Handed,
+            Some(Err(_)) | None => Answered::Nobody,
         }
     }
 }
@@ -94,10 +101,13 @@ mod tests {
         let mut inbox = replies.open(tenant).expect("random numbers");
         let topic = inbox.topic().to_owned();
         let other = replies.answer(TenantId::new(), &topic, b"theirs".to_vec());
-        assert_eq!(other, Err(b"theirs".to_vec()));
-        assert_eq!(replies.answer(tenant, &topic, b"first".to_vec()), Ok(()));
+        assert_eq!(other, Answered::Nobody);
+        let elsewhere = replies.answer(tenant, "orders", b"one".to_vec());
+        assert_eq!(elsewhere, Answered::NoAnswer(b"one".to_vec()));
+        let first = replies.answer(tenant, &topic, b"first".to_vec());
+        assert_eq!(first, Answered::Handed);
         let second = replies.answer(tenant, &topic, b"second".to_vec());
-        assert!(second.is_err(), "one answer is waited for");
+        assert_eq!(second, Answered::Nobody, "one answer is waited for");
         assert_eq!(inbox.answer().await.as_deref(), Some(&b"first"[..]));
     }
 
@@ -107,7 +117,8 @@ mod tests {
         let inbox = replies.open(tenant).expect("random numbers");
         let topic = inbox.topic().to_owned();
         drop(inbox);
-        assert!(replies.answer(tenant, &topic, Vec::new()).is_err());
+        let late = replies.answer(tenant, &topic, Vec::new());
+        assert_eq!(late, Answered::Nobody);
         assert!(replies.0.lock().is_empty());
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use canopy_backend::queue::{NewMessage, Queue, QueueError};
 use canopy_backend::{Clock as _, StorageError, SystemClock};
-use canopy_ids::TenantId;
+use canopy_backend_logs::{Entry, Level, Log, Source};
+use canopy_ids::{RequestId, TenantId};
 
+use crate::replies::Answered;
 use crate::settings::MessageSettings;
 use crate::subscriptions::Subscriptions;
 
@@ -23,6 +25,7 @@ pub struct Sender {
     settings: Arc<MessageSettings>,
     tenant: TenantId,
     name: String,
+    log: Log,
 }
 
 /// A message that is sent.
@@ -74,13 +77,14 @@ fn is_content_type(text: &str) -> bool {
 }
 
 impl Sender {
-    /// Sends for the installation `name` of `tenant`.
+    /// Sends for the installation `name` of `tenant`, whose `log` is told what was sent in vain.
     pub fn new(
         queue: Arc<dyn Queue>,
         subscriptions: Subscriptions,
         settings: Arc<MessageSettings>,
         tenant: TenantId,
         name: String,
+        log: Log,
     ) -> Self {
         Self {
             queue,
@@ -88,11 +92,17 @@ impl Sender {
             settings,
             tenant,
             name,
+            log,
         }
     }
 
-    /// Puts a message into the queue of every subscriber. Returns how many those are.
-    pub async fn publish(&self, outgoing: Outgoing) -> Result<u32, PublishError> {
+    /// Puts a message into the queue of every subscriber, during `request`. Returns how many those
+    /// are. An answer goes to who waits for it; if nobody does, it is dropped and the log says so.
+    pub async fn publish(
+        &self,
+        outgoing: Outgoing,
+        request: Option<RequestId>,
+    ) -> Result<u32, PublishError> {
         let Outgoing {
             topic,
             body,
@@ -118,8 +128,12 @@ impl Sender {
         }
         let replies = self.subscriptions.replies();
         let body = match replies.answer(self.tenant, &topic, body) {
-            Ok(()) => return Ok(1),
-            Err(body) => body,
+            Answered::Handed => return Ok(1),
+            Answered::Nobody => {
+                self.answered_nobody(&topic, request);
+                return Ok(0);
+            }
+            Answered::NoAnswer(body) => body,
         };
         let published_at = SystemClock.now();
         let held = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -145,6 +159,17 @@ impl Sender {
             }
         }
         Ok(subscribers)
+    }
+
+    /// Says in the log that an answer was for nobody. It is no error for who sends it: a message that
+    /// fails for it would be delivered again, and its answer would come later still.
+    fn answered_nobody(&self, topic: &str, request: Option<RequestId>) {
+        let text = format!("an answer on `{topic}` was dropped: nobody waits for it any more");
+        let entry = Entry::new(Level::Warn, Source::Platform, &text);
+        self.log.append(Entry {
+            request_id: request,
+            ..entry
+        });
     }
 }
 
@@ -175,12 +200,13 @@ pub struct Reply {
 }
 
 impl Sender {
-    /// Asks the subscribers of a topic, and waits for the first answer.
+    /// Asks the subscribers of a topic during `request`, and waits for the first answer.
     pub async fn request(
         &self,
         topic: String,
         body: Vec<u8>,
         within: Duration,
+        request: Option<RequestId>,
     ) -> Result<Reply, RequestError> {
         let inbox = self.subscriptions.replies().open(self.tenant);
         let mut inbox = inbox.map_err(|error| PublishError::Failed(error.to_string()))?;
@@ -190,7 +216,7 @@ impl Sender {
             reply_to: Some(inbox.topic().to_owned()),
             ..Outgoing::default()
         };
-        if self.publish(outgoing).await? == 0 {
+        if self.publish(outgoing, request).await? == 0 {
             return Err(RequestError::Nobody);
         }
         match tokio::time::timeout(within, inbox.answer()).await {

@@ -10,6 +10,15 @@ use tokio::sync::{Notify, watch};
 
 use crate::replies::Replies;
 
+/// How messages come to an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// By POST to this address of the application, with the path.
+    Address(String),
+    /// By a call of its `wasmcloud:messaging/handler`.
+    Handler,
+}
+
 /// What one installation wants of one topic.
 #[derive(Debug)]
 pub struct Subscription {
@@ -17,8 +26,8 @@ pub struct Subscription {
     pub scope: Scope,
     /// The topic.
     pub topic: String,
-    /// Where messages are delivered: the address of the application, with the path.
-    pub url: String,
+    /// Where messages are delivered.
+    pub to: Destination,
     /// How many are delivered at once; one: in order.
     pub concurrency: usize,
     wake: Notify,
@@ -26,11 +35,11 @@ pub struct Subscription {
 
 impl Subscription {
     /// A subscription that nothing has come for yet.
-    pub fn new(scope: Scope, topic: String, url: String, concurrency: usize) -> Self {
+    pub fn new(scope: Scope, topic: String, to: Destination, concurrency: usize) -> Self {
         Self {
             scope,
             topic,
-            url,
+            to,
             concurrency,
             wake: Notify::new(),
         }
@@ -47,8 +56,8 @@ impl Subscription {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        (&self.scope, &self.topic, &self.url, self.concurrency)
-            == (&other.scope, &other.topic, &other.url, other.concurrency)
+        (&self.scope, &self.topic, &self.to, self.concurrency)
+            == (&other.scope, &other.topic, &other.to, other.concurrency)
     }
 }
 
@@ -141,9 +150,8 @@ mod tests {
             tenant: TenantId::new(),
             installation: InstallationId::new(),
         };
-        let one = |topic: &str, path: &str| {
-            Subscription::new(scope, topic.into(), format!("http://x{path}"), 1)
-        };
+        let at = |path: &str| Destination::Address(format!("http://x{path}"));
+        let one = |topic: &str, path: &str| Subscription::new(scope, topic.into(), at(path), 1);
         let subscriptions = Subscriptions::default();
         let changes = subscriptions.changes();
         subscriptions.publish([one("a", "/a"), one("b", "/b")]);
@@ -155,10 +163,14 @@ mod tests {
             &before[0],
             &subscriptions.of(scope.tenant, "a")[0]
         ));
-        assert_eq!(subscriptions.of(scope.tenant, "b")[0].url, "http://x/other");
+        assert_eq!(subscriptions.of(scope.tenant, "b")[0].to, at("/other"));
+        let handled = Subscription::new(scope, "b".into(), Destination::Handler, 1);
+        subscriptions.publish([one("a", "/a"), handled]);
+        let to = &subscriptions.of(scope.tenant, "b")[0].to;
+        assert_eq!(*to, Destination::Handler, "it is another one");
         subscriptions.publish([]);
         assert!(subscriptions.all().is_empty());
-        assert_eq!(*changes.borrow(), 3);
+        assert_eq!(*changes.borrow(), 4);
         assert!(subscriptions.of(TenantId::new(), "a").is_empty());
     }
 }

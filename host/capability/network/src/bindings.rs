@@ -1,16 +1,16 @@
 //! The only place that generates bindings for this capability.
 //!
-//! Of WASI's own interfaces only the look-up of names, the making of sockets and the handing over of
-//! requests of 0.2 are replaced: the first asks the resolver for granted names alone, the second counts,
-//! the third lets go of what it was given. All else of sockets and HTTP is wasmtime's, steered by what
-//! [`crate::ctx`] gives it.
+//! Of WASI's own interfaces the look-up of names, sockets in part, and the handing over of requests of 0.2
+//! are replaced: the first asks the resolver for granted names alone; of sockets, what makes them or
+//! carries bytes is counted, for which TCP of 0.3 is ours as a whole; the third lets go of what it was
+//! given. All else of sockets and HTTP is wasmtime's, steered by what [`crate::ctx`] gives it.
 
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::sockets::WasiSocketsView;
 use wasmtime_wasi_http::WasiHttpView;
 
 use crate::ctx::NetworkView;
-use crate::{handed_over, new_sockets};
+use crate::{handed_over, new_sockets, p3_sockets};
 
 pub(crate) mod p2 {
     #![allow(missing_docs, unused_qualifications, reason = "generated code")]
@@ -62,7 +62,7 @@ impl HasData for Lookup {
     type Data<'a> = NetworkView<'a>;
 }
 
-/// Replaces what makes sockets, looks names up and hands requests over in a `linker` that has WASI 0.2
+/// Replaces what makes sockets and carries their bytes, looks names up and hands requests over in a `linker` that has WASI 0.2
 /// and allows shadowing.
 pub fn add_p2_to_linker<T: WasiSocketsView + WasiHttpView + 'static>(
     linker: &mut Linker<T>,
@@ -73,12 +73,12 @@ pub fn add_p2_to_linker<T: WasiSocketsView + WasiHttpView + 'static>(
     p2::ip_name_lookup::add_to_linker::<T, Lookup>(linker, view)
 }
 
-/// Replaces what makes sockets and looks names up in a `linker` that has WASI 0.3 and allows
-/// shadowing.
+/// Replaces what makes sockets and carries their bytes, and looks names up, in a `linker` that has WASI
+/// 0.3 and allows shadowing.
 pub fn add_p3_to_linker<T: WasiSocketsView + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> NetworkView<'_>,
 ) -> wasmtime::Result<()> {
-    new_sockets::limit_p3(linker, view)?;
+    p3_sockets::replace(linker, view)?;
     p3::ip_name_lookup::add_to_linker::<T, Lookup>(linker, view)
 }

@@ -138,6 +138,16 @@ impl Outlet {
             .inspect_err(|over| self.record_quota(*over))
     }
 
+    /// Counts bytes that a socket has carried, either way. `Err`: they were the last, and the log says
+    /// so.
+    pub(crate) fn carry(&self, bytes: u64) -> Result<(), OverQuota> {
+        self.gateway
+            .0
+            .account
+            .count(bytes)
+            .inspect_err(|over| self.record_quota(*over))
+    }
+
     fn record_quota(&self, over: OverQuota) {
         self.gateway.0.record_quota(over, *self.request.lock());
     }
@@ -208,7 +218,8 @@ impl Outlet {
         }
     }
 
-    fn allows_socket(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+    /// Whether a socket may be used so; a refusal is written down.
+    pub(crate) fn allows_socket(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
         match self.sockets.check(self.policy(), address, purpose) {
             Ok(()) => true,
             Err(refusal) => {

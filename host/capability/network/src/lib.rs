@@ -18,12 +18,15 @@ mod lookup;
 mod metered;
 mod new_sockets;
 mod node;
+mod p3_sockets;
 mod policy;
 mod pool;
 mod proxy;
 mod rule;
 mod settings;
 mod sockets;
+mod tcp;
+mod tcp_streams;
 mod tls;
 mod wasi_tls;
 

@@ -8,25 +8,26 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
-use crate::account::{Account, Place};
+use crate::account::Place;
+use crate::ctx::Outlet;
 
 /// What comes in.
 pub(crate) struct MeteredInput {
     pub(crate) inner: DynInputStream,
-    pub(crate) account: Arc<Account>,
+    pub(crate) outlet: Arc<Outlet>,
     pub(crate) _place: Arc<Place>,
 }
 
 /// What goes out.
 pub(crate) struct MeteredOutput {
     pub(crate) inner: DynOutputStream,
-    pub(crate) account: Arc<Account>,
+    pub(crate) outlet: Arc<Outlet>,
     pub(crate) _place: Arc<Place>,
 }
 
-fn count(account: &Account, bytes: usize) -> StreamResult<()> {
-    account
-        .count(bytes as u64)
+fn count(outlet: &Outlet, bytes: usize) -> StreamResult<()> {
+    outlet
+        .carry(bytes as u64)
         .map_err(|over| StreamError::LastOperationFailed(wasmtime::Error::from(over)))
 }
 
@@ -41,7 +42,7 @@ impl Pollable for MeteredInput {
 impl InputStream for MeteredInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
         let bytes = self.inner.read(size)?;
-        count(&self.account, bytes.len())?;
+        count(&self.outlet, bytes.len())?;
         Ok(bytes)
     }
 
@@ -60,7 +61,7 @@ impl Pollable for MeteredOutput {
 #[async_trait]
 impl OutputStream for MeteredOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        count(&self.account, bytes.len())?;
+        count(&self.outlet, bytes.len())?;
         self.inner.write(bytes)
     }
 

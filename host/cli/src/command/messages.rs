@@ -50,7 +50,7 @@ impl Messages {
                     let rows = topics.iter().map(|topic| {
                         [
                             topic.topic.clone(),
-                            topic.path.clone().unwrap_or_else(|| "nobody".into()),
+                            destination(topic),
                             topic
                                 .concurrency
                                 .map(|count| count.to_string())
@@ -136,5 +136,14 @@ impl Messages {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the messages of a topic are delivered.
+fn destination(topic: &MessageTopic) -> String {
+    match (&topic.path, topic.concurrency) {
+        (Some(path), _) => path.clone(),
+        (None, Some(_)) => "its handler".into(),
+        (None, None) => "nobody".into(),
     }
 }

@@ -194,8 +194,9 @@ pub(super) fn describe(version: &PackageVersion) -> String {
         format!("{name} at {cron} {zone}: {method} {path}: {reason}")
     });
     let subscriptions = version.subscriptions.iter().map(|wanted| {
-        let (topic, path, reason) = (&wanted.topic, &wanted.path, &wanted.reason);
-        format!("{topic} to {path}: {reason}")
+        let (topic, reason) = (&wanted.topic, &wanted.reason);
+        let to = wanted.path.as_deref().unwrap_or("its handler");
+        format!("{topic} to {to}: {reason}")
     });
     let badges = version.badges.iter().map(|recorded| {
         let badge = &recorded.badge;

@@ -7,8 +7,8 @@ use canopy_api_types::PlanLimits;
 use canopy_backend::StorageQuota;
 use canopy_ids::{DriverInstanceId, InstallationId, Label, PackageName, TenantId};
 use canopy_runtime::{
-    Bindings, Caller, CallerKind, ComponentSpec, DriverSpec, InstallationSpec, Provider, Scope,
-    StoreNames, Subscription, TenantSpec,
+    Bindings, Caller, CallerKind, ComponentSpec, Destination, DriverSpec, InstallationSpec,
+    Provider, Scope, StoreNames, Subscription, TenantSpec,
 };
 use canopy_store::{
     BindingsWrite, DriverRow, InstallationRow, PlanRow, TenantRow, TokenRow, TokenScope, World,
@@ -193,9 +193,12 @@ impl Builder {
             let host = format!("{}.{}.{}", spec.name, spec.tenant.name, self.settings.base);
             let url = self.settings.url(&host);
             for asked in &release.manifest.subscriptions {
-                let url = format!("{url}{}", asked.path);
+                let to = match &asked.path {
+                    Some(path) => Destination::Address(format!("{url}{path}")),
+                    None => Destination::Handler,
+                };
                 let topic = asked.topic.clone();
-                subscriptions.push(Subscription::new(scope, topic, url, asked.concurrency));
+                subscriptions.push(Subscription::new(scope, topic, to, asked.concurrency));
             }
         }
         subscriptions

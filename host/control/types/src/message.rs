@@ -10,11 +10,12 @@ use utoipa::ToSchema;
 pub struct MessageTopic {
     /// The topic.
     pub topic: String,
-    /// The path to which messages are posted; absent: the version that runs does not subscribe, and
-    /// what waits stays until one does.
+    /// The path to which messages are posted; absent where the component takes them by its
+    /// `wasmcloud:messaging/handler`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// How many are delivered at once; one: in order.
+    /// How many are delivered at once; one: in order. Absent: the version that runs does not
+    /// subscribe, and what waits stays until one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u64>,
     /// How many wait.

@@ -152,8 +152,10 @@ pub struct PackageSchedule {
 pub struct PackageSubscription {
     /// Their topic.
     pub topic: String,
-    /// The path that they are delivered to.
-    pub path: String,
+    /// The path that they are delivered to; absent where the component takes them by its
+    /// `wasmcloud:messaging/handler`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// How many of them are delivered at once.
     pub concurrency: u32,
     /// What they are for, in the publisher's words.

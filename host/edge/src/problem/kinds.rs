@@ -166,6 +166,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "upgrade-not-supported",
             "The protocol cannot be changed",
         ),
+        ServeError::NoRequests => (
+            S::NOT_IMPLEMENTED,
+            "requests-not-supported",
+            "The application answers no requests",
+        ),
         ServeError::NoResponse => (
             S::BAD_GATEWAY,
             "no-response",

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use canopy_edge::{Answered, Invocation, InvokeError};
+use canopy_edge::{Answered, Handing, Invocation, InvokeError};
 use canopy_ids::InstallationId;
-use canopy_runtime::{Caller, CallerKind, Limits};
+use canopy_runtime::{Caller, CallerKind, Limits, MessageDelivery};
 use http::{Request, StatusCode};
 
 use crate::support::{Node, Setup};
@@ -91,6 +91,67 @@ async fn whoever_is_not_installed_is_not_called() {
         .invoke(call(InstallationId::new(), "/", "x"))
         .await;
     assert_eq!(answered.outcome, Err(InvokeError::NotInstalled));
+}
+
+async fn hand_over(
+    node: &Node,
+    installation: InstallationId,
+    topic: &str,
+) -> Result<(), InvokeError> {
+    let handing = Handing {
+        installation,
+        caller: Arc::new(Caller::anonymous()),
+        message: MessageDelivery {
+            topic: topic.into(),
+            body: b"xy".to_vec(),
+            reply_to: None,
+        },
+    };
+    node.edge.hand_over(handing).await.outcome
+}
+
+#[tokio::test]
+async fn a_message_is_taken_or_not_under_the_same_limits() {
+    let limits = Limits {
+        wall: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let node = Node::start(Setup {
+        limits,
+        ..Setup::default()
+    })
+    .await;
+    let own = node.installation;
+    assert_eq!(hand_over(&node, own, "orders").await, Ok(()));
+    let declined = InvokeError::NotTaken("no such order".into());
+    assert_eq!(hand_over(&node, own, "declined").await, Err(declined));
+    let trapped = hand_over(&node, own, "trapped").await;
+    assert!(
+        matches!(&trapped, Err(InvokeError::Failed { code: "trap", message })
+            if !message.contains("secret")),
+        "{trapped:?}"
+    );
+    let late = hand_over(&node, own, "hanging").await;
+    assert_eq!(late, Err(InvokeError::Late));
+    let nobody = hand_over(&node, InstallationId::new(), "orders").await;
+    assert_eq!(nobody, Err(InvokeError::NotInstalled));
+    assert_eq!(node.edge.in_flight(), 0, "the permits are back");
+
+    let limits = Limits {
+        request_body_bytes: 1,
+        ..Limits::default()
+    };
+    let node = Node::start(Setup {
+        limits,
+        ..Setup::default()
+    })
+    .await;
+    let too_long = InvokeError::BodyTooLarge {
+        actual: 2,
+        limit: 1,
+    };
+    let long = hand_over(&node, node.installation, "orders").await;
+    assert_eq!(long, Err(too_long));
 }
 
 #[tokio::test]

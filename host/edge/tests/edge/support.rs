@@ -11,8 +11,8 @@ use canopy_admission::{Admission, AdmissionSettings};
 use canopy_edge::{Certificates, Edge, EdgeSettings, Guests, Listener, TlsSettings};
 use canopy_ids::{Digest, InstallationId, TenantId};
 use canopy_runtime::{
-    Call, ComponentSpec, EgressPolicy, InstallationSpec, Limits, RequestBody, ServeError,
-    TenantLimits, TenantSpec,
+    Call, ComponentSpec, EgressPolicy, InstallationSpec, Limits, MessageDelivery, RequestBody,
+    ServeError, TenantLimits, TenantSpec,
 };
 use canopy_tenant::{AnonymousPaths, HostName, Routes, Snapshot};
 use futures::StreamExt as _;
@@ -130,6 +130,24 @@ impl Guests for Applications {
                 Ok(response)
             }
             _ => Ok(whole("hello".into())),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        _spec: &Arc<InstallationSpec>,
+        call: Call,
+        message: MessageDelivery,
+    ) -> Result<Result<(), String>, ServeError> {
+        let _permit = call.permit;
+        match message.topic.as_str() {
+            "declined" => Ok(Err("no such order".into())),
+            "trapped" => Err(ServeError::Trap {
+                message: "unreachable".into(),
+                backtrace: "0: secret".into(),
+            }),
+            "hanging" => std::future::pending().await,
+            _ => Ok(Ok(())),
         }
     }
 }

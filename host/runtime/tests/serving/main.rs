@@ -8,6 +8,7 @@ mod drivers;
 mod http;
 mod limits;
 mod linking;
+mod metered;
 mod p3;
 mod sockets;
 mod support;

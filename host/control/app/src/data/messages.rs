@@ -29,7 +29,7 @@ impl App {
         let mut topics: Vec<_> = asked
             .map(|asked| MessageTopic {
                 topic: asked.topic.clone(),
-                path: Some(asked.path.clone()),
+                path: asked.path.clone(),
                 concurrency: Some(asked.concurrency as u64),
                 waiting: 0,
             })

@@ -1,7 +1,7 @@
 //! Sends the body of `/send?topic=` as a message, with `&delay=` held back, with `&by=wasmcloud` by
-//! `wasmcloud:messaging`, with `&by=request` as a question whose answer it tells; answers `questions`;
-//! writes down what it gets, listed by `/got`. A message that says `twice` it
-//! takes at the third attempt, one that says `broken` not before `/mend` was called.
+//! `wasmcloud:messaging`, with `&by=request` as a question whose answer it tells, if it comes within
+//! `&within=` milliseconds; answers `questions`; writes down what it gets, listed by `/got`. A message
+//! that says `twice` it takes at the third attempt, one that says `broken` not before `/mend` was called.
 
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ struct Send {
     topic: String,
     delay: Option<u64>,
     by: Option<String>,
+    within: Option<u32>,
 }
 
 #[canopy_sdk::app]
@@ -51,7 +52,8 @@ fn reply(question: Delivery<String>) -> Result<StatusCode, StatusCode> {
 fn send(Query(send): Query<Send>, body: String) -> (StatusCode, String) {
     let outcome = match send.by.as_deref() {
         Some("request") => {
-            return match consumer::request(&send.topic, body.as_bytes(), 5_000) {
+            let within = send.within.unwrap_or(5_000);
+            return match consumer::request(&send.topic, body.as_bytes(), within) {
                 Ok(answer) => {
                     let text = String::from_utf8_lossy(&answer.body).into_owned();
                     (StatusCode::OK, text)
