@@ -1,6 +1,7 @@
 //! End to end: the binary, its command line and HTTP, with real guests. One file per subject; each
 //! case starts a node of its own.
 
+mod api_tls;
 mod blob_faces;
 mod browse;
 mod canary;

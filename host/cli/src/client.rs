@@ -1,5 +1,6 @@
 //! The client of the control API: paths, pages, problems.
 
+use std::path::Path;
 use std::time::Duration;
 
 use canopy_api_types::{PROBLEM_JSON, Page, Problem};
@@ -29,6 +30,18 @@ pub(crate) struct Client {
     check: bool,
 }
 
+/// The certificates of a PEM file.
+fn certificates(file: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
+    let failed =
+        |error: &dyn std::fmt::Display| Error::Usage(format!("--ca: {}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| failed(&error))?;
+    let found = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| failed(&error))?;
+    match found.is_empty() {
+        true => Err(failed(&"there is no certificate in it")),
+        false => Ok(found),
+    }
+}
+
 /// On what a write depends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Condition {
@@ -43,7 +56,12 @@ pub(crate) enum Condition {
 impl Client {
     /// A client for `connection`.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Error> {
+        let trusted = connection.ca.as_deref().map(certificates).transpose()?;
         let build = |builder: reqwest::ClientBuilder| {
+            let builder = match &trusted {
+                Some(certificates) => builder.tls_certs_only(certificates.clone()),
+                None => builder,
+            };
             let client = builder
                 .user_agent(concat!("canopy-cli/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)

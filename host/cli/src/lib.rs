@@ -57,6 +57,16 @@ pub struct Globals {
         help_heading = "Global options"
     )]
     pub token: Option<String>,
+    /// File of certificates (PEM) by one of which the control API's must be issued [default: that of
+    /// `canopy login`, else those that the system trusts]
+    #[arg(
+        long,
+        global = true,
+        env = "CANOPY_CA",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub ca: Option<std::path::PathBuf>,
     /// Print JSON instead of text, errors included
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,

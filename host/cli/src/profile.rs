@@ -19,6 +19,9 @@ pub struct Connection {
     pub url: Url,
     /// The token.
     pub token: String,
+    /// File of certificates (PEM) by one of which the node's must be issued; `None`: those that the
+    /// system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// The file that `canopy login` writes.
@@ -29,6 +32,9 @@ pub(crate) struct Profile {
     pub(crate) url: Url,
     /// The token.
     pub(crate) token: String,
+    /// File of the certificates that are trusted there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
     /// Set where `canopy demo` wrote the file, which may then replace it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) demo: bool,
@@ -64,14 +70,15 @@ fn resolve(globals: &Globals, profile: Option<Profile>) -> Result<Connection, Er
     }
     // A token goes only to the node that it was given for.
     let of_profile = profile.filter(|profile| profile.url.origin() == url.origin());
-    let token = globals
-        .token
-        .clone()
-        .or(of_profile.map(|profile| profile.token));
+    let (token, ca) = of_profile
+        .map(|profile| (profile.token, profile.ca))
+        .unzip();
+    let token = globals.token.clone().or(token);
+    let ca = globals.ca.clone().or(ca.flatten());
     let token = token.ok_or_else(|| Error::NoToken {
         url: url.to_string(),
     })?;
-    Ok(Connection { url, token })
+    Ok(Connection { url, token, ca })
 }
 
 /// Reads the file; `None` where there is none.
@@ -142,6 +149,7 @@ mod tests {
         Profile {
             url: "https://a.example".parse().expect("a URL"),
             token: "saved".into(),
+            ca: Some("/etc/a.pem".into()),
             demo: false,
         }
     }
@@ -150,6 +158,7 @@ mod tests {
         Globals {
             url: url.map(|url| url.parse().expect("a URL")),
             token: token.map(Into::into),
+            ca: None,
             json: false,
             no_check: false,
         }
@@ -162,6 +171,16 @@ mod tests {
             (connection.url.as_str(), connection.token.as_str()),
             ("https://a.example/", "saved")
         );
+        assert_eq!(connection.ca.as_deref(), Some(Path::new("/etc/a.pem")));
+        let own = Globals {
+            ca: Some("own.pem".into()),
+            ..globals(None, None)
+        };
+        let connection = resolve(&own, Some(profile())).expect("connection");
+        assert_eq!(connection.ca.as_deref(), Some(Path::new("own.pem")));
+        let elsewhere = globals(Some("https://b.example"), Some("t"));
+        let connection = resolve(&elsewhere, Some(profile())).expect("connection");
+        assert_eq!(connection.ca, None, "it is of another node");
         let connection = resolve(&globals(None, Some("t")), None).expect("connection");
         assert_eq!(connection.url.as_str(), "http://127.0.0.1:8081/");
         let connection = resolve(&globals(None, Some("t")), Some(profile())).expect("connection");

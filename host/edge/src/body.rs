@@ -62,6 +62,15 @@ impl<B> ClientBody<B> {
     }
 }
 
+/// A client's body that comes in without pauses longer than `idle`.
+pub fn patient<B>(body: B, idle: Duration) -> impl Body<Data = Bytes, Error = RequestBodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    ClientBody::new(body, u64::MAX, idle, Arc::default())
+}
+
 impl<B> Body for ClientBody<B>
 where
     B: Body<Data = Bytes> + Unpin,

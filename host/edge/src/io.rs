@@ -31,7 +31,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Limits of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IoLimits {
+pub(crate) struct IoLimits {
     /// Time until it is known which version of HTTP the client speaks.
     pub first_bytes: Duration,
     /// Time for which a write may make no progress.
@@ -42,7 +42,7 @@ pub struct IoLimits {
 
 /// A connection that ends with an error when its client sends no beginning of a request in time,
 /// takes nothing of what is sent to it, or floods it.
-pub struct GuardedIo<T> {
+pub(crate) struct GuardedIo<T> {
     inner: T,
     preface_seen: usize,
     preface_timer: Option<Pin<Box<Sleep>>>,
@@ -55,7 +55,7 @@ pub struct GuardedIo<T> {
 
 impl<T> GuardedIo<T> {
     /// Guards `inner`.
-    pub fn new(inner: T, limits: IoLimits) -> Self {
+    pub(crate) fn new(inner: T, limits: IoLimits) -> Self {
         Self {
             inner,
             preface_seen: 0,

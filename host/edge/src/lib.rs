@@ -3,7 +3,7 @@
 //! [`Edge::serve`] takes connections of HTTP/1.1 and HTTP/2, with TLS and without. Read `chain.rs`
 //! for the way of a request and `problem.rs` for the ways in which it can end.
 //!
-//! What is decided, in this order, and where: how many connections there may be (`listener.rs`,
+//! What is decided, in this order, and where: how many connections there may be (`door.rs`,
 //! `connections.rs`); the TLS handshake (`certificates.rs`); what every byte of a connection must
 //! keep to (`io.rs`, `framing.rs`, `flood.rs`); then each request by itself (`request.rs`), whose it
 //! is and who asks (`canopy_tenant`), whether there is room (`canopy_admission`); and only then does
@@ -15,6 +15,7 @@ mod certificates;
 mod chain;
 mod connections;
 mod deliver;
+mod door;
 mod flood;
 mod framing;
 mod guests;
@@ -39,12 +40,12 @@ use canopy_tenant::Routes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+pub use body::patient;
 pub use certificate::CertificateError;
 pub use certificates::{Certificates, TlsSettings};
+pub use door::{Arrival, Door, DoorSettings, Listener};
 pub use guests::Guests;
 pub use invoke::{Answered, Handed, Handing, Invocation, InvokeError};
-pub use io::{GuardedIo, IoLimits};
-pub use listener::Listener;
 pub use settings::EdgeSettings;
 
 /// The data plane's front: takes requests and has applications answer them.

@@ -9,8 +9,8 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
+use crate::door::Redirect;
 use crate::io::LengthConflict;
-use crate::listener::Redirect;
 use crate::problem::Cause;
 use crate::settings::EdgeSettings;
 use crate::websocket;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::io::IoLimits;
+use crate::door::DoorSettings;
 
 /// Limits of the data plane's listener. The limits of one installation come with its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +78,20 @@ impl Default for EdgeSettings {
 }
 
 impl EdgeSettings {
-    /// What holds for one connection, whatever its requests are.
-    pub(crate) fn io_limits(&self) -> IoLimits {
-        IoLimits {
-            first_bytes: self.header_timeout,
-            write_stall: self.write_stall_timeout,
-            control_frames: self.http2_control_frames,
+    /// What holds for connections, whatever their requests are.
+    pub(crate) fn door(&self) -> DoorSettings {
+        DoorSettings {
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            header_timeout: self.header_timeout,
+            write_stall_timeout: self.write_stall_timeout,
+            // Somewhat more than the limit, so that a request a little over it gets an explanation.
+            max_headers: 2 * self.max_headers,
+            max_head_bytes: self.max_header_bytes + self.max_uri_bytes,
+            http2_max_streams: self.http2_max_streams,
+            http2_control_frames: self.http2_control_frames,
+            http2_ping_interval: self.http2_ping_interval,
+            trusted_proxies: self.trusted_proxies.clone(),
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         .map(|(address, files)| anyhow::Ok((address, Certificates::load(files)?)))
         .transpose()
         .context("settings `tls`")?;
+    let api_tls = settings.api_tls.files().map(Certificates::load);
+    let api_tls = api_tls.transpose().context("settings `api.tls`")?;
     let data = DataDir::open(&settings.data_dir.0)?;
     data.require_free(settings.min_free_bytes)?;
 
@@ -154,6 +156,11 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     }
 
     let api_listener = bind("api_listen", settings.api_listen).await?;
+    let (api_at, api_secure) = (api_listener.local_addr()?, api_tls.is_some());
+    let api_listener = match api_tls {
+        Some(certificates) => Listener::tls(api_listener, certificates),
+        None => Listener::plain(api_listener),
+    };
     let listener = bind("listen", settings.listen).await?;
     let applications_at = listener.local_addr()?;
     let mut listeners = Vec::new();
@@ -173,10 +180,12 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
     let admission = Admission::new(settings.admission);
     let drain_grace = settings.edge.drain_grace;
+    let proxies = settings.edge.trusted_proxies.clone();
     let edge = Edge::new(settings.edge, routes, admission, runtime);
     tracing::info!(
         applications = %applications_at,
-        api = %api_listener.local_addr()?,
+        api = %api_at,
+        api_secure,
         base_domain = %settings.base_domain,
         data = %data.path().display(),
         version = env!("CARGO_PKG_VERSION"),
@@ -188,6 +197,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     app.start_schedules(Arc::new(scheduled)).await?;
     let mut api = tokio::spawn(crate::api_listener::serve(
         settings.api,
+        proxies,
         canopy_api::router(app.clone(), stop.clone()),
         api_listener,
         stop.clone(),
@@ -266,6 +276,9 @@ fn keep_descriptors(limit: Option<u64>, settings: &mut Settings) {
     }
     let half = (edge.max_connections / 2).max(1);
     edge.max_connections_per_address = edge.max_connections_per_address.min(half);
+    let api = &mut settings.api;
+    let half = (api.max_connections / 2).max(1);
+    api.max_connections_per_address = api.max_connections_per_address.min(half);
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -71,18 +71,24 @@ impl Certificate {
     pub(crate) const NAME: &str = "db.example";
 
     pub(crate) fn new() -> Self {
+        Self::of(Self::NAME)
+    }
+
+    /// For a server of another name.
+    pub(crate) fn of(name: &str) -> Self {
         let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().expect("a key");
         let certificate = authority.self_signed(&key).expect("a certificate");
         let issuer = rcgen::Issuer::new(authority, key);
         let key = rcgen::KeyPair::generate().expect("a key");
-        let own = rcgen::CertificateParams::new(vec![Self::NAME.to_owned()]).expect("parameters");
+        let own = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("parameters");
         let own = own.signed_by(&key, &issuer).expect("a certificate");
         let folder = tempfile::tempdir().expect("a folder");
         for (file, text) in [
             ("server.crt", own.pem()),
             ("server.key", key.serialize_pem()),
+            ("authority.crt", certificate.pem()),
         ] {
             std::fs::write(folder.path().join(file), text).expect("a file");
         }

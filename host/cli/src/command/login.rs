@@ -10,7 +10,7 @@ use crate::{Context, Error};
 /// Remember a node's address and token
 ///
 /// Takes both from --url and --token (or CANOPY_URL and CANOPY_TOKEN), tries them, and writes them
-/// to $XDG_CONFIG_HOME/canopy/cli.toml, readable by you alone.
+/// to $XDG_CONFIG_HOME/canopy/cli.toml, readable by you alone, with the file of --ca if there is one.
 #[derive(Debug, clap::Args)]
 pub struct Login {}
 
@@ -23,12 +23,16 @@ impl Login {
         }
         let connection = profile::connection(&context.globals)?;
         let identity: Identity = Client::new(&connection)?.get(&["whoami"]).await?;
+        let ca = connection.ca.map(|file| {
+            std::path::absolute(&file).map_err(|error| Error::local(file.display(), error))
+        });
         let path = profile::path()?;
         profile::save(
             &path,
             &Profile {
                 url: connection.url.clone(),
                 token: connection.token,
+                ca: ca.transpose()?,
                 demo: false,
             },
         )?;

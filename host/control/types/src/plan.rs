@@ -115,7 +115,7 @@ limits! {
     egress_requests_per_second: PerSecond of Tenant,
         "Outgoing requests and new sockets a second.";
     egress_bytes_per_day: Bytes of Tenant,
-        "Bytes of outgoing requests, their responses and TCP sockets, in a day (UTC).";
+        "Bytes of outgoing requests, their responses and sockets, in a day (UTC).";
     cpu_ms_per_second: Milliseconds of Tenant,
         "Processor time of all calls together, each second in the long run; 1000 is one core.";
     cpu_burst_ms: Milliseconds of Tenant,

@@ -66,9 +66,9 @@ keys! {
     text "listen" => listen:
         "Address and port at which applications answer.";
     text "api_listen" => api_listen:
-        "Address and port of the control API. It speaks plain HTTP; see `api_public`.";
+        "Address and port of the control API. It speaks TLS where `api.tls.certificate` is set, else plain HTTP; see `api_public`.";
     flag "api_public" => api_public:
-        "Whether `api_listen` may be an address that other machines reach. Tokens would cross the network unencrypted, so put a proxy that speaks TLS before it.";
+        "Whether `api_listen` may be an address that other machines reach though the API speaks no TLS. Tokens would cross the network unencrypted, so put a proxy that speaks TLS before it.";
     text "base_domain" => base_domain:
         "Applications are at APP.TENANT.BASE_DOMAIN. Names below `localhost` lead to this machine without any DNS.";
     text "public_scheme" => app.scheme:
@@ -295,7 +295,7 @@ keys! {
     count "plan.egress_requests_per_second" => app.tenant_limits.egress.requests_per_second:
         "Outgoing requests and new sockets a second of one tenant.";
     size "plan.egress_bytes_per_day" => app.tenant_limits.egress.bytes_per_day:
-        "Bytes of outgoing requests, their responses and TCP sockets of one tenant, in a day (UTC).";
+        "Bytes of outgoing requests, their responses and sockets of one tenant, in a day (UTC).";
     time "plan.cpu_per_second" => app.tenant_limits.cpu_per_second:
         "Processor time of one tenant's calls together, each second in the long run; 1 s is one core.";
     time "plan.cpu_burst" => app.tenant_limits.cpu_burst:
@@ -321,12 +321,34 @@ keys! {
 
     count "api.max_connections" => api.max_connections:
         "Connections to the control API at once; further ones wait.";
-    time "api.timeout" => api.timeout:
-        "Time for a client of the API to send the head of a request, and to take what is sent.";
+    count "api.max_connections_per_address" => api.max_connections_per_address:
+        "Connections to it at once from one address; further ones are closed. Never more than half of all. Proxies of `edge.trusted_proxies` have no such limit.";
+    time "api.header_timeout" => api.header_timeout:
+        "Time for a client of the API to send the head of a request, and for which an HTTP/1.1 connection may be idle.";
+    time "api.body_idle_timeout" => api.body_idle_timeout:
+        "Time without a further byte of a request body, after which it is broken off.";
+    time "api.write_stall_timeout" => api.write_stall_timeout:
+        "Time in which a client takes nothing of what is sent, after which its connection is closed.";
     count "api.max_headers" => api.max_headers:
         "Header fields of one request to the API; beyond it status 431.";
+    size "api.max_header_bytes" => api.max_header_bytes:
+        "Head of one request to the API; a longer one is refused with status 431.";
+    count "api.http2_max_streams" => api.http2_max_streams:
+        "Requests of one HTTP/2 connection under way at once.";
+    count "api.http2_control_frames" => api.http2_control_frames:
+        "HTTP/2 frames a second of one connection that bring no request forward, five times as many at once; beyond it the connection is closed.";
+    time "api.http2_ping_interval" => api.http2_ping_interval:
+        "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
     time "api.drain_grace" => api.drain_grace:
         "Time for requests to the API to finish when the node is told to stop.";
+    text "api.tls.certificate" => api_tls.certificate as option:
+        "File of the certificate of the control API and its chain (PEM). With it the API is answered by TLS alone. Read again when it changes.";
+    text "api.tls.key" => api_tls.key as option:
+        "File of its key (PEM).";
+    time "api.tls.handshake_timeout" => api_tls.handshake_timeout:
+        "Time for a client's TLS handshake, after which its connection is closed.";
+    time "api.tls.check_interval" => api_tls.check_interval:
+        "How often the files are looked at for changes. Connections that are open stay open.";
 
     count "control.publications" => app.publications:
         "Versions that are validated at once; further ones wait.";

@@ -7,7 +7,8 @@ use super::Settings;
 use super::keys::KEYS;
 
 /// Settings below these are limits, and each has a row.
-const LIMITS: [&str; 12] = [
+const LIMITS: [&str; 13] = [
+    "api.",
     "edge.",
     "admission.",
     "engine.",

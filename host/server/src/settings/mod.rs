@@ -51,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) log: NodeLog,
     pub(crate) app: AppSettings,
     pub(crate) api: ApiSettings,
+    pub(crate) api_tls: ApiTls,
     pub(crate) edge: EdgeSettings,
     pub(crate) descriptor_reserve: usize,
     pub(crate) tls: Tls,
@@ -101,6 +102,44 @@ impl Tls {
             check_interval: self.check_interval,
         };
         Some((self.listen?, settings))
+    }
+}
+
+/// TLS for the control API. Without a certificate there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiTls {
+    pub(crate) certificate: Option<FilePath>,
+    pub(crate) key: Option<FilePath>,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) check_interval: Duration,
+}
+
+impl Default for ApiTls {
+    fn default() -> Self {
+        let Tls {
+            handshake_timeout,
+            check_interval,
+            ..
+        } = Tls::default();
+        Self {
+            certificate: None,
+            key: None,
+            handshake_timeout,
+            check_interval,
+        }
+    }
+}
+
+impl ApiTls {
+    /// What its listener is told.
+    pub(crate) fn files(&self) -> Option<TlsSettings> {
+        Some(TlsSettings {
+            certificate: self.certificate.clone()?.0,
+            key: self.key.clone()?.0,
+            domains: None,
+            handshake_timeout: self.handshake_timeout,
+            check_interval: self.check_interval,
+        })
     }
 }
 
@@ -231,6 +270,7 @@ impl Default for Settings {
                 ..AppSettings::new(LOCALHOST.clone())
             },
             api: ApiSettings::default(),
+            api_tls: ApiTls::default(),
             edge: EdgeSettings::default(),
             descriptor_reserve: 1024,
             tls: Tls::default(),
@@ -276,7 +316,8 @@ pub(crate) enum SettingsError {
     Variable { variable: String, message: String },
     #[error(
         "setting `api_listen`: {address} can be reached by other machines, and the API speaks plain \
-         HTTP. Listen at 127.0.0.1, or put a proxy with TLS before it and set `api_public = true`"
+         HTTP. Listen at 127.0.0.1, give it a certificate by `api.tls.certificate` and `api.tls.key`, \
+         or put a proxy with TLS before it and set `api_public = true`"
     )]
     PublicApi { address: SocketAddr },
     #[error(
@@ -396,7 +437,8 @@ impl Settings {
     }
 
     fn validate(&self) -> Result<(), SettingsError> {
-        if !self.api_listen.ip().is_loopback() && !self.api_public {
+        let secure = self.api_tls.certificate.is_some();
+        if !self.api_listen.ip().is_loopback() && !self.api_public && !secure {
             return Err(SettingsError::PublicApi {
                 address: self.api_listen,
             });
@@ -419,6 +461,12 @@ impl Settings {
             (None, _, Some(_)) => Some(("tls.key", "tls.listen")),
             (None, _, _) if domains.is_some() => Some(("tls.domains", "tls.listen")),
             (None, _, _) if *redirect => Some(("tls.redirect", "tls.listen")),
+            _ if secure && self.api_tls.key.is_none() => {
+                Some(("api.tls.certificate", "api.tls.key"))
+            }
+            _ if self.api_tls.key.is_some() && !secure => {
+                Some(("api.tls.key", "api.tls.certificate"))
+            }
             _ if self.backup_schedule.is_some() && self.backup_dir.is_none() => {
                 Some(("backup.schedule", "backup.dir"))
             }
@@ -433,7 +481,8 @@ impl Settings {
 }
 
 /// Variables that the command line's client reads.
-const CLIENT_VARIABLES: [&str; 4] = [
+const CLIENT_VARIABLES: [&str; 5] = [
+    "CANOPY_CA",
     "CANOPY_URL",
     "CANOPY_TOKEN",
     "CANOPY_TENANT",

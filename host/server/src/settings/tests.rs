@@ -104,6 +104,15 @@ fn an_api_open_to_the_network_has_to_be_meant() {
     let refused = load("api_listen = \"0.0.0.0:8081\"", &[]);
     assert!(matches!(refused, Err(SettingsError::PublicApi { .. })));
     load("api_listen = \"0.0.0.0:8081\"\napi_public = true", &[]).expect("meant");
+    let secure = "[api.tls]\ncertificate = \"a\"\nkey = \"b\"";
+    load(&format!("api_listen = \"0.0.0.0:8081\"\n{secure}"), &[]).expect("by TLS");
+    for (half, needs) in [
+        ("certificate = \"a\"", "api.tls.key"),
+        ("key = \"b\"", "api.tls.certificate"),
+    ] {
+        let message = load(&format!("[api.tls]\n{half}"), &[]).expect_err(half);
+        assert!(message.to_string().contains(needs), "{message}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) async fn remember(connection: &Connection) -> Result<bool, Error> {
             &Profile {
                 url,
                 token,
+                ca: None,
                 demo: true,
             },
         )?;
@@ -33,6 +34,7 @@ async fn answers(profile: &Profile) -> Result<bool, Error> {
     let connection = Connection {
         url: profile.url.clone(),
         token: profile.token.clone(),
+        ca: profile.ca.clone(),
     };
     let answer = Client::new(&connection)?.get::<Status>(&["status"]).await;
     Ok(!matches!(answer, Err(Error::Unreachable { .. })))

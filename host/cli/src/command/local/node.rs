@@ -69,6 +69,7 @@ pub(in crate::command) async fn ready(
             let connection = Connection {
                 url: url.clone(),
                 token: token.trim().to_owned(),
+                ca: None,
             };
             match Client::new(&connection)?.get::<Status>(&["status"]).await {
                 Ok(_) => return Ok(connection),
