@@ -14,20 +14,23 @@ use crate::support::{Node, answer, guest};
 const DAY: i64 = 24 * 3600;
 
 /// Forward and back by a day: what was stored for longer is there, credentials hold, what is under way
-/// ends in the time that it takes, and schedules neither make up for a day nor wait for one.
+/// ends in the time that it takes, schedules neither make up for a day nor wait for one, and neither do
+/// messages that wait for their next attempt, or were held back.
 pub(crate) async fn f07_clock_jumps(_: &Arena) {
     let place = tempfile::tempdir().expect("a folder");
     let (shim, file) = (place.path().join("clock.so"), place.path().join("ahead"));
     compile(&shim);
     set(&file, 0);
-    let mut node =
-        Node::start_with("[schedules]\ninterval = \"1s\"\n[limits.default]\nwall = \"10 s\"\n");
+    let mut node = Node::start_with(
+        "[schedules]\ninterval = \"1s\"\n[limits.default]\nwall = \"10 s\"\n\
+                          [messages]\nretry_after = \"1 s\"\nretry_after_most = \"2 s\"\n",
+    );
     node.serve(&guest("hello-p2-wstd"), "guests/hello-p2-wstd", &["victim"]);
-    for name in ["sleep", "clockwork", "face-canopy"] {
+    for name in ["sleep", "clockwork", "face-canopy", "courier"] {
         node.publish(&guest(name));
     }
     node.run("tenant create acme");
-    for package in ["sleep", "clockwork", "faces"] {
+    for package in ["sleep", "clockwork", "faces", "courier"] {
         node.run(&format!("install guests/{package} --tenant acme"));
     }
     let token = node.run("token create robot --tenant acme");
@@ -53,6 +56,9 @@ pub(crate) async fn f07_clock_jumps(_: &Arena) {
             let requests = (0..8).map(|_| node.get("sleep.acme", "/?ms=1500"));
             join_all(requests).await
         };
+        let before_it = taken(&node).await;
+        sent(&node, "orders", "twice").await;
+        sent(&node, "events&delay=1500", "held").await;
         let jump = async { set(&file, ahead) };
         let (under_way, ()) = tokio::join!(under_way, jump);
         for reply in under_way {
@@ -77,6 +83,7 @@ pub(crate) async fn f07_clock_jumps(_: &Arena) {
         let own = answer(request.bearer_auth(&token)).await;
         assert_eq!(own.status, 200, "{own:?}");
         scheduled(&node, calls).await;
+        all_taken(&node, before_it + 2).await;
         // One call a second, and one for all that passed at once.
         let most = usize::try_from(start.elapsed().as_secs()).expect("soon") + 3;
         let more = self::calls(&node).await - calls;
@@ -87,7 +94,55 @@ pub(crate) async fn f07_clock_jumps(_: &Arena) {
         after.descriptors <= before.descriptors + 24,
         "{before} before, {after} after"
     );
+    // Set back while the node is away, with a message that waits for its next attempt.
+    set(&file, DAY);
+    let (before_it, failed) = (taken(&node).await, failures(&node));
+    sent(&node, "orders", "twice").await;
+    let until = Instant::now() + Duration::from_secs(60);
+    while failures(&node) == failed {
+        assert!(Instant::now() < until, "it did not fail");
+    }
     assert!(node.terminate().success());
+    set(&file, 0);
+    node.start_again_with(|command| {
+        command.env("LD_PRELOAD", &shim).env("CANOPY_CLOCK", &file);
+    });
+    sent(&node, "orders", "after").await;
+    all_taken(&node, before_it + 2).await;
+    assert!(node.terminate().success());
+}
+
+/// Sends a message to the courier.
+async fn sent(node: &Node, topic: &str, body: &str) {
+    let request = node.request(
+        Method::POST,
+        "courier.acme",
+        &format!("/send?topic={topic}"),
+    );
+    let sent = answer(request.body(body.to_owned())).await;
+    assert_eq!(sent.status, 202, "{sent:?}");
+}
+
+/// Messages that the courier has taken.
+async fn taken(node: &Node) -> usize {
+    let taken = node.get("courier.acme", "/got").await.json();
+    taken.as_array().expect("a list").len()
+}
+
+/// Waits until it has taken so many.
+async fn all_taken(node: &Node, count: usize) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while taken(node).await < count {
+        assert!(Instant::now() < until, "messages wait for a day");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// First attempts of the courier that failed.
+fn failures(node: &Node) -> usize {
+    let log = node.cli(["logs", "courier", "--tenant", "acme", "--tail", "1000"]);
+    let lines = log.stdout.lines();
+    lines.filter(|line| line.contains("attempt 1 of")).count()
 }
 
 fn compile(library: &Path) {

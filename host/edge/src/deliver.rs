@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_admission::Refused;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::Edge;
+use crate::due::{Moment, Waits};
 use crate::guests::Guests;
 use crate::invoke::{Handing, Invocation, InvokeError};
 
@@ -116,11 +117,12 @@ impl<G: Guests> Lane<G> {
     async fn run(self: Arc<Self>) {
         let mut calls: JoinSet<Delivered> = JoinSet::new();
         let mut under_way = HashSet::new();
+        let mut waits = Waits::default();
         let mut pause = Duration::ZERO;
         while !self.stop.is_cancelled() {
             let wait = match pause.is_zero() {
                 false => pause,
-                true => match self.begin(&mut calls, &mut under_way).await {
+                true => match self.begin(&mut calls, &mut under_way, &mut waits).await {
                     Ok(wait) => wait,
                     Err(QueueError::Storage(StorageError::Erased)) => return,
                     Err(error) => {
@@ -139,6 +141,9 @@ impl<G: Guests> Lane<G> {
                     Ok(delivered) => {
                         under_way.remove(&delivered.id);
                         pause = delivered.pause;
+                        if pause.is_zero() {
+                            waits.forget(delivered.id);
+                        }
                     }
                     // Only a panic ends one so; what it was doing is in the queue.
                     Err(_) => under_way.clear(),
@@ -153,6 +158,7 @@ impl<G: Guests> Lane<G> {
         self: &Arc<Self>,
         calls: &mut JoinSet<Delivered>,
         under_way: &mut HashSet<MessageId>,
+        waits: &mut Waits,
     ) -> Result<Duration, QueueError> {
         let Subscription {
             scope,
@@ -161,26 +167,48 @@ impl<G: Guests> Lane<G> {
             ..
         } = &*self.subscription;
         let at_once = (*concurrency).max(1);
-        let look = match at_once {
-            1 => 1,
+        let (queue, settings) = (self.messages.queue(), self.messages.settings());
+        let now = Moment {
+            wall: SystemClock.now(),
+            steady: Instant::now(),
+        };
+        waits.begin(now);
+        let look = match (at_once, waits.looks_at_all()) {
+            (1, false) => 1,
             _ => under_way.len() + AHEAD,
         };
-        let now = SystemClock.now();
-        for message in self.messages.queue().waiting(*scope, topic, look).await? {
-            if under_way.contains(&message.id) {
-                continue;
+        let mut next = LOOK;
+        let mut after = None;
+        loop {
+            let page = queue.waiting(*scope, topic, after.as_deref(), look).await?;
+            let is_last = page.len() < look;
+            after = page.last().map(|message| message.place.clone());
+            for message in page {
+                if under_way.contains(&message.id) {
+                    continue;
+                }
+                if under_way.len() >= at_once {
+                    return Ok(next);
+                }
+                let left = waits.left(&message, settings, now);
+                if left.is_zero() {
+                    under_way.insert(message.id);
+                    calls.spawn(Arc::clone(self).deliver(message));
+                    continue;
+                }
+                next = next.min(left);
+                // It failed, and holds up what is behind it.
+                if at_once == 1 && message.failures > 0 {
+                    return Ok(next);
+                }
             }
-            if under_way.len() >= at_once {
-                break;
+            if is_last {
+                waits.saw_all();
             }
-            if message.message.not_before > now {
-                let wait = Duration::from_millis(message.message.not_before - now);
-                return Ok(wait.min(LOOK));
+            if is_last || !waits.looks_at_all() {
+                return Ok(next);
             }
-            under_way.insert(message.id);
-            calls.spawn(Arc::clone(self).deliver(message));
         }
-        Ok(LOOK)
     }
 
     /// Delivers one message, and tells the queue what came of it.

@@ -16,6 +16,7 @@ mod chain;
 mod connections;
 mod deliver;
 mod door;
+mod due;
 mod flood;
 mod framing;
 mod guests;

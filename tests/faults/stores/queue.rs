@@ -33,7 +33,10 @@ fn message(n: u32) -> NewMessage {
 
 impl QueueStore {
     async fn waiting(&self) -> Result<Vec<Message>, String> {
-        self.queue.waiting(scope(), TOPIC, 1000).await.map_err(text)
+        self.queue
+            .waiting(scope(), TOPIC, None, 1000)
+            .await
+            .map_err(text)
     }
 
     async fn dead(&self) -> Result<Vec<Message>, String> {

@@ -47,6 +47,8 @@ pub struct Message {
     pub failures: u32,
     /// Why the last time.
     pub error: Option<String>,
+    /// Whether it had been given up, and is taken up again: it was not meant to wait for anything.
+    pub revived: bool,
     /// Where it is; of no meaning to others.
     pub place: String,
 }
@@ -104,11 +106,13 @@ pub trait Queue: Send + Sync + 'static {
     /// Puts a message into the queue of `scope`.
     async fn put(&self, scope: Scope, message: NewMessage) -> Result<MessageId, QueueError>;
     /// Up to `limit` messages of `topic` that wait, those that may be delivered first before the
-    /// others, and of those that may be at the same time, the one that was put first.
+    /// others, and of those that may be at the same time, the one that was put first; only those
+    /// behind the place `after`, where one is given.
     async fn waiting(
         &self,
         scope: Scope,
         topic: &str,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Message>, QueueError>;
     /// How many messages of each topic wait, for topics of which there are some.

@@ -164,12 +164,13 @@ impl Queue for KeyValueQueue {
         &self,
         scope: Scope,
         topic: &str,
+        after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Message>, QueueError> {
         let bucket = self.bucket(scope).await?;
         let prefix = format!("{WAITING}{topic}/");
         let mut messages = Vec::new();
-        let mut after = None;
+        let mut after = after.map(str::to_owned);
         while messages.len() < limit {
             let page = bucket
                 .list_entries(&prefix, after.as_deref(), limit - messages.len())
@@ -292,6 +293,7 @@ impl Queue for KeyValueQueue {
         message.message.not_before = now;
         message.failures = 0;
         message.error = None;
+        message.revived = true;
         message.place = place(&message.message, id);
         let to = (
             message.place.clone(),

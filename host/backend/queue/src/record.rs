@@ -26,6 +26,8 @@ struct Header {
     failures: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    revived: bool,
 }
 
 impl Record {
@@ -35,6 +37,7 @@ impl Record {
             message,
             failures: 0,
             error: None,
+            revived: false,
             place: String::new(),
         })
     }
@@ -72,6 +75,7 @@ impl Record {
             not_before,
             failures,
             error,
+            revived,
         } = self.header;
         Message {
             id,
@@ -86,6 +90,7 @@ impl Record {
             },
             failures,
             error,
+            revived,
             place,
         }
     }
@@ -98,6 +103,7 @@ impl From<Message> for Record {
             message,
             failures,
             error,
+            revived,
             place: _,
         } = message;
         let NewMessage {
@@ -120,6 +126,7 @@ impl From<Message> for Record {
                 not_before,
                 failures,
                 error,
+                revived,
             },
             body,
         }

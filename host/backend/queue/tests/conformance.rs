@@ -62,7 +62,7 @@ async fn messages_are_there_after_a_restart() {
     first.close().await;
     drop(first);
     let again = KeyValueQueue::new(storage(folder.path(), StorageQuota::default()), LIMITS);
-    let waiting = again.waiting(scope, "a", 9).await.expect("read");
+    let waiting = again.waiting(scope, "a", None, 9).await.expect("read");
     assert_eq!(
         (waiting[0].id, &waiting[0].message),
         (id, &message(vec![0, 255]))
@@ -104,7 +104,10 @@ async fn a_damaged_message_is_said_to_be_one() {
     for value in [vec![], vec![9, 0, 0, 0, b'{'], vec![2, 0, 0, 0, b'{', b'}']] {
         bucket.set("q/a/0-x", value.clone()).await.expect("set");
         let queue = KeyValueQueue::new(storage.clone(), LIMITS);
-        let error = queue.waiting(scope, "a", 9).await.expect_err("damaged");
+        let error = queue
+            .waiting(scope, "a", None, 9)
+            .await
+            .expect_err("damaged");
         let damaged = matches!(error, QueueError::Storage(StorageError::Damaged(_)));
         assert!(damaged, "{value:?}: {error}");
     }

@@ -71,7 +71,7 @@ impl QueueSuite {
     }
 
     async fn waiting(&self, topic: &str) -> Vec<Message> {
-        let waiting = self.queue.waiting(self.scope, topic, 100).await;
+        let waiting = self.queue.waiting(self.scope, topic, None, 100).await;
         waiting.expect("read")
     }
 
@@ -106,8 +106,13 @@ pub async fn messages_come_in_the_order_in_which_they_were_put(suite: &QueueSuit
     let first = &suite.waiting("a").await[0];
     assert_eq!((first.id, first.failures, &first.error), (id, 0, &None));
     assert_eq!(first.message, message("a", "1", 10));
-    let some = suite.queue.waiting(suite.scope, "a", 2).await;
-    assert_eq!(some.expect("read").len(), 2);
+    let some = suite.queue.waiting(suite.scope, "a", None, 2).await;
+    let some = some.expect("read");
+    assert_eq!(some.len(), 2);
+    let place = Some(some[1].place.as_str());
+    let behind = suite.queue.waiting(suite.scope, "a", place, 2).await;
+    let behind: Vec<_> = behind.expect("read").iter().map(text).collect();
+    assert_eq!(behind, ["3"]);
 }
 
 /// What may be delivered earlier comes earlier.
@@ -135,7 +140,11 @@ pub async fn topics_and_installations_are_apart(suite: &QueueSuite) {
         installation: InstallationId::new(),
         ..suite.scope
     };
-    let others = suite.queue.waiting(other, "a", 9).await.expect("read");
+    let others = suite
+        .queue
+        .waiting(other, "a", None, 9)
+        .await
+        .expect("read");
     assert!(others.is_empty());
 }
 
@@ -207,6 +216,7 @@ pub async fn a_message_that_is_given_up_is_kept_until_it_is_revived(suite: &Queu
     let waiting = suite.waiting("a").await;
     assert_eq!((waiting[0].id, waiting[0].failures), (id, 0));
     assert_eq!(waiting[0].message.not_before, 50);
+    assert!(waiting[0].revived, "it waits for nothing");
     let again = suite.queue.revive(suite.scope, id, 50).await.expect("read");
     assert_eq!(again, None);
 }

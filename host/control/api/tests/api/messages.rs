@@ -82,7 +82,7 @@ async fn what_was_given_up_is_shown_taken_up_again_and_removed() {
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(put(&queue, scope, "orders").await);
-        let waiting = queue.waiting(scope, "orders", 1).await.expect("read");
+        let waiting = queue.waiting(scope, "orders", None, 1).await.expect("read");
         let buried = queue.bury(scope, &waiting[0], "the answer was 500").await;
         buried.expect("written");
     }
@@ -108,7 +108,7 @@ async fn what_was_given_up_is_shown_taken_up_again_and_removed() {
         let answer = node.send(Method::POST, &requeue, &[], json!({})).await;
         assert_eq!(answer.status, expected, "{answer:?}");
     }
-    let waiting = queue.waiting(scope, "orders", 9).await.expect("read");
+    let waiting = queue.waiting(scope, "orders", None, 9).await.expect("read");
     assert_eq!((waiting.len(), waiting[0].failures), (1, 0));
     for expected in [204, 404] {
         let answer = node.delete(&format!("{PATH}/dead/{}", ids[1])).await;
