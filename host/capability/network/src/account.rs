@@ -19,7 +19,7 @@ pub struct TenantEgress {
     pub connections: usize,
     /// Requests and new sockets a second; as many may come at once after a quiet second. Default 500.
     pub requests_per_second: u32,
-    /// Bytes of bodies and TCP sockets, both ways, in one day (UTC). Default 100 GiB.
+    /// Bytes of bodies and sockets, both ways, in one day (UTC). Default 100 GiB.
     pub bytes_per_day: u64,
 }
 

@@ -20,7 +20,7 @@ use wasmtime_wasi::p3::bindings::sockets::types::ErrorCode;
 
 use crate::tcp::Carrier;
 
-/// Bytes that are received at once where whoever takes them does not say how many it takes.
+/// Bytes that are carried at once, and so how many may come on top of a quota.
 const PIECE: usize = 64 << 10;
 
 type Told = Result<(), ErrorCode>;
@@ -152,7 +152,10 @@ impl<D: 'static> StreamConsumer<D> for Outward {
         let written = match source.remaining() {
             // The guest asks whether it could send.
             [] => writable(context).map_ok(|()| 0),
-            bytes => poll_io(context, writable, || stream.try_write(bytes)),
+            bytes => {
+                let piece = &bytes[..bytes.len().min(PIECE)];
+                poll_io(context, writable, || stream.try_write(piece))
+            }
         };
         Poll::Ready(Ok(match written {
             Poll::Ready(Ok(bytes)) => {
@@ -192,6 +195,8 @@ impl<D: 'static> StreamProducer<D> for Inward {
             true => readable(context).map_ok(|()| None),
             false => {
                 let space = destination.remaining();
+                let most = space.len().min(PIECE);
+                let space = &mut space[..most];
                 poll_io(context, readable, || stream.try_read(space)).map_ok(Some)
             }
         };

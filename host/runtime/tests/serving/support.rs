@@ -231,11 +231,15 @@ impl App {
     }
 
     /// Trusts these authorities (PEM) beside those of the public web.
-    pub(crate) fn trusting(mut self, roots: &str) -> Self {
-        let tls = TlsIdentity {
+    pub(crate) fn trusting(self, roots: &str) -> Self {
+        self.speaking(TlsIdentity {
             roots: Some(roots.into()),
             ..TlsIdentity::default()
-        };
+        })
+    }
+
+    /// Speaks TLS so.
+    pub(crate) fn speaking(mut self, tls: TlsIdentity) -> Self {
         let policy = EgressPolicy::clone(&self.spec.component.egress);
         self.spec.component.egress = Arc::new(policy.speaking(tls));
         self
