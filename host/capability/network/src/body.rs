@@ -1,7 +1,6 @@
 //! Bodies of outgoing requests and their responses, under their limits.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::account::{Account, Place};
+use crate::account::Place;
+use crate::gateway::Meter;
 use crate::http_client::over;
 use crate::pool::Lease;
 
@@ -21,23 +21,23 @@ pub(crate) struct RequestBody {
     inner: WasiBody,
     left: u64,
     limit: u64,
-    account: Arc<Account>,
+    meter: Meter,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: WasiBody, limit: u64, account: Arc<Account>) -> Self {
+    pub(crate) fn new(inner: WasiBody, limit: u64, meter: Meter) -> Self {
         Self {
             inner,
             left: limit,
             limit,
-            account,
+            meter,
         }
     }
 
     /// No body.
-    pub(crate) fn empty(account: &Arc<Account>) -> Self {
+    pub(crate) fn empty(meter: Meter) -> Self {
         let inner = Empty::new().map_err(|never| match never {});
-        Self::new(inner.boxed_unsync(), 0, account.clone())
+        Self::new(inner.boxed_unsync(), 0, meter)
     }
 }
 
@@ -56,7 +56,7 @@ impl Body for RequestBody {
                 match self.left.checked_sub(length) {
                     Some(left) => {
                         self.left = left;
-                        let counted = self.account.count(length);
+                        let counted = self.meter.count(length);
                         Some(counted.map(|()| frame).map_err(over))
                     }
                     None => Some(Err(Error::HttpRequestBodySize(Some(self.limit)))),
@@ -85,7 +85,7 @@ pub(crate) struct ResponseBody {
     deadline: Instant,
     sleep: Pin<Box<Sleep>>,
     connection: Option<(Lease, oneshot::Sender<()>)>,
-    account: Arc<Account>,
+    meter: Meter,
     _held: Held,
 }
 
@@ -97,7 +97,7 @@ impl ResponseBody {
         inner: hyper::body::Incoming,
         limit: u64,
         (between, deadline): (Duration, Instant),
-        account: Arc<Account>,
+        meter: Meter,
         held: Held,
         connection: (Lease, oneshot::Sender<()>),
     ) -> Self {
@@ -110,7 +110,7 @@ impl ResponseBody {
             deadline,
             sleep,
             connection: Some(connection),
-            account,
+            meter,
             _held: held,
         };
         if body.inner.is_end_stream() {
@@ -150,7 +150,7 @@ impl Body for ResponseBody {
                             self.left = left;
                             let until = next(self.between, self.deadline);
                             self.sleep.as_mut().reset(until);
-                            if let Err(quota) = self.account.count(length) {
+                            if let Err(quota) = self.meter.count(length) {
                                 self.connection = None;
                                 return Poll::Ready(Some(Err(over(quota))));
                             }

@@ -14,7 +14,7 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder};
 
 use crate::account::{OverQuota, Place};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Meter};
 use crate::host::Host;
 use crate::policy::{EgressPolicy, Refusal};
 use crate::rule::Way;
@@ -141,11 +141,15 @@ impl Outlet {
     /// Counts bytes that a socket has carried, either way. `Err`: they were the last, and the log says
     /// so.
     pub(crate) fn carry(&self, bytes: u64) -> Result<(), OverQuota> {
-        self.gateway
-            .0
-            .account
-            .count(bytes)
-            .inspect_err(|over| self.record_quota(*over))
+        self.gateway.0.carry(bytes, *self.request.lock())
+    }
+
+    /// Counts what the bodies of a request carry.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            gateway: self.gateway.clone(),
+            request: *self.request.lock(),
+        }
     }
 
     fn record_quota(&self, over: OverQuota) {

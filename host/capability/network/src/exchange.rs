@@ -4,8 +4,6 @@
 //! request. It is then sent again, once, over a new connection, where that cannot do anything
 //! twice: nothing of it had been sent, or its method is idempotent and it has no body.
 
-use std::sync::Arc;
-
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body as _;
@@ -15,9 +13,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::account::Account;
 use crate::body::{Held, RequestBody, ResponseBody, caused};
 use crate::ctx::Outlet;
+use crate::gateway::Meter;
 use crate::http_client::{DEPTH, Destination, Io, is_forbidden};
 use crate::pool::Lease;
 
@@ -79,8 +77,7 @@ impl Outlet {
         let asked = options.connect_timeout.unwrap_or(settings.connect_timeout);
         let within = asked.min(settings.connect_timeout);
         let body_limit = settings.request_body_bytes;
-        let (mut head, mut body) =
-            prepare(request, &destination, body_limit, &self.gateway.0.account)?;
+        let (mut head, mut body) = prepare(request, &destination, body_limit, self.meter())?;
         head.headers
             .insert(DEPTH, HeaderValue::from(self.next_depth()));
 
@@ -115,7 +112,7 @@ impl Outlet {
                 Ok(Err((error, unsent))) => match unsent {
                     Some(unsent) if lease.was_used() => body = unsent,
                     None if again && error.as_ref().is_some_and(has_ended) => {
-                        body = RequestBody::empty(&self.gateway.0.account);
+                        body = RequestBody::empty(self.meter());
                     }
                     _ => return Err(error.map_or(Error::ConnectionTerminated, caused)),
                 },
@@ -150,8 +147,8 @@ impl Outlet {
         let (over, is_over) = oneshot::channel::<()>();
         let connection = lease.connection();
         let response = response.map(|body| {
-            let (connection, account) = ((lease, over), self.gateway.0.account.clone());
-            ResponseBody::new(body, limit, (between, deadline), account, held, connection)
+            let (connection, meter) = ((lease, over), self.meter());
+            ResponseBody::new(body, limit, (between, deadline), meter, held, connection)
                 .boxed_unsync()
         });
         // The body knows the deadline too; this ends the connection where nobody reads it.
@@ -173,7 +170,7 @@ fn prepare(
     request: Request<WasiBody>,
     destination: &Destination,
     body_limit: u64,
-    account: &Arc<Account>,
+    meter: Meter,
 ) -> Result<(Head, RequestBody), Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -200,7 +197,7 @@ fn prepare(
         is_tls: destination.tls,
         is_proxied: false,
     };
-    Ok((head, RequestBody::new(body, body_limit, account.clone())))
+    Ok((head, RequestBody::new(body, body_limit, meter)))
 }
 
 /// Whether the connection ended before there was an answer.

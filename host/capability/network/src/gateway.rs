@@ -77,6 +77,14 @@ impl Shared {
         self.tell(&format!("refused: {refusal}"), request);
     }
 
+    /// Counts bytes that were carried for `request`, either way. `Err`: they were the last, and the
+    /// log says so.
+    pub(crate) fn carry(&self, bytes: u64, request: Option<RequestId>) -> Result<(), OverQuota> {
+        self.account
+            .count(bytes)
+            .inspect_err(|over| self.record_quota(*over, request))
+    }
+
     /// Writes down that the tenant is `over` its quota.
     pub(crate) fn record_quota(&self, over: OverQuota, request: Option<RequestId>) {
         self.tell(&format!("refused: {over}"), request);
@@ -102,6 +110,20 @@ impl Shared {
         if verdict.is_written {
             append(message);
         }
+    }
+}
+
+/// Counts what the bodies of one request carry.
+#[derive(Clone)]
+pub(crate) struct Meter {
+    pub(crate) gateway: Gateway,
+    pub(crate) request: Option<RequestId>,
+}
+
+impl Meter {
+    /// So many bytes have gone one way or the other. `Err`: they were the last.
+    pub(crate) fn count(&self, bytes: u64) -> Result<(), OverQuota> {
+        self.gateway.0.carry(bytes, self.request)
     }
 }
 

@@ -173,6 +173,27 @@ async fn a_socket_of_0_3_has_what_the_interface_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_much_is_in_the_log() {
+    let node = Node::new();
+    let (port, _) = crate::capabilities::server(crate::capabilities::HELLO).await;
+    let target = format!("127.0.0.1:{port}");
+    let mut app = app(&node, "probe-p3", port, bytes(3));
+    app = app.egress(&[&target], &["127.0.0.0/8"]);
+    // The answer breaks off, before its head or behind it.
+    let answer = node.get(&app, &format!("/fetch?{target}")).await;
+    assert!(
+        !matches!(&answer, Ok((_, text)) if text == "hello"),
+        "{answer:?}"
+    );
+    let log = node.log(app.id()).await;
+    assert!(
+        log.iter()
+            .any(|line| line.contains("refused: the tenant has sent and received the 3 bytes")),
+        "{log:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn datagrams_are_counted_by_either_version() {
     let node = Node::new();
     let port = datagrams().await;
