@@ -315,7 +315,7 @@ impl<P: DriverProgram> Actor<P> {
             FailureCause::ResourceLost | FailureCause::NotTaken(_) => Failure::Refused(cause),
             _ => Failure::Broken(cause),
         })?;
-        let work = live.call(target, &values, context.clone());
+        let work = live.call(target, values, context.clone());
         let grace = self.info.settings.abandoned_grace;
         let results = tokio::select! {
             biased;

@@ -1,10 +1,10 @@
 //! How an application sees that a driver failed: as an error value of the function's own result
 //! type where that has room for it.
 
-use wasmtime::component::Val;
 use wasmtime::component::types::{ComponentFunc, Type};
 
 use crate::error::DriverFailed;
+use crate::values::Value;
 
 /// Cases of an error type that say no more than that the other side is to blame, best first.
 const CASES: [&str; 6] = [
@@ -23,10 +23,8 @@ pub(crate) enum FailureShape {
     Trap,
     /// `result<_, string>`.
     Text,
-    /// A case of an enumeration.
-    Enum(String),
-    /// A case of a variant.
-    Variant(String, Payload),
+    /// A case of an enumeration or variant, by its number.
+    Case(u32, Payload),
 }
 
 /// What the variant's case holds.
@@ -45,43 +43,47 @@ impl FailureShape {
         match result.err() {
             Some(Type::String) => Self::Text,
             Some(Type::Enum(cases)) => {
-                let case = CASES
-                    .into_iter()
-                    .find(|case| cases.names().any(|name| name == *case));
-                case.map_or(Self::Trap, |case| Self::Enum(case.to_owned()))
+                let names: Vec<_> = cases.names().map(|name| (name, None)).collect();
+                Self::among(&names)
             }
             Some(Type::Variant(variant)) => {
-                let fitting = |case: &str| {
-                    let found = variant.cases().find(|found| found.name == case)?;
-                    Some(Self::Variant(case.to_owned(), payload(found.ty)?))
-                };
-                CASES.into_iter().find_map(fitting).unwrap_or(Self::Trap)
+                let cases: Vec<_> = variant.cases().map(|case| (case.name, case.ty)).collect();
+                Self::among(&cases)
             }
             _ => Self::Trap,
         }
     }
 
+    /// The best of these cases.
+    fn among(cases: &[(&str, Option<Type>)]) -> Self {
+        let fitting = |wanted: &str| {
+            let mut numbered = (0..).zip(cases);
+            let (number, (_, ty)) = numbered.find(|(_, (name, _))| *name == wanted)?;
+            Some(Self::Case(number, payload(ty.as_ref())?))
+        };
+        CASES.into_iter().find_map(fitting).unwrap_or(Self::Trap)
+    }
+
     /// The result of a call that failed; the failure itself where it has to trap.
-    pub(crate) fn value(&self, failure: DriverFailed) -> Result<Val, DriverFailed> {
-        let text = |failure: &DriverFailed| Val::String(failure.to_string());
+    pub(crate) fn value(&self, failure: DriverFailed) -> Result<Value, DriverFailed> {
+        let text = || Value::Text(failure.to_string());
         let error = match self {
             Self::Trap => return Err(failure),
-            Self::Text => text(&failure),
-            Self::Enum(case) => Val::Enum(case.clone()),
-            Self::Variant(case, payload) => {
+            Self::Text => text(),
+            Self::Case(case, payload) => {
                 let payload = match payload {
                     Payload::None => None,
-                    Payload::Text => Some(text(&failure)),
-                    Payload::OptionalText => Some(Val::Option(Some(Box::new(text(&failure))))),
+                    Payload::Text => Some(text()),
+                    Payload::OptionalText => Some(Value::Case(1, Some(Box::new(text())))),
                 };
-                Val::Variant(case.clone(), payload.map(Box::new))
+                Value::Case(*case, payload.map(Box::new))
             }
         };
-        Ok(Val::Result(Err(Some(Box::new(error)))))
+        Ok(Value::Case(1, Some(Box::new(error))))
     }
 }
 
-fn payload(ty: Option<Type>) -> Option<Payload> {
+fn payload(ty: Option<&Type>) -> Option<Payload> {
     match ty {
         None => Some(Payload::None),
         Some(Type::String) => Some(Payload::Text),

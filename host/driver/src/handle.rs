@@ -12,6 +12,7 @@ use wasmtime::component::{Component, ComponentExportIndex, Val};
 
 use crate::actor;
 use crate::board::Board;
+use crate::canonical::flat_count;
 use crate::context::CallContext;
 use crate::error::{DriverFailed, FailureCause};
 use crate::exports::Exports;
@@ -20,7 +21,7 @@ use crate::links::Links;
 use crate::settings::DriverSettings;
 use crate::shape::Handles;
 use crate::supervise::{DriverHealth, Supervision};
-use crate::values::{Handle, Parcel};
+use crate::values::{Handle, Parcel, Values};
 
 /// A running driver instance. Clones share it; it ends when the last of them is dropped together
 /// with everything that holds one: linkers, and resources that were given out.
@@ -91,6 +92,8 @@ pub(crate) struct Target {
     pub(crate) function: Arc<str>,
     pub(crate) index: ComponentExportIndex,
     pub(crate) results: usize,
+    /// In how many core values they are returned; 1 where they are too many and so in memory.
+    pub(crate) flat_results: usize,
     /// What the results can hold. Where nothing, they need no walk.
     pub(crate) carried: Handles,
     /// Whether it has streams or futures at all.
@@ -394,11 +397,16 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             function: function.into(),
             index: component.get_export_index(Some(&export.index), function)?,
             results: ty.results().len(),
+            flat_results: flat_count(ty.results()).unwrap_or(1),
             carried: Handles::default(),
             has_streams: false,
         });
-        let called = self.call(target, Parcel::of(arguments), Some(context), None);
-        Some(called.await.map(|parcel| parcel.values))
+        let arguments = Parcel::of(Values::Named(arguments));
+        let called = self.call(target, arguments, Some(context), None).await;
+        Some(called.map(|parcel| match parcel.values {
+            Values::Named(results) => results,
+            Values::Compared(_) => Vec::new(),
+        }))
     }
 }
 

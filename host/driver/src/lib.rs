@@ -59,9 +59,8 @@
 //!
 //! # Costs
 //! A call is two hops between tasks and a copy of its values; see the example `call_cost`. On the
-//! way every element of a list is a [`wasmtime::component::Val`] of 40 bytes, bytes too, and
-//! [`wasmtime::Store::set_hostcall_fuel`] counts it as that: both stores of a call need 40 times as
-//! much fuel as the longest list of bytes that is to cross.
+//! way a list of numbers is a block of bytes and any other value has 32 bytes, beside the bytes of a
+//! string. [`wasmtime::Store::set_hostcall_fuel`] counts them as that, in both stores of a call.
 //!
 //! # Limits
 //! [`DriverSettings`] has them all with their defaults; [`ProxiesFull`] and [`FailureCause`] are
@@ -69,6 +68,11 @@
 
 mod actor;
 mod board;
+#[allow(
+    unsafe_code,
+    reason = "the traits of Wasmtime by which a type is read and written are unsafe to implement"
+)]
+mod canonical;
 mod context;
 mod error;
 mod exports;

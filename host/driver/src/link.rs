@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{Component, Linker, LinkerInstance, ResourceDynamic, ResourceType, Val};
+use wasmtime::component::{
+    Accessor, Component, Linker, LinkerInstance, ResourceDynamic, ResourceType,
+};
 use wasmtime::{AsContextMut, StoreContextMut};
 
+use crate::canonical::{Flat, with_count};
 use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
 use crate::handle::{DriverHandle, Home, Target};
@@ -14,7 +17,7 @@ use crate::objects::Parked;
 use crate::pipe::Pipe;
 use crate::plan::{self, Definition, PlannedFunction, PlannedInterface, Source};
 use crate::shape::Handles;
-use crate::values::{Handle, Parcel, each_handle};
+use crate::values::{Handle, Parcel, Value, Values, each_handle};
 
 /// An import and the driver instance that serves it.
 pub struct Binding<'a, C> {
@@ -109,9 +112,11 @@ fn define_function<T: DriverHost>(
         name,
         is_async,
         parameters,
+        flat_parameters,
         failure,
         target,
     } = function;
+    let has_results = target.results > 0;
     let linked = Arc::new(Linked {
         driver,
         target,
@@ -119,35 +124,35 @@ fn define_function<T: DriverHost>(
         failure,
         links,
     });
+    with_count!(flat_parameters, N => match has_results {
+        true => define_flat::<T, N, 1>(instance, &name, is_async, linked),
+        false => define_flat::<T, N, 0>(instance, &name, is_async, linked),
+    })
+}
+
+/// Defines a function with so many core values as its parameters and results.
+fn define_flat<T: DriverHost, const PARAMETERS: usize, const RESULTS: usize>(
+    instance: &mut LinkerInstance<'_, T>,
+    name: &str,
+    is_async: bool,
+    linked: Arc<Linked<T::Caller>>,
+) -> wasmtime::Result<()> {
     if is_async {
-        return instance.func_new_concurrent(&name, move |accessor, _, parameters, results| {
+        return instance.func_wrap_concurrent(name, move |accessor, parameters| {
+            let Flat::<PARAMETERS>(parameters) = parameters;
             let linked = linked.clone();
             Box::pin(async move {
-                let (taken, context) = accessor.with(|mut access| {
-                    let mut store = access.as_context_mut();
-                    let taken = linked.take(store.as_context_mut(), parameters)?;
-                    Ok::<_, wasmtime::Error>((taken, T::outgoing_call(store)))
-                })?;
-                let outcome = linked
-                    .driver
-                    .call(linked.target.clone(), taken.parcel, context, taken.home)
-                    .await;
-                accessor.with(|mut access| {
-                    linked.give(access.as_context_mut(), &taken.loans, outcome, results)
-                })
+                let results = linked.serve_beside(accessor, parameters).await;
+                results.map(Flat::<RESULTS>)
             })
         });
     }
-    instance.func_new_async(&name, move |mut store, _, parameters, results| {
+    instance.func_wrap_async(name, move |store, parameters| {
+        let Flat::<PARAMETERS>(parameters) = parameters;
         let linked = linked.clone();
         Box::new(async move {
-            let taken = linked.take(store.as_context_mut(), parameters)?;
-            let context = T::outgoing_call(store.as_context_mut());
-            let outcome = linked
-                .driver
-                .call(linked.target.clone(), taken.parcel, context, taken.home)
-                .await;
-            linked.give(store, &taken.loans, outcome, results)
+            let results = linked.serve(store, parameters).await;
+            results.map(Flat::<RESULTS>)
         })
     })
 }
@@ -180,39 +185,70 @@ struct Loan {
 }
 
 impl<C: Clone + Send + Sync + 'static> Linked<C> {
+    /// Makes a call for which its component waits.
+    async fn serve<T: DriverHost<Caller = C>>(
+        &self,
+        mut store: StoreContextMut<'_, T>,
+        parameters: Vec<Value>,
+    ) -> wasmtime::Result<Vec<Value>> {
+        let taken = self.take(store.as_context_mut(), parameters)?;
+        let context = T::outgoing_call(store.as_context_mut());
+        let target = self.target.clone();
+        let called = self.driver.call(target, taken.parcel, context, taken.home);
+        let outcome = called.await;
+        self.give(store, &taken.loans, outcome)
+    }
+
+    /// Makes a call beside others of its component.
+    async fn serve_beside<T: DriverHost<Caller = C>>(
+        &self,
+        accessor: &Accessor<T>,
+        parameters: Vec<Value>,
+    ) -> wasmtime::Result<Vec<Value>> {
+        let (taken, context) = accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let taken = self.take(store.as_context_mut(), parameters)?;
+            Ok::<_, wasmtime::Error>((taken, T::outgoing_call(store)))
+        })?;
+        let target = self.target.clone();
+        let called = self.driver.call(target, taken.parcel, context, taken.home);
+        let outcome = called.await;
+        accessor.with(|mut access| self.give(access.as_context_mut(), &taken.loans, outcome))
+    }
+
     /// Takes parameters out of the component's store: resources given away leave its table, those
     /// lent stay in it, and streams are read from now on.
     fn take<T: DriverHost<Caller = C>>(
         &self,
         mut store: StoreContextMut<'_, T>,
-        parameters: &[Val],
+        mut parameters: Vec<Value>,
     ) -> wasmtime::Result<Taken<C>> {
-        let mut parcel = Parcel::of(parameters.to_vec());
-        let mut loans = Vec::new();
+        let (mut handles, mut loans) = (Vec::new(), Vec::new());
         let home = store.data_mut().proxies().home(&self.driver);
         if !self.parameters.any {
             return Ok(Taken {
-                parcel,
+                parcel: Parcel::of(Values::Compared(parameters)),
                 home,
                 loans,
             });
         }
         let life = store.data_mut().proxies().life();
-        each_handle(&mut parcel.values, &mut |value| {
-            let Val::Resource(resource) = value else {
+        each_handle(&mut parameters, &mut |value| {
+            let Value::Resource(resource) = value else {
                 let payloads = &self.parameters.payloads;
                 let pipe = Pipe::take(store.as_context_mut(), value, payloads, life.clone(), true)?;
-                parcel.handles.push(Handle::Pipe(pipe));
+                handles.push(Handle::Pipe(pipe));
                 return Ok(());
             };
+            let resource = **resource;
             let owned = resource.owned();
             let hosts = T::host_resources();
             if let Some(place) = hosts.iter().position(|host| host.is(resource.ty())) {
                 let (host, store) = (&hosts[place], store.as_context_mut());
                 let parked = if owned {
-                    host.take(store, *resource)?
+                    host.take(store, resource)?
                 } else {
-                    let (rep, parked) = host.lend(store, *resource)?;
+                    let (rep, parked) = host.lend(store, resource)?;
                     loans.push(Loan {
                         place,
                         rep,
@@ -220,14 +256,14 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
                     });
                     parked
                 };
-                parcel.handles.push(Handle::Host {
+                handles.push(Handle::Host {
                     place,
                     parked,
                     owned,
                 });
                 return Ok(());
             }
-            let rep = ResourceDynamic::try_from_resource_any(*resource, &mut store)?.rep();
+            let rep = ResourceDynamic::try_from_resource_any(resource, &mut store)?.rep();
             let proxies = store.data_mut().proxies();
             let remote = match owned {
                 true => proxies.remove(rep),
@@ -235,11 +271,12 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
             };
             let remote = remote
                 .ok_or_else(|| wasmtime::Error::msg("a parameter holds an unknown resource"))?;
-            parcel.handles.push(Handle::Resource { remote, owned });
+            handles.push(Handle::Resource { remote, owned });
             Ok(())
         })?;
+        let values = Values::Compared(parameters);
         Ok(Taken {
-            parcel,
+            parcel: Parcel { values, handles },
             home,
             loans,
         })
@@ -251,20 +288,19 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         mut store: StoreContextMut<'_, T>,
         loans: &[Loan],
         outcome: Result<Parcel<C>, DriverFailed>,
-        results: &mut [Val],
-    ) -> wasmtime::Result<()> {
+    ) -> wasmtime::Result<Vec<Value>> {
         for Loan { place, rep, parked } in loans {
             T::host_resources()[*place].restore(store.as_context_mut(), *rep, parked)?;
         }
-        let Parcel {
-            mut values,
-            handles,
-        } = match outcome {
+        let Parcel { values, handles } = match outcome {
             Ok(parcel) => parcel,
             Err(failure) => {
                 let value = self.failure.value(failure).map_err(wasmtime::Error::new)?;
-                Parcel::of(vec![value])
+                return Ok(vec![value]);
             }
+        };
+        let Values::Compared(mut values) = values else {
+            return Err(wasmtime::Error::msg("a call was answered by names"));
         };
         if !handles.is_empty() {
             let mut handles = handles.into_iter();
@@ -273,19 +309,17 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
                 let store = store.as_context_mut();
                 *value = match handles.next().ok_or_else(unknown)? {
                     Handle::Resource { remote, .. } => {
-                        Val::Resource(self.links.proxy(store, remote)?.1)
+                        Value::Resource(Box::new(self.links.proxy(store, remote)?.1))
                     }
                     Handle::Host { place, parked, .. } => {
-                        Val::Resource(T::host_resources()[place].put(store, &parked)?.1)
+                        let (_, resource) = T::host_resources()[place].put(store, &parked)?;
+                        Value::Resource(Box::new(resource))
                     }
                     Handle::Pipe(pipe) => pipe.give(store)?,
                 };
                 Ok(())
             })?;
         }
-        for (result, value) in results.iter_mut().zip(values) {
-            *result = value;
-        }
-        Ok(())
+        Ok(values)
     }
 }

@@ -9,6 +9,7 @@ use wasmtime::component::{
 };
 use wasmtime::{AsContextMut, Store, StoreContextMut};
 
+use crate::canonical::{Flat, MAX_FLAT, with_count};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::exports::Exports;
@@ -17,7 +18,7 @@ use crate::host::{DriverHost, metered};
 use crate::objects::Parked;
 use crate::pipe::Pipe;
 use crate::session::Session;
-use crate::values::{Handle, Parcel, each_handle};
+use crate::values::{Handle, Parcel, Value, Values, each_handle};
 
 pub(crate) struct Live<D: DriverHost> {
     store: Store<D>,
@@ -34,7 +35,7 @@ pub(crate) struct Live<D: DriverHost> {
 
 /// What a call begins with.
 pub(crate) struct Unpacked {
-    pub(crate) values: Vec<Val>,
+    pub(crate) values: Values,
     /// What the store has only until the call is over.
     pub(crate) loans: Vec<Guest>,
 }
@@ -91,14 +92,12 @@ impl<D: DriverHost> Live<D> {
         driver: &DriverHandle<D::Caller>,
         session: Option<&Arc<Session>>,
     ) -> Result<Unpacked, FailureCause> {
-        let Parcel {
-            mut values,
-            handles,
-        } = parcel;
+        let Parcel { values, handles } = parcel;
         let mut loans = Vec::new();
-        if handles.is_empty() {
-            return Ok(Unpacked { values, loans });
-        }
+        let mut values = match values {
+            Values::Compared(values) if !handles.is_empty() => values,
+            values => return Ok(Unpacked { values, loans }),
+        };
         let mut own = Vec::new();
         for handle in &handles {
             if let Handle::Resource { remote, .. } = handle
@@ -134,7 +133,7 @@ impl<D: DriverHost> Live<D> {
                         self.given.remove(&id);
                         remote.set_returned();
                     }
-                    Val::Resource(resource)
+                    Value::Resource(Box::new(resource))
                 }
                 Handle::Resource { owned, .. } | Handle::Host { owned, .. } => {
                     let guest = guests.next().ok_or_else(missing_handle)?;
@@ -142,7 +141,7 @@ impl<D: DriverHost> Live<D> {
                     if !owned {
                         loans.push(guest);
                     }
-                    Val::Resource(resource)
+                    Value::Resource(Box::new(resource))
                 }
                 Handle::Pipe(pipe) => {
                     pipe.attach(session.ok_or_else(missing_handle)?);
@@ -152,6 +151,7 @@ impl<D: DriverHost> Live<D> {
             Ok(())
         });
         placed.map_err(|error| FailureCause::Trap(Cause::new(error)))?;
+        let values = Values::Compared(values);
         Ok(Unpacked { values, loans })
     }
 
@@ -217,9 +217,9 @@ impl<D: DriverHost> Live<D> {
     pub(crate) async fn call(
         &mut self,
         target: &Target,
-        arguments: &[Val],
+        arguments: Values,
         context: CallContext<D::Caller>,
-    ) -> wasmtime::Result<Vec<Val>> {
+    ) -> wasmtime::Result<Values> {
         let function = match self.functions.get(&target.index) {
             Some(function) => *function,
             None => {
@@ -230,12 +230,21 @@ impl<D: DriverHost> Live<D> {
                 function
             }
         };
-        let mut results = vec![Val::Bool(false); target.results];
         D::begin_call(self.store.as_context_mut(), context);
         let cpu = self.store.data().cpu().cloned();
-        let call = function.call_async(&mut self.store, arguments, &mut results);
-        metered(cpu, call).await?;
-        Ok(results)
+        let store = &mut self.store;
+        match arguments {
+            Values::Compared(arguments) => {
+                let call = with_results(target.flat_results, function, store, arguments);
+                metered(cpu, call).await.map(Values::Compared)
+            }
+            Values::Named(arguments) => {
+                let mut results = vec![Val::Bool(false); target.results];
+                let call = function.call_async(store, &arguments, &mut results);
+                metered(cpu, call).await?;
+                Ok(Values::Named(results))
+            }
+        }
     }
 
     /// The call is over, and so are the streams of all calls before it.
@@ -256,18 +265,19 @@ impl<D: DriverHost> Live<D> {
     /// Takes the resources and streams out of results and keeps them for whom they are given to.
     pub(crate) fn pack(
         &mut self,
-        mut values: Vec<Val>,
+        values: Values,
         target: &Target,
         giving: &Giving<'_, D::Caller>,
         session: Option<&Arc<Session>>,
     ) -> wasmtime::Result<Parcel<D::Caller>> {
-        if !target.carried.any {
-            return Ok(Parcel::of(values));
-        }
+        let mut values = match values {
+            Values::Compared(values) if target.carried.any => values,
+            values => return Ok(Parcel::of(values)),
+        };
         let life = self.store.data_mut().proxies().life();
         let mut handles = Vec::new();
         each_handle(&mut values, &mut |value| {
-            let Val::Resource(resource) = value else {
+            let Value::Resource(resource) = value else {
                 let store = self.store.as_context_mut();
                 let payloads = &target.carried.payloads;
                 let pipe = Pipe::take(store, value, payloads, life.clone(), false)?;
@@ -275,13 +285,14 @@ impl<D: DriverHost> Live<D> {
                 handles.push(Handle::Pipe(pipe));
                 return Ok(());
             };
+            let resource = **resource;
             let Some(kind) = self.kinds.iter().position(|kind| *kind == resource.ty()) else {
-                handles.push(passed_on(self.store.as_context_mut(), *resource)?);
+                handles.push(passed_on(self.store.as_context_mut(), resource)?);
                 return Ok(());
             };
             let id = self.next_id;
             self.next_id += 1;
-            self.given.insert(id, *resource);
+            self.given.insert(id, resource);
             let place = Place {
                 incarnation: self.incarnation,
                 id,
@@ -294,6 +305,7 @@ impl<D: DriverHost> Live<D> {
             });
             Ok(())
         })?;
+        let values = Values::Compared(values);
         Ok(Parcel { values, handles })
     }
 
@@ -310,6 +322,21 @@ impl<D: DriverHost> Live<D> {
         let cpu = self.store.data().cpu().cloned();
         metered(cpu, resource.resource_drop_async(&mut self.store)).await
     }
+}
+
+/// Calls a function whose results are so many core values.
+async fn with_results<D: DriverHost>(
+    flat_results: usize,
+    function: Func,
+    store: &mut Store<D>,
+    arguments: Vec<Value>,
+) -> wasmtime::Result<Vec<Value>> {
+    let arguments = Flat::<MAX_FLAT>(arguments);
+    with_count!(flat_results, N => {
+        let function = function.typed::<_, Flat<N>>(&store)?;
+        let Flat(results) = function.call_async(store, arguments).await?;
+        Ok(results)
+    })
 }
 
 /// Takes a resource that the driver has from somebody else out of its store for good.

@@ -13,12 +13,13 @@ use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use wasmtime::component::{
     Destination, FutureAny, FutureConsumer, FutureProducer, FutureReader, Source, StreamAny,
-    StreamConsumer, StreamProducer, StreamReader, StreamResult, Val, VecBuffer,
+    StreamConsumer, StreamProducer, StreamReader, StreamResult, VecBuffer,
 };
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::payload::{Item, Payload, Visit};
 use crate::session::{Ending, Link, ReaderEnd, Readiness, Session, StoreLife, WriterEnd};
+use crate::values::Value;
 
 /// The reader's end of a stream or future on its way to the other store.
 pub(crate) struct Pipe {
@@ -34,7 +35,7 @@ impl Pipe {
     /// `payloads` are those that the function's type has.
     pub(crate) fn take<D: Send + 'static>(
         store: StoreContextMut<'_, D>,
-        end: &Val,
+        end: &Value,
         payloads: &[Payload],
         life: StoreLife,
         into_driver: bool,
@@ -77,14 +78,14 @@ impl Pipe {
     pub(crate) fn give<D: Send + 'static>(
         self,
         store: StoreContextMut<'_, D>,
-    ) -> wasmtime::Result<Val> {
+    ) -> wasmtime::Result<Value> {
         self.payload.visit(Give { store, pipe: self })
     }
 }
 
 struct Take<'a, D: 'static> {
     store: StoreContextMut<'a, D>,
-    end: &'a Val,
+    end: &'a Value,
     payload: Payload,
     life: &'a StoreLife,
     into_driver: bool,
@@ -104,8 +105,8 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
         let link = Link::new(into_driver);
         let reader = ReaderEnd::new(link.clone());
         let inlet: Box<dyn Any + Send> = match end {
-            Val::Stream(stream) => {
-                let Ok(stream) = stream.clone().try_into_stream_reader::<T>() else {
+            Value::Stream(stream) => {
+                let Ok(stream) = StreamAny::clone(stream).try_into_stream_reader::<T>() else {
                     return Ok(None);
                 };
                 // No room beyond the one chunk that each sender has.
@@ -118,8 +119,8 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
                     peeked: None,
                 })
             }
-            Val::Future(future) => {
-                let Ok(future) = future.clone().try_into_future_reader::<T>() else {
+            Value::Future(future) => {
+                let Ok(future) = FutureAny::clone(future).try_into_future_reader::<T>() else {
                     return Ok(None);
                 };
                 let (sender, value) = oneshot::channel::<T>();
@@ -132,7 +133,7 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
         };
         Ok(Some(Pipe {
             payload,
-            is_future: matches!(end, Val::Future(_)),
+            is_future: matches!(end, Value::Future(_)),
             inlet,
             link,
         }))
@@ -145,7 +146,7 @@ struct Give<'a, D: 'static> {
 }
 
 impl<D: Send + 'static> Visit for Give<'_, D> {
-    type Output = wasmtime::Result<Val>;
+    type Output = wasmtime::Result<Value>;
 
     fn visit<T: Item>(self) -> Self::Output {
         let Self { mut store, pipe } = self;
@@ -153,11 +154,13 @@ impl<D: Send + 'static> Visit for Give<'_, D> {
         if pipe.is_future {
             let inlet = pipe.inlet.downcast::<FutureInlet<T>>().map_err(mistaken)?;
             let future = FutureReader::new(store.as_context_mut(), *inlet)?;
-            return FutureAny::try_from_future_reader(store, future).map(Val::Future);
+            let future = FutureAny::try_from_future_reader(store, future)?;
+            return Ok(Value::Future(Box::new(future)));
         }
         let inlet = pipe.inlet.downcast::<StreamInlet<T>>().map_err(mistaken)?;
         let stream = StreamReader::new(store.as_context_mut(), *inlet)?;
-        StreamAny::try_from_stream_reader(store, stream).map(Val::Stream)
+        let stream = StreamAny::try_from_stream_reader(store, stream)?;
+        Ok(Value::Stream(Box::new(stream)))
     }
 }
 

@@ -11,6 +11,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, ResourceType};
 
+use crate::canonical::{MAX_FLAT, flat_count};
 use crate::error::LinkError;
 use crate::exports::{ExportedInterface, Exports, ImportedResource};
 use crate::failure::FailureShape;
@@ -115,6 +116,8 @@ pub(crate) struct PlannedFunction {
     pub(crate) name: String,
     pub(crate) is_async: bool,
     pub(crate) parameters: Handles,
+    /// In how many core values they are passed.
+    pub(crate) flat_parameters: usize,
     pub(crate) failure: FailureShape,
     pub(crate) target: Arc<Target>,
 }
@@ -494,13 +497,16 @@ fn plan_function(
         has_streams: !(carries.parameters.payloads.is_empty()
             && carries.results.payloads.is_empty()),
         results: exported.results().len(),
+        flat_results: flat_count(exported.results()).unwrap_or(1),
         carried: carries.results,
     });
     let failure = FailureShape::of(imported);
+    let flat_parameters = flat_count(imported.params().map(|(_, ty)| ty)).unwrap_or(MAX_FLAT);
     Ok(PlannedFunction {
         name: name.to_owned(),
         is_async: imported.async_(),
         parameters: carries.parameters,
+        flat_parameters,
         failure,
         target,
     })

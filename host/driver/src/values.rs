@@ -1,20 +1,49 @@
 //! Values on their way from one store to another.
 //!
-//! A [`Val`] belongs to no store except for the handles in it: resources, streams, futures. Those
+//! A [`Value`] belongs to no store except for the handles in it: resources, streams, futures. Those
 //! travel beside the values, in the order in which a walk meets them, and take their places again
 //! on arrival.
 
 use std::sync::Arc;
 
-use wasmtime::component::Val;
+use wasmtime::component::{FutureAny, ResourceAny, StreamAny, Val};
 
 use crate::handle::Remote;
 use crate::objects::Parked;
 use crate::pipe::Pipe;
 
+/// A value of a component. What it means is said by its type, which both sides have.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    /// A number, truth value, character or flags: its bits.
+    Scalar(u64),
+    Text(String),
+    /// A list of numbers, truth values or characters: its bytes, as they are in memory.
+    Block(Vec<u8>),
+    /// The parts of a record or tuple, the elements of another list; the entries of a map, each a key
+    /// and a value.
+    Many(Vec<Value>),
+    /// A case of a variant, enumeration, option or result, by its number, and what it holds.
+    Case(u32, Option<Box<Value>>),
+    Resource(Box<ResourceAny>),
+    Future(Box<FutureAny>),
+    Stream(Box<StreamAny>),
+}
+
+// The documentation says so, and what a component may hand over is counted by it.
+const _: () = assert!(size_of::<Value>() == 32);
+
+/// The parameters or results of a call.
+pub(crate) enum Values {
+    /// Between components, whose types were compared when they were linked.
+    Compared(Vec<Value>),
+    /// With the platform itself, by names.
+    Named(Vec<Val>),
+}
+
 /// Values with the handles in them taken out.
 pub(crate) struct Parcel<C> {
-    pub(crate) values: Vec<Val>,
+    pub(crate) values: Values,
     pub(crate) handles: Vec<Handle<C>>,
 }
 
@@ -37,7 +66,7 @@ pub(crate) enum Handle<C> {
 }
 
 impl<C> Parcel<C> {
-    pub(crate) fn of(values: Vec<Val>) -> Self {
+    pub(crate) fn of(values: Values) -> Self {
         Self {
             values,
             handles: Vec::new(),
@@ -48,51 +77,13 @@ impl<C> Parcel<C> {
 /// Calls `visit` with every resource, stream and future in `values`, in an order that depends on
 /// the values alone.
 pub(crate) fn each_handle(
-    values: &mut [Val],
-    visit: &mut impl FnMut(&mut Val) -> wasmtime::Result<()>,
+    values: &mut [Value],
+    visit: &mut impl FnMut(&mut Value) -> wasmtime::Result<()>,
 ) -> wasmtime::Result<()> {
-    values
-        .iter_mut()
-        .try_for_each(|value| in_value(value, visit))
-}
-
-fn in_value(
-    value: &mut Val,
-    visit: &mut impl FnMut(&mut Val) -> wasmtime::Result<()>,
-) -> wasmtime::Result<()> {
-    match value {
-        Val::Resource(_) | Val::Stream(_) | Val::Future(_) => visit(value),
-        Val::List(values) | Val::Tuple(values) | Val::FixedLengthList(values) => {
-            each_handle(values, visit)
-        }
-        Val::Record(fields) => fields
-            .iter_mut()
-            .try_for_each(|(_, value)| in_value(value, visit)),
-        Val::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| {
-            in_value(key, visit)?;
-            in_value(value, visit)
-        }),
-        Val::Variant(_, Some(value))
-        | Val::Option(Some(value))
-        | Val::Result(Ok(Some(value)) | Err(Some(value))) => in_value(value, visit),
-        Val::Bool(_)
-        | Val::S8(_)
-        | Val::U8(_)
-        | Val::S16(_)
-        | Val::U16(_)
-        | Val::S32(_)
-        | Val::U32(_)
-        | Val::S64(_)
-        | Val::U64(_)
-        | Val::Float32(_)
-        | Val::Float64(_)
-        | Val::Char(_)
-        | Val::String(_)
-        | Val::Variant(_, None)
-        | Val::Enum(_)
-        | Val::Option(None)
-        | Val::Result(Ok(None) | Err(None))
-        | Val::Flags(_)
-        | Val::ErrorContext(_) => Ok(()),
-    }
+    values.iter_mut().try_for_each(|value| match value {
+        Value::Resource(_) | Value::Stream(_) | Value::Future(_) => visit(value),
+        Value::Many(values) => each_handle(values, visit),
+        Value::Case(_, Some(value)) => each_handle(std::slice::from_mut(value), visit),
+        Value::Scalar(_) | Value::Text(_) | Value::Block(_) | Value::Case(_, None) => Ok(()),
+    })
 }

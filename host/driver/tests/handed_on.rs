@@ -2,22 +2,15 @@
 
 mod support;
 
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
-
 use canopy_capability_blobs::payload as blobs;
 use canopy_capability_sql::payload as sql;
 use canopy_driver::{DriverFailed, DriverSettings};
 use canopy_ids::DriverInstanceId;
+use support::reading::{Read, until};
 use support::text::{Function, Interface, handing_on, relay};
 use support::{App, Host, component, host_linker, spawn_as};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{
-    ComponentType, FutureConsumer, FutureReader, Lift, Linker, Lower, Source, StreamConsumer,
-    StreamReader, StreamResult, Val,
-};
+use wasmtime::component::{ComponentType, FutureReader, Lift, Linker, Lower, StreamReader, Val};
 
 const NAME: &str = "acme:rows/source@1.0.0";
 
@@ -197,72 +190,6 @@ fn platform() -> Linker<Host> {
     linker
 }
 
-/// What came of a stream, or of a future as its only one.
-struct Came<T>(Arc<Mutex<(Vec<T>, bool)>>);
-
-impl<T> Came<T> {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new((Vec::new(), false))))
-    }
-
-    fn has_ended(&self) -> bool {
-        self.0.lock().expect("lock").1
-    }
-
-    fn take(&self) -> Vec<T> {
-        std::mem::take(&mut self.0.lock().expect("lock").0)
-    }
-}
-
-impl<T> Clone for Came<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-/// The reading end, which tells that the writing one has ended.
-struct Reader<T>(Came<T>);
-
-impl<T> Drop for Reader<T> {
-    fn drop(&mut self) {
-        self.0.0.lock().expect("lock").1 = true;
-    }
-}
-
-impl<D: 'static, T: Lift + Send + Sync + 'static> StreamConsumer<D> for Reader<T> {
-    type Item = T;
-
-    fn poll_consume(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        mut store: StoreContextMut<'_, D>,
-        mut source: Source<'_, T>,
-        _: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        let mut chunk = Vec::with_capacity(source.remaining(&mut store));
-        source.read(store, &mut chunk)?;
-        self.0.0.lock().expect("lock").0.extend(chunk);
-        Poll::Ready(Ok(StreamResult::Completed))
-    }
-}
-
-impl<D: 'static, T: Lift + Send + Sync + 'static> FutureConsumer<D> for Reader<T> {
-    type Item = T;
-
-    fn poll_consume(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        store: StoreContextMut<'_, D>,
-        mut source: Source<'_, T>,
-        _: bool,
-    ) -> Poll<wasmtime::Result<()>> {
-        let mut value = None;
-        source.read(store, &mut value)?;
-        self.0.0.lock().expect("lock").0.extend(value);
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// What the stream and the future carry that an application has of `function` by a driver that has
 /// them of the platform, and what was written down of the driver.
 async fn handed_on<T, F>(function: &str) -> (wasmtime::Result<()>, Vec<T>, Vec<F>, Vec<String>)
@@ -287,24 +214,14 @@ where
     let [Val::Stream(stream), Val::Future(future)] = both.as_slice() else {
         panic!("{both:?}");
     };
-    let (items, told) = (Came::<T>::new(), Came::<F>::new());
+    let (items, told) = (Read::<T>::new(), Read::<F>::new());
     let stream = stream.clone().try_into_stream_reader::<T>();
     let stream = stream.expect("a stream of these");
-    stream
-        .pipe(&mut app.store, Reader(items.clone()))
-        .expect("piped");
+    stream.pipe(&mut app.store, items.reader()).expect("piped");
     let future = future.clone().try_into_future_reader::<F>();
     let future = future.expect("a future of this");
-    future
-        .pipe(&mut app.store, Reader(told.clone()))
-        .expect("piped");
-    let run = app.store.run_concurrent(async |_| {
-        while !(items.has_ended() && told.has_ended()) {
-            tokio::task::yield_now().await;
-        }
-    });
-    let run = tokio::time::timeout(Duration::from_secs(10), run).await;
-    let run = run.expect("in time");
+    future.pipe(&mut app.store, told.reader()).expect("piped");
+    let run = until(&mut app, || items.has_ended() && told.has_ended()).await;
     (run, items.take(), told.take(), seen.failures())
 }
 

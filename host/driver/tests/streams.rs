@@ -3,18 +3,18 @@
 mod support;
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use canopy_driver::{DriverFailed, DriverSettings, FailureCause};
+use support::reading::{Read, until};
 use support::text::{Function, Interface, importer, relay};
 use support::{App, Handle, Host, Seen, component, host_linker, link, spawn};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
-    Destination, FutureConsumer, Linker, Source, StreamConsumer, StreamProducer, StreamReader,
-    StreamResult, Val, VecBuffer,
+    Destination, Linker, StreamProducer, StreamReader, StreamResult, Val, VecBuffer,
 };
 
 const NAME: &str = "acme:flow/streams@1.0.0";
@@ -86,67 +86,6 @@ fn settings() -> DriverSettings {
     }
 }
 
-/// What a test has read.
-#[derive(Clone, Default)]
-struct Read {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    ended: Arc<Mutex<bool>>,
-    /// It stops reading, without end, when it has as many.
-    limit: Option<usize>,
-}
-
-impl Read {
-    fn len(&self) -> usize {
-        self.bytes.lock().expect("lock").len()
-    }
-
-    fn has_ended(&self) -> bool {
-        *self.ended.lock().expect("lock")
-    }
-}
-
-/// The reader's end: tells when the writer has ended.
-struct Reader(Read);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        *self.0.ended.lock().expect("lock") = true;
-    }
-}
-
-impl<D: 'static> StreamConsumer<D> for Reader {
-    type Item = u8;
-
-    fn poll_consume(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        mut store: StoreContextMut<'_, D>,
-        mut source: Source<'_, u8>,
-        _: bool,
-    ) -> Poll<wasmtime::Result<StreamResult>> {
-        if self.0.limit.is_some_and(|limit| self.0.len() >= limit) {
-            return Poll::Pending;
-        }
-        let count = source.remaining(&mut store);
-        let mut chunk = Vec::with_capacity(count);
-        source.read(store, &mut chunk)?;
-        self.0.bytes.lock().expect("lock").extend(chunk);
-        Poll::Ready(Ok(StreamResult::Completed))
-    }
-}
-
-/// Waits in the app's store, which runs meanwhile, until `done`.
-async fn until(app: &mut App, done: impl Fn() -> bool + Send + Sync) -> wasmtime::Result<()> {
-    let run = app.store.run_concurrent(async |_| {
-        while !done() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    });
-    tokio::time::timeout(Duration::from_secs(10), run)
-        .await
-        .expect("in time")
-}
-
 async fn produce(app: &mut App, count: usize, trap_at: u32) -> StreamReader<u8> {
     let count = u32::try_from(count).expect("count");
     let stream = app
@@ -166,19 +105,11 @@ async fn a_stream_of_a_driver_arrives_whole_after_its_call_has_returned() {
     let (driver, seen) = spawn("flow", DRIVER, settings());
     let mut app = app(1, &driver).await;
     let stream = produce(&mut app, MIB, NO_TRAP).await;
-    let read = Read::default();
-    stream
-        .pipe(&mut app.store, Reader(read.clone()))
-        .expect("piped");
+    let read = Read::new();
+    stream.pipe(&mut app.store, read.reader()).expect("piped");
     until(&mut app, || read.has_ended()).await.expect("runs");
     assert_eq!(read.len(), MIB);
-    assert!(
-        read.bytes
-            .lock()
-            .expect("lock")
-            .iter()
-            .all(|byte| *byte == 7)
-    );
+    assert!(read.take().iter().all(|byte| *byte == 7));
     assert_eq!(seen.failures(), [""; 0]);
 }
 
@@ -196,13 +127,8 @@ async fn a_slow_reader_holds_the_writer() {
     // Nobody reads. The writer gets as far as the room between the stores goes.
     seen.wait_dropped(1).await;
     assert!(written(&seen) <= 128 * 1024, "{}", written(&seen));
-    let read = Read {
-        limit: Some(256 * 1024),
-        ..Read::default()
-    };
-    stream
-        .pipe(&mut app.store, Reader(read.clone()))
-        .expect("piped");
+    let read = Read::up_to(256 * 1024);
+    stream.pipe(&mut app.store, read.reader()).expect("piped");
     until(&mut app, || read.len() >= 256 * 1024)
         .await
         .expect("runs");
@@ -238,9 +164,9 @@ async fn a_reader_whose_store_is_gone_leaves_the_driver_as_it_is() {
     drop(first);
     let mut second = app(2, &driver).await;
     let stream = produce(&mut second, MIB, NO_TRAP).await;
-    let read = Read::default();
+    let read = Read::new();
     stream
-        .pipe(&mut second.store, Reader(read.clone()))
+        .pipe(&mut second.store, read.reader())
         .expect("piped");
     until(&mut second, || read.has_ended()).await.expect("runs");
     assert_eq!(read.len(), MIB);
@@ -252,38 +178,14 @@ async fn a_driver_that_traps_in_mid_stream_traps_the_reader() {
     let (driver, seen) = spawn("flow", DRIVER, settings());
     let mut app = app(1, &driver).await;
     let stream = produce(&mut app, MIB, 524_288).await;
-    let read = Read::default();
-    stream
-        .pipe(&mut app.store, Reader(read.clone()))
-        .expect("piped");
+    let read = Read::new();
+    stream.pipe(&mut app.store, read.reader()).expect("piped");
     let error = until(&mut app, || false).await.expect_err("a failure");
     let failure = error.downcast_ref::<DriverFailed>().expect("of the driver");
     assert!(matches!(failure.cause, FailureCause::Trap(_)), "{failure}");
     assert_eq!(&*failure.function, "produce");
     assert!(read.len() <= MIB / 2);
     assert_eq!(seen.failures().len(), 1);
-}
-
-/// Keeps the value of a future.
-struct Keep<T>(Arc<Mutex<Option<T>>>);
-
-impl<D: 'static, T: wasmtime::component::Lift + Send + Sync + 'static> FutureConsumer<D>
-    for Keep<T>
-{
-    type Item = T;
-
-    fn poll_consume(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        store: StoreContextMut<'_, D>,
-        mut source: Source<'_, T>,
-        _: bool,
-    ) -> Poll<wasmtime::Result<()>> {
-        let mut value = None;
-        source.read(store, &mut value)?;
-        *self.0.lock().expect("lock") = value;
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[tokio::test]
@@ -298,28 +200,23 @@ async fn a_future_beside_the_stream_says_that_the_driver_failed() {
     let [Val::Stream(stream), Val::Future(outcome)] = both.as_slice() else {
         panic!("{both:?}");
     };
-    let read = Read::default();
+    let read = Read::new();
     let stream = stream
         .clone()
         .try_into_stream_reader::<u8>()
         .expect("bytes");
-    stream
-        .pipe(&mut app.store, Reader(read.clone()))
-        .expect("piped");
-    let told = Arc::new(Mutex::new(None));
+    stream.pipe(&mut app.store, read.reader()).expect("piped");
+    let told = Read::new();
     let outcome = outcome
         .clone()
         .try_into_future_reader::<Result<u32, String>>();
     let outcome = outcome.expect("an outcome");
-    outcome
-        .pipe(&mut app.store, Keep(told.clone()))
-        .expect("piped");
-    let is_told = || told.lock().expect("lock").is_some();
-    until(&mut app, || read.has_ended() && is_told())
+    outcome.pipe(&mut app.store, told.reader()).expect("piped");
+    until(&mut app, || read.has_ended() && told.len() > 0)
         .await
         .expect("runs");
-    let told = told.lock().expect("lock").take();
-    let text = told.expect("an outcome").expect_err("a failure");
+    let told = told.take().pop().expect("an outcome");
+    let text = told.expect_err("a failure");
     assert!(
         text.starts_with("driver `flow` did not answer `produce-told`"),
         "{text}"
@@ -434,17 +331,15 @@ async fn the_streams_of_one_caller_keep_others_waiting_but_not_itself() {
     let other = tokio::spawn(async move { second.call("refuse", &[theirs]).await });
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert!(!other.is_finished(), "it waits for the stream");
-    let read = Read::default();
-    stream
-        .pipe(&mut first.store, Reader(read.clone()))
-        .expect("piped");
+    let read = Read::new();
+    stream.pipe(&mut first.store, read.reader()).expect("piped");
     until(&mut first, || read.has_ended()).await.expect("runs");
     let answer = other.await.expect("no panic").expect("called");
     assert_eq!(answer, Some(Val::U32(3)));
     assert_eq!(seen.stores(), 1);
 }
 
-async fn promise(app: &mut App, number: u32) -> Arc<Mutex<Option<u32>>> {
+async fn promise(app: &mut App, number: u32) -> Read<u32> {
     let future = app
         .call("promise", &[Val::U32(number)])
         .await
@@ -452,11 +347,9 @@ async fn promise(app: &mut App, number: u32) -> Arc<Mutex<Option<u32>>> {
     let Some(Val::Future(future)) = future else {
         panic!("{future:?}");
     };
-    let kept = Arc::new(Mutex::new(None));
+    let kept = Read::new();
     let future = future.try_into_future_reader::<u32>().expect("of a number");
-    future
-        .pipe(&mut app.store, Keep(kept.clone()))
-        .expect("piped");
+    future.pipe(&mut app.store, kept.reader()).expect("piped");
     kept
 }
 
@@ -465,9 +358,8 @@ async fn a_future_of_a_driver_resolves_after_its_call_has_returned() {
     let (driver, _) = spawn("flow", DRIVER, settings());
     let mut app = app(1, &driver).await;
     let kept = promise(&mut app, 42).await;
-    let is_kept = || kept.lock().expect("lock").is_some();
-    until(&mut app, is_kept).await.expect("runs");
-    assert_eq!(*kept.lock().expect("lock"), Some(42));
+    until(&mut app, || kept.len() > 0).await.expect("runs");
+    assert_eq!(kept.take(), [42]);
 }
 
 #[tokio::test]

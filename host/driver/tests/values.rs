@@ -214,29 +214,42 @@ async fn functions_without_parameters_or_results() {
     assert_eq!(negated, Some(Val::Float64(-2.0)));
 }
 
-#[tokio::test]
-async fn each_byte_of_a_list_takes_forty_of_the_fuel_for_host_calls() {
-    const LENGTH: &[Function<'static>] = &[Function {
-        name: "length",
-        signature: "(param \"bytes\" (list u8)) (result u32)",
-        parameters: "i32 i32",
-        result: Some("i32"),
-        returned: false,
-    }];
-    let interface = interface(LENGTH);
+async fn length_of(list: Val, element: &str, fuel: usize) -> wasmtime::Result<Option<Val>> {
+    let signature = format!("(param \"list\" (list {element})) (result u32)");
+    let interface = Interface {
+        name: NAME,
+        types: &[],
+        functions: &[Function {
+            name: "length",
+            signature: &signature,
+            parameters: "i32 i32",
+            result: Some("i32"),
+            returned: false,
+        }],
+    };
     let text = driver(&interface, |_| "local.get 1".to_owned());
     let (driver, _) = spawn("length", &text, DriverSettings::default());
     let mut app = App::start(&relay(&interface), &[(NAME, &driver)]).await;
-    app.store.set_hostcall_fuel(40 * 100_000);
-    let bytes = |length| [Val::List(vec![Val::U8(7); length])];
-    let fits = app
-        .call("length", &bytes(100_000))
-        .await
-        .expect("enough fuel");
-    assert_eq!(fits, Some(Val::U32(100_000)));
-    let error = app
-        .call("length", &bytes(100_001))
-        .await
-        .expect_err("one byte too many");
+    app.store.set_hostcall_fuel(fuel);
+    app.call("length", &[list]).await
+}
+
+#[tokio::test]
+async fn each_byte_of_a_list_takes_one_of_the_fuel_for_host_calls() {
+    let bytes = |length| Val::List(vec![Val::U8(7); length]);
+    let fits = length_of(bytes(100_000), "u8", 100_000).await;
+    assert_eq!(fits.expect("enough fuel"), Some(Val::U32(100_000)));
+    let error = length_of(bytes(100_001), "u8", 100_000).await;
+    let error = error.expect_err("one byte too many");
+    assert!(format!("{error:#}").contains("fuel"), "{error:#}");
+}
+
+#[tokio::test]
+async fn each_element_of_another_list_takes_what_the_host_has_of_it() {
+    let empty = |length| Val::List(vec![text(""); length]);
+    let fits = length_of(empty(1000), "string", 32 * 1000).await;
+    assert_eq!(fits.expect("enough fuel"), Some(Val::U32(1000)));
+    let error = length_of(empty(1001), "string", 32 * 1000).await;
+    let error = error.expect_err("one too many");
     assert!(format!("{error:#}").contains("fuel"), "{error:#}");
 }

@@ -41,8 +41,8 @@ pub struct RuntimeSettings {
     /// would give one more traps.
     pub driver_resources: usize,
     /// What a component that calls drivers, or is one, may hand over in one call, as held in
-    /// memory, where each element of a list takes 40 bytes or more. Default 48 MiB, which lets
-    /// 1 MiB of bytes pass; beyond it the call traps.
+    /// memory, where a list of numbers takes its bytes and any other value 32 beside its text. Default
+    /// 48 MiB; beyond it the call traps.
     pub driver_hostcall_bytes: usize,
     /// Objects.
     pub blobs: BlobsSettings,

@@ -117,7 +117,7 @@ fn adapt(criterion: &mut Criterion, runtime: &Runtime) {
         ("composed", runtime.block_on(Pair::composed())),
     ];
     for (group, mut pair) in pairs {
-        for (function, name) in FUNCTIONS {
+        for (function, name, _) in FUNCTIONS {
             criterion.bench_function(&format!("{group}/{}", name.replace(' ', "-")), |bencher| {
                 bencher.iter_custom(|times| {
                     let begun = Instant::now();

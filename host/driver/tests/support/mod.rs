@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod cells;
+pub(crate) mod reading;
 pub(crate) mod shelf;
 pub(crate) mod text;
 
@@ -144,6 +145,11 @@ fn new_store(seen: &Seen, context: Option<CallContext<u64>>, proxies: usize) -> 
     store.epoch_deadline_async_yield_and_update(1);
     store.set_epoch_deadline(1);
     store
+}
+
+/// A store in which nobody calls.
+pub(crate) fn lone_store() -> Store<Host> {
+    new_store(&Seen::default(), None, 16)
 }
 
 /// A driver component in a test.

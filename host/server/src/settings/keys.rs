@@ -385,7 +385,7 @@ keys! {
         "Resources of drivers that one instance may hold; one more traps.";
 
     size "driver.hostcall" => runtime.driver_hostcall_bytes:
-        "What a component that calls drivers, or is one, may hand over in one call, as held in memory: each element of a list takes 40 bytes or more.";
+        "What a component that calls drivers, or is one, may hand over in one call, as held in memory: a list of numbers takes its bytes, any other value 32 beside its text.";
     count "driver.queue" => runtime.drivers.queue:
         "Calls under way or waiting for one driver instance.";
     count "driver.streams" => runtime.drivers.streams:
