@@ -6,12 +6,13 @@
 //! identity of the caller gets one answer as long as any of them lasts.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Sleep, sleep, sleep_until, timeout};
 
 use crate::board::{Board, Next};
 use crate::context::CallContext;
@@ -39,6 +40,7 @@ pub(crate) async fn run<P: DriverProgram>(
         board,
         store,
         live: None,
+        idle: None,
         streaming: Vec::new(),
     };
     while let Some(message) = actor.next().await {
@@ -57,6 +59,9 @@ struct Actor<P: DriverProgram> {
     /// Which of the driver's stores it is.
     store: usize,
     live: Option<Live<P::Data>>,
+    /// Wakes the actor where it has had nothing to do for long. Kept from call to call, as setting a
+    /// timer costs more than what is left of a call's accounting.
+    idle: Option<Pin<Box<Sleep>>>,
     /// Calls that have returned and whose streams are open.
     streaming: Vec<Streaming<CallerOf<P>>>,
     /// Something is on the board, or a stream has changed.
@@ -96,9 +101,20 @@ impl<P: DriverProgram> Actor<P> {
     /// Waits for word. A store that nobody needs for long is dropped.
     async fn wait(&mut self) {
         if self.live.as_ref().is_some_and(|live| live.given() == 0) {
-            let idle = self.info.settings.idle_timeout;
-            if timeout(idle, self.changed.notified()).await.is_ok() {
-                return;
+            let until = Instant::now() + self.info.settings.idle_timeout;
+            let idle = &mut self.idle;
+            let idle = idle.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = self.changed.notified() => return,
+                    () = &mut *idle => {}
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+                // It was set when an earlier call was over.
+                idle.as_mut().reset(until.into());
             }
             self.retire();
         }

@@ -1,12 +1,13 @@
 //! The handle of a driver instance, what is sent through it, and handles of single resources.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use canopy_ids::DriverInstanceId;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, Val};
 
@@ -85,6 +86,9 @@ impl Info {
         }
     }
 }
+
+/// Wakes a call at its deadline.
+pub(crate) type Timer = Pin<Box<Sleep>>;
 
 /// An exported function of a driver.
 pub(crate) struct Target {
@@ -269,15 +273,18 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         }
     }
 
-    /// Calls an exported function and waits for the answer, at most until the context's deadline.
+    /// Calls an exported function and waits for the answer, at most until the context's deadline, by
+    /// this timer, which may have been set before.
     pub(crate) async fn call(
         &self,
         target: Arc<Target>,
         arguments: Parcel<C>,
         context: Option<CallContext<C>>,
         home: Option<Arc<Home>>,
+        timer: &mut Option<Timer>,
     ) -> Result<Parcel<C>, DriverFailed> {
-        let outcome = self.send_and_wait(&target, arguments, context, home).await;
+        let sent = self.send_and_wait(&target, arguments, context, home, timer);
+        let outcome = sent.await;
         outcome.map_err(|cause| {
             let (interface, function) = (target.interface.clone(), target.function.clone());
             self.shared.info.failure(interface, function, cause)
@@ -290,6 +297,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         arguments: Parcel<C>,
         context: Option<CallContext<C>>,
         home: Option<Arc<Home>>,
+        timer: &mut Option<Timer>,
     ) -> Result<Parcel<C>, FailureCause> {
         let settings = &self.shared.info.settings;
         let context = context
@@ -302,7 +310,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         let permit = permit.map_err(|_| FailureCause::QueueFull {
             limit: settings.queue,
         })?;
-        let deadline = context.deadline.into();
+        let deadline: tokio::time::Instant = context.deadline.into();
         let (reply, answer) = oneshot::channel();
         let (target, driver) = (target.clone(), self.clone());
         let call = Call {
@@ -322,10 +330,14 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
                 }
             }
         }
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(FailureCause::Stopped),
-            Err(_) => Err(FailureCause::Deadline),
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or(Err(FailureCause::Stopped)),
+            () = timer => Err(FailureCause::Deadline),
         }
     }
 
@@ -402,8 +414,9 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             has_streams: false,
         });
         let arguments = Parcel::of(Values::Named(arguments));
-        let called = self.call(target, arguments, Some(context), None).await;
-        Some(called.map(|parcel| match parcel.values {
+        let mut timer = None;
+        let called = self.call(target, arguments, Some(context), None, &mut timer);
+        Some(called.await.map(|parcel| match parcel.values {
             Values::Named(results) => results,
             Values::Compared(_) => Vec::new(),
         }))

@@ -8,9 +8,10 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::canonical::{Flat, with_count};
+use crate::context::CallContext;
 use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
-use crate::handle::{DriverHandle, Home, Target};
+use crate::handle::{DriverHandle, Home, Target, Timer};
 use crate::host::DriverHost;
 use crate::links::Links;
 use crate::objects::Parked;
@@ -172,8 +173,13 @@ struct Taken<C> {
     parcel: Parcel<C>,
     /// The driver's store for the component's calls, where that matters.
     home: Option<Arc<Home>>,
-    /// What is to come back.
+    kept: Kept,
+}
+
+/// What comes back when a call is over.
+struct Kept {
     loans: Vec<Loan>,
+    timer: Option<Timer>,
 }
 
 /// An object of the host that is lent for a call.
@@ -193,10 +199,8 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
     ) -> wasmtime::Result<Vec<Value>> {
         let taken = self.take(store.as_context_mut(), parameters)?;
         let context = T::outgoing_call(store.as_context_mut());
-        let target = self.target.clone();
-        let called = self.driver.call(target, taken.parcel, context, taken.home);
-        let outcome = called.await;
-        self.give(store, &taken.loans, outcome)
+        let (outcome, kept) = self.call(taken, context).await;
+        self.give(store, kept, outcome)
     }
 
     /// Makes a call beside others of its component.
@@ -210,10 +214,23 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
             let taken = self.take(store.as_context_mut(), parameters)?;
             Ok::<_, wasmtime::Error>((taken, T::outgoing_call(store)))
         })?;
-        let target = self.target.clone();
-        let called = self.driver.call(target, taken.parcel, context, taken.home);
-        let outcome = called.await;
-        accessor.with(|mut access| self.give(access.as_context_mut(), &taken.loans, outcome))
+        let (outcome, kept) = self.call(taken, context).await;
+        accessor.with(|mut access| self.give(access.as_context_mut(), kept, outcome))
+    }
+
+    async fn call(
+        &self,
+        taken: Taken<C>,
+        context: Option<CallContext<C>>,
+    ) -> (Result<Parcel<C>, DriverFailed>, Kept) {
+        let Taken {
+            parcel,
+            home,
+            mut kept,
+        } = taken;
+        let (target, timer) = (self.target.clone(), &mut kept.timer);
+        let called = self.driver.call(target, parcel, context, home, timer);
+        (called.await, kept)
     }
 
     /// Takes parameters out of the component's store: resources given away leave its table, those
@@ -224,15 +241,17 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         mut parameters: Vec<Value>,
     ) -> wasmtime::Result<Taken<C>> {
         let (mut handles, mut loans) = (Vec::new(), Vec::new());
-        let home = store.data_mut().proxies().home(&self.driver);
+        let proxies = store.data_mut().proxies();
+        let home = proxies.home(&self.driver);
+        let timer = proxies.timer.take();
         if !self.parameters.any {
             return Ok(Taken {
                 parcel: Parcel::of(Values::Compared(parameters)),
                 home,
-                loans,
+                kept: Kept { loans, timer },
             });
         }
-        let life = store.data_mut().proxies().life();
+        let life = proxies.life();
         each_handle(&mut parameters, &mut |value| {
             let Value::Resource(resource) = value else {
                 let payloads = &self.parameters.payloads;
@@ -278,7 +297,7 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         Ok(Taken {
             parcel: Parcel { values, handles },
             home,
-            loans,
+            kept: Kept { loans, timer },
         })
     }
 
@@ -286,11 +305,12 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
     fn give<T: DriverHost<Caller = C>>(
         &self,
         mut store: StoreContextMut<'_, T>,
-        loans: &[Loan],
+        kept: Kept,
         outcome: Result<Parcel<C>, DriverFailed>,
     ) -> wasmtime::Result<Vec<Value>> {
-        for Loan { place, rep, parked } in loans {
-            T::host_resources()[*place].restore(store.as_context_mut(), *rep, parked)?;
+        store.data_mut().proxies().timer = kept.timer;
+        for Loan { place, rep, parked } in kept.loans {
+            T::host_resources()[place].restore(store.as_context_mut(), rep, &parked)?;
         }
         let Parcel { values, handles } = match outcome {
             Ok(parcel) => parcel,

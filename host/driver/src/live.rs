@@ -2,6 +2,7 @@
 //! that it gave out.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use wasmtime::component::{
@@ -324,19 +325,20 @@ impl<D: DriverHost> Live<D> {
     }
 }
 
-/// Calls a function whose results are so many core values.
-async fn with_results<D: DriverHost>(
+/// Calls a function whose results are so many core values. In a box, as the future is large, and who
+/// calls this moves it several times.
+fn with_results<'a, D: DriverHost>(
     flat_results: usize,
     function: Func,
-    store: &mut Store<D>,
+    store: &'a mut Store<D>,
     arguments: Vec<Value>,
-) -> wasmtime::Result<Vec<Value>> {
+) -> Pin<Box<dyn Future<Output = wasmtime::Result<Vec<Value>>> + Send + 'a>> {
     let arguments = Flat::<MAX_FLAT>(arguments);
-    with_count!(flat_results, N => {
+    with_count!(flat_results, N => Box::pin(async move {
         let function = function.typed::<_, Flat<N>>(&store)?;
         let Flat(results) = function.call_async(store, arguments).await?;
         Ok(results)
-    })
+    }))
 }
 
 /// Takes a resource that the driver has from somebody else out of its store for good.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use canopy_ids::DriverInstanceId;
 
 use crate::error::ProxiesFull;
-use crate::handle::{DriverHandle, Home, Remote};
+use crate::handle::{DriverHandle, Home, Remote, Timer};
 use crate::session::{Alive, StoreLife};
 
 /// A table of handles to resources in drivers' stores, one table per store.
@@ -18,6 +18,9 @@ pub struct Proxies<C> {
     limit: usize,
     /// The stores of drivers that answer this one.
     homes: Vec<(DriverInstanceId, Weak<Home>)>,
+    /// Of a call that is over, for the next: the calls of a request have one deadline, and a timer that
+    /// is set need not be set again.
+    pub(crate) timer: Option<Timer>,
     alive: Alive,
 }
 
@@ -33,6 +36,7 @@ impl<C> Proxies<C> {
             free: Vec::new(),
             limit,
             homes: Vec::new(),
+            timer: None,
             alive: Alive::new(),
         }
     }

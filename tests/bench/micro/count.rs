@@ -47,7 +47,6 @@ pub(crate) fn count(case: &str, folder: &Path) -> ExitCode {
         "driver-number" => driver(&runtime, "numbers"),
         "driver-list" => driver(&runtime, "lists"),
         "driver-method" => driver(&runtime, "methods"),
-        "driver-stream" => driver(&runtime, "streams"),
         _ => {
             eprintln!("there is no case `{case}`");
             return ExitCode::FAILURE;
