@@ -110,11 +110,10 @@ unsafe impl<const N: usize> Lift for Flat<N> {
 /// How many core values these types take up together, where that is not more than [`MAX_FLAT`].
 pub(crate) fn flat_count(types: impl IntoIterator<Item = Type>) -> Option<usize> {
     let mut types = types.into_iter();
-    let count = types.try_fold(0, |before: usize, ty| {
+    types.try_fold(0, |before: usize, ty| {
         let count = before + flat_count_of(&ty)?;
         (count <= MAX_FLAT).then_some(count)
-    });
-    count
+    })
 }
 
 fn flat_count_of(ty: &Type) -> Option<usize> {

@@ -233,19 +233,7 @@ impl<D: DriverHost> Live<D> {
         };
         D::begin_call(self.store.as_context_mut(), context);
         let cpu = self.store.data().cpu().cloned();
-        let store = &mut self.store;
-        match arguments {
-            Values::Compared(arguments) => {
-                let call = with_results(target.flat_results, function, store, arguments);
-                metered(cpu, call).await.map(Values::Compared)
-            }
-            Values::Named(arguments) => {
-                let mut results = vec![Val::Bool(false); target.results];
-                let call = function.call_async(store, &arguments, &mut results);
-                metered(cpu, call).await?;
-                Ok(Values::Named(results))
-            }
-        }
+        metered(cpu, calling(target, function, &mut self.store, arguments)).await
     }
 
     /// The call is over, and so are the streams of all calls before it.
@@ -325,20 +313,28 @@ impl<D: DriverHost> Live<D> {
     }
 }
 
-/// Calls a function whose results are so many core values. In a box, as the future is large, and who
-/// calls this moves it several times.
-fn with_results<'a, D: DriverHost>(
-    flat_results: usize,
+/// A call of a function, in a box: it is large, and who makes it moves it several times.
+fn calling<'a, D: DriverHost>(
+    target: &Target,
     function: Func,
     store: &'a mut Store<D>,
-    arguments: Vec<Value>,
-) -> Pin<Box<dyn Future<Output = wasmtime::Result<Vec<Value>>> + Send + 'a>> {
-    let arguments = Flat::<MAX_FLAT>(arguments);
-    with_count!(flat_results, N => Box::pin(async move {
-        let function = function.typed::<_, Flat<N>>(&store)?;
-        let Flat(results) = function.call_async(store, arguments).await?;
-        Ok(results)
-    }))
+    arguments: Values,
+) -> Pin<Box<dyn Future<Output = wasmtime::Result<Values>> + Send + 'a>> {
+    match arguments {
+        Values::Compared(arguments) => with_count!(target.flat_results, N => Box::pin(async move {
+            let function = function.typed::<_, Flat<N>>(&store)?;
+            let arguments = Flat::<MAX_FLAT>(arguments);
+            let Flat(results) = function.call_async(store, arguments).await?;
+            Ok(Values::Compared(results))
+        })),
+        Values::Named(arguments) => {
+            let mut results = vec![Val::Bool(false); target.results];
+            Box::pin(async move {
+                let called = function.call_async(store, &arguments, &mut results);
+                called.await.map(|()| Values::Named(results))
+            })
+        }
+    }
 }
 
 /// Takes a resource that the driver has from somebody else out of its store for good.

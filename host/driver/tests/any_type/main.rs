@@ -70,9 +70,10 @@ impl Written {
 
 /// Has values of a type echoed by the host, to which a driver hands them on, and says what the host saw
 /// and what came back.
-async fn echoed(ty: &Ty, values: &[Val]) -> (Vec<Val>, Vec<Val>) {
+async fn echoed(ty: &Ty, is_async: bool, values: &[Val]) -> (Vec<Val>, Vec<Val>) {
     let written = Written::of(ty);
-    let signature = format!("(param \"value\" {0}) (result {0})", written.spelled);
+    let kind = if is_async { "async" } else { "" };
+    let signature = format!("{kind} (param \"value\" {0}) (result {0})", written.spelled);
     let (driver, app) = written.with(&signature, &written.parameters, |interface| {
         (handing_on(interface), relay(interface))
     });
@@ -80,11 +81,20 @@ async fn echoed(ty: &Ty, values: &[Val]) -> (Vec<Val>, Vec<Val>) {
     let mut linker = host_linker();
     let told = seen.clone();
     let mut instance = linker.instance(NAME).expect("instance");
-    let defined = instance.func_new("f", move |_, _, parameters, results| {
+    let echo = move |parameters: &[Val], results: &mut [Val]| {
         results.clone_from_slice(parameters);
         told.lock().expect("lock").extend_from_slice(parameters);
-        Ok(())
-    });
+    };
+    let defined = match is_async {
+        true => instance.func_new_concurrent("f", move |_, _, parameters, results| {
+            echo(parameters, results);
+            Box::pin(async { Ok(()) })
+        }),
+        false => instance.func_new("f", move |_, _, parameters, results| {
+            echo(parameters, results);
+            Ok(())
+        }),
+    };
     defined.expect("defined");
     let (driver, _) = spawn_as(
         DriverInstanceId::new(),
@@ -184,9 +194,12 @@ proptest! {
     })]
 
     #[test]
-    fn values_of_any_type_cross_unchanged((ty, values) in any_values()) {
+    fn values_of_any_type_cross_unchanged(
+        (ty, values) in any_values(),
+        is_async in any::<bool>(),
+    ) {
         run(async {
-            let (seen, answers) = echoed(&ty, &values).await;
+            let (seen, answers) = echoed(&ty, is_async, &values).await;
             prop_assert_eq!(&seen, &values);
             prop_assert_eq!(&answers, &values);
             Ok(())
