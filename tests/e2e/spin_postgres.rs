@@ -269,6 +269,8 @@ async fn what_cannot_be_is_told_by_its_own_error() {
             ("SELECT * FROM absent", json!([]), "42P01"),
             ("SELECT $1::int4", json!([{ "Str": "x" }]), "22P02"),
             ("SELECT $1::int4", json!([]), "08P01"),
+            ("SELECT '\0'", json!([]), "42601"),
+            ("SELECT $1::text", json!([{ "Str": "\0" }]), "22021"),
             ("INSERT INTO part VALUES (3, 0)", json!([]), "23514"),
             ("SELECT pg_read_file('/etc/passwd')", json!([]), "42501"),
             ("COPY part TO STDOUT", json!([]), "0A000"),
@@ -424,7 +426,10 @@ async fn a_connection_is_the_applications_until_it_is_dropped() {
         steps[3]["Err"]["QueryFailed"]["DbError"]["code"], "25P02",
         "{steps:?}"
     );
-    assert_eq!(script(&face, &[count.clone()]).await, [there(1)]);
+    assert_eq!(
+        script(&face, std::slice::from_ref(&count)).await,
+        [there(1)]
+    );
     // What one sets is nothing that the next one finds.
     let steps = [
         plain("CREATE TEMPORARY TABLE kept (n int4)"),
@@ -517,6 +522,14 @@ async fn a_server_that_ends_and_a_password_that_is_wrong_fail_the_connection() {
         "{steps:?}"
     );
     done(&face, "query", "SELECT 1", json!([])).await;
+    // A statement that takes too long ends, and the connection does not.
+    let slow = "SELECT pg_sleep(60)::text";
+    let steps = script(&face, &[(slow, json!([])), ("SELECT 1::int4", json!([]))]).await;
+    assert_eq!(
+        steps[0]["Err"]["QueryFailed"]["DbError"]["code"], "57014",
+        "{steps:?}"
+    );
+    assert_eq!(steps[1], json!({ "Ok": [[{ "Int32": 1 }]] }));
 
     let wrong = Setup {
         secrets: vec![("password", "wrong".to_owned())],

@@ -129,6 +129,19 @@ pub struct More {
 }
 
 impl Refusal {
+    /// One of this driver's own, in the words of the server.
+    pub fn own(code: &str, message: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            fatal: false,
+            more: Box::new(More {
+                severity: "ERROR".to_owned(),
+                ..More::default()
+            }),
+        }
+    }
+
     /// Whether the server refuses because it is ending, restarting or starting.
     pub fn is_away(&self) -> bool {
         self.fatal && self.code.starts_with("57P")

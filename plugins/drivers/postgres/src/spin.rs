@@ -25,10 +25,7 @@ use crate::bindings::exports::spin::postgres::postgres::{
 use crate::bindings::{wit_future, wit_stream};
 use crate::session::{Parameter, Row};
 use crate::settings::Settings;
-use open::{Described, FEW, MANY, Open, Rows};
-
-/// Bytes of rows up to which more are fetched the next time.
-const SMALL: usize = 32 << 10;
+use open::{Described, FEW, Open, Rows, more};
 
 impl Guest for Postgres {
     type ConnectionBuilder = Builder;
@@ -145,13 +142,7 @@ async fn pump(
         if taken.is_empty() {
             return Ok(());
         }
-        let values = taken.iter().flatten().flatten();
-        let bytes: usize = values.map(|value| value.len()).sum();
-        most = if bytes < SMALL {
-            (most * 4).min(MANY)
-        } else {
-            FEW
-        };
+        most = more(most, &taken);
         let decoded = taken.iter().map(|row| decoded(columns, row));
         let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
         if !writer.write_all(decoded).await.is_empty() {

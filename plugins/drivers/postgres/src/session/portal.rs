@@ -11,7 +11,7 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
-use super::{Fault, More, Refusal, Row, Session, bad, refusal};
+use super::{Fault, Refusal, Row, Session, bad, refusal};
 
 /// A parameter as it is sent: text in the form that its type has, or bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,13 @@ impl<S: Read + Write> Session<S> {
         parameters: &[Parameter],
         format: Format,
     ) -> Result<Vec<Column>, Fault> {
+        // What cannot be written down would look like a connection that broke.
+        if text.contains('\0') || parameters.len() > usize::from(u16::MAX) {
+            return Err(Fault::Refused(Refusal::own(
+                "42601",
+                "a statement has no zero byte and at most 65535 parameters",
+            )));
+        }
         let mut out = BytesMut::new();
         // The server finds the types by itself.
         frontend::parse("", text, [], &mut out)?;
@@ -135,15 +142,10 @@ impl<S: Read + Write> Session<S> {
                     self.send(&out)?;
                 }
                 Message::ErrorResponse(_) if copied => {
-                    return self.refused(Refusal {
-                        code: "0A000".to_owned(),
-                        message: "rows are read by SELECT here, and not by COPY".to_owned(),
-                        fatal: false,
-                        more: Box::new(More {
-                            severity: "ERROR".to_owned(),
-                            ..More::default()
-                        }),
-                    });
+                    return self.refused(Refusal::own(
+                        "0A000",
+                        "rows are read by SELECT here, and not by COPY",
+                    ));
                 }
                 Message::DataRow(body) => {
                     let bytes = body.buffer_bytes();
@@ -340,6 +342,21 @@ mod tests {
             session.finish(),
             Err(Fault::Refused(refusal)) if refusal.code == "23503"
         ));
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_refused_and_the_next_statement_is_taken() {
+        let script = [message(b'1', b""), message(b'2', b""), message(b'n', b"")];
+        let mut session = logged_in(&script);
+        let many = vec![Parameter::Null; 65536];
+        for (text, parameters) in [("SELECT '\0'", &[][..]), ("SELECT 1", &many)] {
+            let refused = session.open(text, parameters, Format::Binary);
+            assert!(
+                matches!(&refused, Err(Fault::Refused(refusal)) if refusal.code == "42601"),
+                "{refused:?}"
+            );
+        }
+        assert!(session.open("SELECT 1", &[], Format::Binary).is_ok());
     }
 
     #[test]

@@ -19,7 +19,10 @@ use crate::sql::places::Place;
 pub const FEW: i32 = 16;
 
 /// Rows that are fetched at once when they are short, or all are wanted.
-pub const MANY: i32 = 512;
+const MANY: i32 = 512;
+
+/// Bytes of rows up to which more are fetched the next time.
+const SMALL: usize = 32 << 10;
 
 /// What a value takes beside its bytes.
 const VALUE: usize = 64;
@@ -115,11 +118,14 @@ impl Open {
         let mut state = self.next()?;
         state.with(|session| {
             session.open(statement, parameters, Format::Binary)?;
+            let mut most = FEW;
             loop {
-                if let Some(written) = session.fetch(MANY)?.done {
+                let fetched = session.fetch(most)?;
+                if let Some(written) = fetched.done {
                     session.finish()?;
                     return Ok(written);
                 }
+                most = more(most, &fetched.rows);
             }
         })
     }
@@ -131,23 +137,24 @@ impl Open {
         parameters: &[Parameter],
     ) -> Result<(Vec<Described>, Vec<Row>), Error> {
         let mut state = self.next()?;
-        let most = state.settings.max_result_bytes;
+        let limit = state.settings.max_result_bytes;
         let (columns, rows) = state.with(|session| {
             let columns = begin(session, statement, parameters)?;
-            let (mut rows, mut bytes) = (Vec::new(), 0);
+            let (mut rows, mut bytes, mut most) = (Vec::new(), 0, FEW);
             loop {
-                let fetched = session.fetch(MANY)?;
+                let fetched = session.fetch(most)?;
+                most = more(most, &fetched.rows);
                 bytes += fetched.rows.iter().map(held).sum::<usize>();
                 rows.extend(fetched.rows);
-                if fetched.done.is_some() || bytes > most {
+                if fetched.done.is_some() || bytes > limit {
                     session.finish()?;
-                    return Ok((columns, (bytes <= most).then_some(rows)));
+                    return Ok((columns, (bytes <= limit).then_some(rows)));
                 }
             }
         })?;
         let rows = rows.ok_or_else(|| {
             text(format!(
-                "the rows take more than the {most} bytes of `max_result_bytes`; let them follow by \
+                "the rows take more than the {limit} bytes of `max_result_bytes`; let them follow by \
                  `query-async`, or ask for fewer"
             ))
         })?;
@@ -248,18 +255,19 @@ impl State {
     }
 
     fn fetch_what_waits(&mut self) {
-        let most = self.settings.max_result_bytes;
-        let mut bytes = 0;
+        let limit = self.settings.max_result_bytes;
+        let (mut bytes, mut most) = (0, FEW);
         while let Some(rows) = self.waiting.clone() {
-            let fetched = self.with(|session| session.fetch(MANY));
+            let fetched = self.with(|session| session.fetch(most));
             if let Ok(fetched) = &fetched {
+                most = more(most, &fetched.rows);
                 bytes += fetched.rows.iter().map(held).sum::<usize>();
             }
             self.took(&rows, fetched);
-            if bytes > most && self.waiting.take().is_some() {
+            if bytes > limit && self.waiting.take().is_some() {
                 let ended = self.with(|session| session.finish().map(drop));
                 rows.0.borrow_mut().ended = Some(ended.and(Err(text(format!(
-                    "another statement began, and the rows that were left take more than the {most} \
+                    "another statement began, and the rows that were left take more than the {limit} \
                      bytes of `max_result_bytes`"
                 )))));
             }
@@ -312,6 +320,16 @@ fn begin(
         described.push(Described { column, oid });
     }
     Ok(described)
+}
+
+/// How many rows are fetched the next time, after as many gave `rows`.
+pub fn more(most: i32, rows: &[Row]) -> i32 {
+    let bytes: usize = rows.iter().map(held).sum();
+    if bytes < SMALL {
+        (most * 4).min(MANY)
+    } else {
+        FEW
+    }
 }
 
 /// What a row takes in memory.
