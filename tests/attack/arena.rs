@@ -24,6 +24,8 @@ write_stall_timeout = \"2 s\"
 memory = \"64 MiB\"
 cpu = \"300 ms\"
 wall = \"4 s\"
+[engine]
+host_time = \"400 ms\"
 [engine.pool]
 resident_components = 32
 [engine.compile]
@@ -52,7 +54,7 @@ pub(crate) struct Footprint {
     pub(crate) descriptors: usize,
 }
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 impl Arena {
     pub(crate) async fn start(full: bool, seed: u64) -> Self {
@@ -60,6 +62,7 @@ impl Arena {
         node.serve(&guest("hello-p2-wstd"), "guests/hello-p2-wstd", &["victim"]);
         for name in [
             "hostile",
+            "hostile-p3",
             "spin",
             "sleep",
             "hog",
@@ -94,6 +97,7 @@ impl Arena {
         // Everything is loaded once, so that what follows is compared with a node at work.
         for app in [
             "hostile",
+            "hostile-p3",
             "spin",
             "sleep",
             "hog",
@@ -127,6 +131,19 @@ impl Arena {
     pub(crate) async fn get(&self, app: &str, path: &str) -> crate::client::Reply {
         let request = get(&format!("{app}.attacker.localhost"), path);
         request_from(Ipv4Addr::LOCALHOST, self.address(), request.as_bytes()).await
+    }
+
+    /// Memory of the node in bytes, without files that are mapped.
+    pub(crate) fn own_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("the node runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        1024 * kib
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("its memory")
     }
 
     pub(crate) fn footprint(&self) -> Footprint {

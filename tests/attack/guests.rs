@@ -1,10 +1,11 @@
 //! Hostile applications: what a guest does, and the one cause by which it ends.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, MIB};
 use crate::components::{composed, http, install, module, publish};
 
 /// Imports the clock and the random source, for guests that need something of the host.
@@ -119,10 +120,46 @@ pub(crate) async fn a04_sleep_and_poll(arena: &Arena) {
         "hostcall-limit",
         "handle-limit",
         "cpu-limit",
+        "host-time-limit",
         "deadline-exceeded",
         "trap",
     ];
     assert!(ends.contains(&polling.code()), "{polling:?}");
+}
+
+/// Calls that cost next to nothing, without end: none of it is the guest's own time.
+pub(crate) async fn a05_calls_without_end(arena: &Arena) {
+    let bytes = http(&format!(
+        r#"{HOST}
+        (core func $now (canon lower (func $clock "now")))
+        (core module $m
+          (import "host" "now" (func $now (result i64)))
+          (func (export "handle") (param i32 i32) (loop (drop (call $now)) (br 0))))
+        (core instance $i (instantiate $m (with "host" (instance (export "now" (func $now))))))"#
+    ));
+    install(arena, "calls", bytes).await;
+    let reply = arena.get("calls", "/").await;
+    reply.must_be(503, "host-time-limit");
+    // The record is written a moment after the answer.
+    arena.node.logs("code=\"host-time-limit\"");
+    let log = arena.node.log();
+    let record = log
+        .lines()
+        .find(|line| line.contains("canopy::request") && line.contains("code=\"host-time-limit\""));
+    let record = record.unwrap_or_else(|| panic!("no record of it:\n{log}"));
+    let spent = |name: &str| -> u64 {
+        let (_, after) = record.split_once(name).expect(name);
+        let end = after.find(' ').unwrap_or(after.len());
+        after[..end].parse().expect("a number")
+    };
+    let (guest, host) = (spent(" cpu_us="), spent(" host_cpu_us="));
+    assert!(host >= 400_000 && guest < 300_000, "{guest} and {host}");
+    for reply in join_all((0..8).map(|_| arena.get("calls", "/"))).await {
+        assert!(
+            matches!(reply.code(), "host-time-limit" | "deadline-exceeded"),
+            "{reply:?}"
+        );
+    }
 }
 
 pub(crate) async fn a06_memory_fill(arena: &Arena) {
@@ -184,7 +221,7 @@ pub(crate) async fn a12_resources(arena: &Arena) {
     for path in ["/pollables", "/fields", "/pollables"] {
         let reply = arena.get("hostile", path).await;
         // Filling fields takes time too, and may end by it.
-        let filled = path == "/fields" && reply.code() == "cpu-limit";
+        let filled = path == "/fields" && matches!(reply.code(), "cpu-limit" | "host-time-limit");
         assert!(
             filled || reply.code() == "handle-limit",
             "{path}: {reply:?}"
@@ -192,6 +229,50 @@ pub(crate) async fn a12_resources(arena: &Arena) {
     }
     let grown = arena.footprint().memory.saturating_sub(before);
     assert!(grown < 256 << 20, "{} MiB", grown >> 20);
+}
+
+/// What one request can have the host keep outside of its linear memory, of each kind: as much as it
+/// may, held by several at once.
+pub(crate) async fn a13_pinned_memory(arena: &Arena) {
+    const AT_ONCE: u64 = 8;
+    let grown = async |app: &str, path: &str| {
+        let before = arena.own_memory();
+        let mut highest = before;
+        let mut asked = pin!(join_all((0..AT_ONCE).map(|_| arena.get(app, path))));
+        loop {
+            let a_while = tokio::time::sleep(Duration::from_millis(10));
+            tokio::select! {
+                replies = &mut asked => break (highest.saturating_sub(before), replies),
+                () = a_while => highest = highest.max(arena.own_memory()),
+            }
+        }
+    };
+    let mut found = Vec::new();
+    for (app, kinds) in [
+        (
+            "hostile",
+            ["fields?235", "copies?235", "bodies?115", "pollables?115"],
+        ),
+        (
+            "hostile-p3",
+            ["fields?235", "waits?3000", "streams?550", "values?40"],
+        ),
+    ] {
+        let (nothing, _) = grown(app, "/pin-nothing?0&1000").await;
+        for kind in kinds {
+            let (bytes, replies) = grown(app, &format!("/pin-{kind}&1000")).await;
+            let held = replies.iter().filter(|reply| reply.status == 200).count();
+            found.push((app, kind, bytes.saturating_sub(nothing) / AT_ONCE, held));
+        }
+    }
+    // A sixth of what the whole may be is for what the node does beside.
+    let bound = 8 * MIB + 4 * MIB / 3;
+    assert!(
+        found
+            .iter()
+            .all(|(_, _, bytes, held)| *bytes < bound && *held > 0),
+        "{found:?}"
+    );
 }
 
 /// Takes what it borrows and gives it back, or keeps it.
@@ -252,7 +333,11 @@ pub(crate) async fn a14_borrows_between_components(arena: &Arena) {
     let keeps = BORROWER.replace("DROP", "");
     let before = arena.footprint().memory;
     // Done, it has given no answer.
-    let bounded = [(502, "no-response"), (503, "cpu-limit")];
+    let bounded = [
+        (502, "no-response"),
+        (503, "cpu-limit"),
+        (503, "host-time-limit"),
+    ];
     for (name, borrower, lender, ends) in [
         (
             "borrow-one",
@@ -304,10 +389,8 @@ pub(crate) async fn a16_random(arena: &Arena) {
         .await
         .must_be(507, "hostcall-limit");
     let reply = arena.get("hostile", "/random-for-ever").await;
-    assert!(
-        matches!(reply.code(), "cpu-limit" | "deadline-exceeded"),
-        "{reply:?}"
-    );
+    let ends = ["cpu-limit", "host-time-limit", "deadline-exceeded"];
+    assert!(ends.contains(&reply.code()), "{reply:?}");
 }
 
 pub(crate) async fn a17_headers(arena: &Arena) {

@@ -59,8 +59,8 @@ macro_rules! cases {
 static CASES: &[Case] = cases! {
     guests:
         a01_endless_loop a02_endless_start a02_endless_start_behind_an_import a02_endless_realloc
-        a03_recursion a04_sleep_and_poll a06_memory_fill a07_memory_growth a10_all_slots
-        a12_resources a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
+        a03_recursion a04_sleep_and_poll a05_calls_without_end a06_memory_fill a07_memory_growth a10_all_slots
+        a12_resources a13_pinned_memory a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
         a33_wrong_answers a40_leftover_memory;
     network: a20_forbidden_destinations a21_spellings_of_addresses a26_circle;
     uploads:

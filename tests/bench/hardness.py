@@ -1,6 +1,7 @@
 """What the node withstands, and what single steps cost beside the native engine: each scenario
 returns what it found, as those of `scenarios.py` do."""
 
+import http.client
 import json
 import random
 import statistics
@@ -272,4 +273,76 @@ def publishing(options, at_once=10):
     return Result("Publishing meanwhile", "requests/s", rounds, goals, notes)
 
 
-ALL = [tail, storage, driver, neighbours, kill_time, density, publishing]
+# What a guest has the host keep, by the guest that does.
+PINS = {
+    "hostile": ["fields", "copies", "bodies", "pollables"],
+    "hostile-p3": ["fields", "waits", "streams", "values"],
+}
+# As large as the edge lets the fields of a request be, for those who copy them.
+LARGE_FIELDS = {f"x-large-{number}": "x" * 5_000 for number in range(6)}
+
+
+def status(canopy, host, path):
+    """The status of a request with large fields; 0 if it is not answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", canopy.apps, timeout=60)
+    try:
+        connection.request("GET", path, headers={"Host": host, **LARGE_FIELDS})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def pinned(options, at_once=16, held=4_000):
+    """What one hostile request can have the node keep outside of its linear memory."""
+    rounds, worst = {}, []
+    canopy = Canopy(options.canopy)
+    try:
+        for guest in PINS:
+            canopy.publish(guest)
+        canopy.install_all([("t0", guest, f"guests/{guest}") for guest in PINS])
+
+        def growth(host, kind, count):
+            """MiB by which the node grows for each of `at_once` requests that hold so much."""
+            canopy.restart()
+            status(canopy, host, "/pin-nothing?0&0")
+            before = highest = canopy.server.own_memory()
+            with ThreadPoolExecutor(at_once) as pool:
+                asked = [
+                    pool.submit(status, canopy, host, f"/pin-{kind}?{count}&{held}")
+                    for _ in range(at_once)
+                ]
+                while not all(one.done() for one in asked):
+                    highest = max(highest, canopy.server.own_memory())
+                    time.sleep(0.02)
+            bad = sum(one.result() != 200 for one in asked)
+            return (highest - before) / at_once, bad
+
+        for guest, kinds in PINS.items():
+            host = canopy.host(guest, "t0")
+            nothing, _ = growth(host, "nothing", 0)
+            for kind in kinds:
+                # As many as one request may have at all.
+                counts = (round(10_000 * 0.9**step) for step in range(80))
+                fits = lambda count: status(canopy, host, f"/pin-{kind}?{count}&0") == 200
+                count = next(filter(fits, counts))
+                grown, bad = growth(host, kind, count)
+                figures = {"count": count, "MiB": grown - nothing, "bad": bad}
+                rounds[f"{guest}: {kind}"] = [figures]
+                worst.append(grown - nothing)
+    finally:
+        canopy.stop()
+    what = "host memory that one hostile request can pin outside its linear memory"
+    goal = Goal(what, 8, [max(worst)], unit="MiB", least=False)
+    notes = [
+        f"{at_once} requests at once hold as much as they may; a node started anew for each row, its own"
+        " memory (`RssAnon`) at most while they do, less what it had before and what as many take that"
+        " hold nothing. `bad` are those that were ended by a limit."
+    ]
+    return Result("Pinned memory", "MiB", rounds, [goal], notes)
+
+
+ALL = [tail, storage, driver, neighbours, kill_time, pinned, density, publishing]

@@ -24,9 +24,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def resident_mib(pid):
+def resident_mib(pid, of="VmRSS"):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(f"{of}:"):
             return int(line.split()[1]) / 1024
     return 0.0
 
@@ -84,6 +84,10 @@ class Server:
 
     def memory(self):
         return resident_mib(self.process.pid)
+
+    def own_memory(self):
+        """Without files that are mapped."""
+        return resident_mib(self.process.pid, "RssAnon")
 
     def stop(self):
         self.process.terminate()

@@ -161,6 +161,7 @@ where
     let call = Call::new(record.id, caller, deadline)
         .at_depth(depth)
         .holding(permit);
+    record.spent = Some(call.spent.clone());
 
     // Another protocol is taken, or not, and goes its own way.
     if let Some(handshake) = handshake {

@@ -147,6 +147,7 @@ impl<G: Guests> Edge<G> {
         // Call it, and take the answer to its end.
         let deadline = record.arrived + spec.component.limits.wall;
         let call = Call::new(record.id, caller, deadline).holding(permit);
+        record.spent = Some(call.spent.clone());
         let whole = async move {
             let request = Request::from_parts(head, body);
             let response = match self.guests.serve(&spec, call, request).await {

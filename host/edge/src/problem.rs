@@ -41,6 +41,7 @@
 //! | 502 | `driver-failed` | a driver failed and the application could not be told |
 //! | 503 | `driver-unavailable` | a driver has failed so often that it is left alone for a while, and the application could not be told |
 //! | 503 | `cpu-limit` | the application used up its processor time |
+//! | 503 | `host-time-limit` | the platform worked for too long in calls that the application made of it |
 //! | 503 | `node-busy` | the node's limit of concurrent requests or of instances |
 //! | 503 | `not-servable` | the application cannot run on this node as it is set up |
 //! | 503 | `storage-busy` | too many objects are read or written at once |
@@ -347,6 +348,7 @@ fn detail(cause: &Cause) -> String {
     match cause {
         Cause::Serve(error) => match error {
             ServeError::Cpu { .. }
+            | ServeError::HostTime { .. }
             | ServeError::TenantCpu { .. }
             | ServeError::Wall { .. }
             | ServeError::StreamIdle { .. }
@@ -399,6 +401,7 @@ mod tests {
     fn causes_that_differ_have_codes_that_differ() {
         let causes = [
             ServeError::Cpu { limit: SOON },
+            ServeError::HostTime { limit: SOON },
             ServeError::TenantCpu {
                 per_second: SOON,
                 retry_after: SOON,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canopy_ids::RequestId;
-use canopy_runtime::{CallerKind, InstallationSpec, ServeError};
+use canopy_runtime::{CallerKind, InstallationSpec, ServeError, Spent};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use tracing::field;
@@ -39,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) installation: Option<Arc<InstallationSpec>>,
     pub(crate) caller: CallerKind,
     pub(crate) received: Option<Arc<Received>>,
+    /// What the application has used of the CPU, where it has been asked.
+    pub(crate) spent: Option<Spent>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) code: Option<&'static str>,
     pub(crate) bytes_sent: u64,
@@ -89,6 +91,7 @@ impl Record {
             installation: None,
             caller: CallerKind::Anonymous,
             received: None,
+            spent: None,
             status: None,
             code: None,
             bytes_sent: 0,
@@ -131,6 +134,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let spec = self.installation.as_deref();
+        let spent = self.spent.as_ref().map(Spent::get);
         tracing::info!(
             target: "canopy::request",
             request_id = self.shown_id.to_str().ok().map(field::display),
@@ -151,6 +155,8 @@ impl Drop for Record {
             outcome = ?self.outcome,
             bytes_received = self.received.as_ref().map_or(0, |received| received.bytes()),
             bytes_sent = self.bytes_sent,
+            cpu_us = spent.map(|spent| microseconds(spent.guest)),
+            host_cpu_us = spent.map(|spent| microseconds(spent.host)),
             duration_ms = milliseconds(self.arrived.elapsed()),
             "request",
         );
@@ -171,6 +177,10 @@ fn shown(value: &HeaderValue) -> Box<str> {
         Ok(text) => kept(text),
         Err(_) => bytes.escape_ascii().to_string().into(),
     }
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

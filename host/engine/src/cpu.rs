@@ -1,13 +1,14 @@
-//! The CPU budget of a guest: time that its own code runs, not time that it waits in the host.
+//! The CPU budget of a guest: time that its own code runs, not time that it waits in the host, and not
+//! time that the host works for it.
 //!
 //! A budget measures the polls of the future that drives the guest by the CPU clock of the polling
-//! thread, so a busy machine does not spend a guest's budget. Ticks of the engine interrupt the
-//! guest to compare; a guest that has run for long also waits for its turn (`share.rs`).
+//! thread, so a busy machine does not spend a guest's budget, and tells apart in them what the guest's
+//! code takes and what the host takes (`stopwatch.rs`). Ticks of the engine interrupt the guest to
+//! compare; a guest that has run for long also waits for its turn (`share.rs`).
 //!
-//! Reading that clock is a system call, and most calls are over before it would have mattered. So
-//! a call is measured by the monotonic clock, which costs next to nothing and never shows less,
-//! until it has used [`COARSE`] or a tick has met it. On a busy machine a call may so be charged for
-//! one tick that was not its own, once.
+//! What the host does in calls of the guest has a limit of its own
+//! ([`EngineSettings::host_time`](crate::EngineSettings::host_time)), so that a guest that does
+//! nothing but call the host is ended too. For turns on the CPU both count.
 //!
 //! A slice beyond the first ticks runs beside the runtime's threads (`aside.rs`), so that however many
 //! guests compute, the requests of others meet threads that are free.
@@ -15,11 +16,10 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::aside::aside;
@@ -27,36 +27,46 @@ use crate::cpu_account::CpuAccount;
 use crate::engine::SLICE;
 use crate::limits::LimitExceeded;
 use crate::share::Place;
-
-/// No poll is under way.
-const IDLE: u64 = u64::MAX;
-
-/// From this much on a call is measured by the CPU clock.
-const COARSE: Duration = Duration::from_millis(1);
+use crate::stopwatch::{CallLengths, Counted, Split, Stopwatch, nanoseconds};
 
 /// What a tick is taken to be where nobody pays for the guest.
 const UNPAID_TICK: Duration = Duration::from_millis(1);
+
+/// CPU time of one call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuSpent {
+    /// Of the guest's own code, which the budget limits.
+    pub guest: Duration,
+    /// Of the host on its behalf: the host's functions, values on their way in and out, instances
+    /// and their memory. What a call is measured roughly at first is taken to be the guest's.
+    pub host: Duration,
+}
+
+impl From<Split> for CpuSpent {
+    fn from(split: Split) -> Self {
+        Self {
+            guest: Duration::from_nanos(split.guest),
+            host: Duration::from_nanos(split.host),
+        }
+    }
+}
 
 /// What a guest may use of the CPU, and what it has used. Clones are the same budget.
 #[derive(Clone, Debug)]
 pub struct CpuBudget(Arc<State>);
 
-/// All times in nanoseconds. One thread at a time drives a store, so relaxed accesses suffice.
+/// All times in nanoseconds.
 #[derive(Debug)]
 struct State {
     limit: u64,
     /// How often the engine interrupts the guest.
     tick: u64,
     account: Option<Arc<CpuAccount>>,
-    /// Up to the end of the last poll.
-    used: AtomicU64,
-    /// What was used when the call began.
-    before: AtomicU64,
+    watch: Stopwatch,
+    /// Of the component; `None`: they are not known.
+    lengths: Option<Arc<CallLengths>>,
     /// How much the account knows.
-    told: AtomicU64,
-    poll_began: AtomicU64,
-    /// Whether `poll_began` is of the CPU clock; else it is of the monotonic clock.
-    exact: AtomicBool,
+    told: Counted,
     /// Leave to run on, for the poll under way.
     place: Mutex<Option<Place>>,
     /// Whether the next poll begins a slice.
@@ -66,42 +76,89 @@ struct State {
 impl CpuBudget {
     /// A budget of `limit`, of a guest that nobody pays for.
     pub fn new(limit: Duration) -> Self {
-        Self::with(limit, None)
+        Self::with(limit, None, None)
     }
 
     /// A budget of `limit`, of a guest whose CPU time `account` pays for.
     pub fn paid_by(account: Arc<CpuAccount>, limit: Duration) -> Self {
-        Self::with(limit, Some(account))
+        Self::with(limit, Some(account), None)
     }
 
-    fn with(limit: Duration, account: Option<Arc<CpuAccount>>) -> Self {
-        let tick = account.as_ref().map_or(UNPAID_TICK, |paid| paid.tick());
+    /// The same, of a guest whose component has had calls of these lengths. While they are short the
+    /// guest's time and the host's are not told apart.
+    pub fn paid_by_with(
+        account: Arc<CpuAccount>,
+        limit: Duration,
+        lengths: Arc<CallLengths>,
+    ) -> Self {
+        Self::with(limit, Some(account), Some(lengths))
+    }
+
+    fn with(
+        limit: Duration,
+        account: Option<Arc<CpuAccount>>,
+        lengths: Option<Arc<CallLengths>>,
+    ) -> Self {
+        let (tick, ticks) = match &account {
+            Some(paid) => (paid.tick(), paid.ticks()),
+            None => (UNPAID_TICK, Arc::default()),
+        };
+        let tick = nanoseconds(tick);
         Self(Arc::new(State {
             limit: nanoseconds(limit),
-            tick: nanoseconds(tick),
+            tick,
             account,
-            used: AtomicU64::new(0),
-            before: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-            poll_began: AtomicU64::new(IDLE),
-            exact: AtomicBool::new(false),
+            watch: Stopwatch::new(ticks, tick),
+            lengths,
+            told: Counted::default(),
             place: Mutex::new(None),
             begins_slice: AtomicBool::new(false),
         }))
     }
 
-    /// What the guest has used since the budget was made, up to the last time it gave way.
+    /// What the guest's code has used since the budget was made, up to the last time it gave way.
     pub fn used(&self) -> Duration {
-        Duration::from_nanos(self.0.used.load(Relaxed))
+        Duration::from_nanos(self.0.watch.spent().guest)
+    }
+
+    /// What the call under way has used, or the last one.
+    pub fn of_call(&self) -> CpuSpent {
+        self.0.watch.of_call().into()
     }
 
     /// Gives the whole limit again, from now on. For an instance that serves another call.
     pub fn renew(&self) {
-        let state = &*self.0;
-        state.before.store(state.used.load(Relaxed), Relaxed);
-        if state.poll_began.load(Relaxed) == IDLE {
-            state.exact.store(false, Relaxed);
+        self.0.watch.begin_call();
+    }
+
+    /// A call that began with [`Self::renew`] is over. How long it was is noted for those to come.
+    pub fn call_ends(&self) {
+        if let Some(lengths) = &self.0.lengths {
+            lengths.note(self.0.watch.is_short());
         }
+    }
+
+    /// From the next call on the guest's time and the host's are told apart in `store`, where this
+    /// budget is installed, unless the component's calls are short.
+    pub fn tell_apart<T: 'static>(&self, store: &mut Store<T>) {
+        if !self.0.watch.is_told() && !self.calls_are_short() {
+            self.hook(store);
+        }
+    }
+
+    fn calls_are_short(&self) -> bool {
+        let lengths = self.0.lengths.as_ref();
+        lengths.is_some_and(|lengths| lengths.are_short())
+    }
+
+    /// Has the budget told whenever the guest's code is entered or left.
+    fn hook<T: 'static>(&self, store: &mut Store<T>) {
+        let budget = self.clone();
+        store.call_hook(move |_, hook| {
+            budget.0.watch.cross(hook.entering_host());
+            Ok(())
+        });
+        self.0.watch.set_told(true);
     }
 
     /// Measures `future`, which must drive the store that this budget is installed in. Whatever
@@ -124,32 +181,42 @@ impl CpuBudget {
         }
     }
 
-    /// Ends the guest of `store` when the budget is used up.
-    pub(crate) fn install<T: 'static>(&self, store: &mut Store<T>) {
+    /// Ends the guest of `store` when the budget is used up, or when the host has worked for one of
+    /// its calls for `host_limit`.
+    pub(crate) fn install<T: 'static>(&self, store: &mut Store<T>, host_limit: Duration) {
+        let host_limit = nanoseconds(host_limit);
         let budget = self.clone();
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| budget.tick());
+        store.epoch_deadline_callback(move |_| budget.tick(host_limit));
+        self.0.watch.set_told(false);
+        self.tell_apart(store);
     }
 
-    fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+    fn tick(&self, host_limit: u64) -> wasmtime::Result<UpdateDeadline> {
         let state = &*self.0;
-        let is_measured = state.poll_began.load(Relaxed) != IDLE;
-        let this_poll = if is_measured {
-            state.be_exact();
-            state.this_poll()
+        let is_measured = state.watch.runs();
+        if is_measured {
+            state.watch.look();
         } else {
             if let Some(account) = &state.account {
                 account.runs();
             }
-            state.used.fetch_add(state.tick, Relaxed);
-            0
-        };
-        let used = state.used.load(Relaxed).saturating_add(this_poll);
-        state.tell(used);
-        let of_call = used.saturating_sub(state.before.load(Relaxed));
-        if of_call >= state.limit {
+            state.watch.add_guest(state.tick);
+        }
+        state.tell();
+        if let Some(lengths) = &state.lengths
+            && !state.watch.is_short()
+        {
+            lengths.note(false);
+        }
+        let of_call = state.watch.of_call();
+        if of_call.guest >= state.limit {
             let limit = Duration::from_nanos(state.limit);
             return Err(wasmtime::Error::new(LimitExceeded::Cpu { limit }));
+        }
+        if of_call.host >= host_limit {
+            let limit = Duration::from_nanos(host_limit);
+            return Err(wasmtime::Error::new(LimitExceeded::HostTime { limit }));
         }
         if let Some(account) = &state.account
             && let Some(overdrawn) = account.overdrawn()
@@ -159,7 +226,7 @@ impl CpuBudget {
         if !is_measured {
             return Ok(UpdateDeadline::Yield(1));
         }
-        if of_call < state.tick.saturating_mul(2) {
+        if of_call.sum() < state.tick.saturating_mul(2) {
             // A guest that waited in the host finds ticks that were not its own, and may have been
             // charged for one of them.
             return Ok(UpdateDeadline::Continue(1));
@@ -172,7 +239,8 @@ impl CpuBudget {
         let turn = account.turn();
         let place = state.place.lock().take();
         drop(place);
-        let slice = nanoseconds(SLICE).min(state.limit - of_call);
+        let left = (state.limit - of_call.guest).min(host_limit - of_call.host);
+        let slice = nanoseconds(SLICE).min(left);
         let budget = self.clone();
         Ok(UpdateDeadline::YieldCustom(
             slice.div_ceil(state.tick),
@@ -196,34 +264,12 @@ pub fn forget_ticks<T: 'static>(store: &mut Store<T>) {
 }
 
 impl State {
-    /// The clock that the poll under way is measured by. Only for the polling thread.
-    fn now(&self) -> u64 {
-        if self.exact.load(Relaxed) {
-            time(ClockId::ThreadCPUTime)
-        } else {
-            time(ClockId::Monotonic)
-        }
-    }
-
-    /// What the poll under way has used.
-    fn this_poll(&self) -> u64 {
-        self.now().saturating_sub(self.poll_began.load(Relaxed))
-    }
-
-    /// Changes to the CPU clock within a poll, as if that had been running all the while.
-    fn be_exact(&self) {
-        if !self.exact.load(Relaxed) {
-            let so_far = self.this_poll().min(self.tick);
-            self.exact.store(true, Relaxed);
-            let began = time(ClockId::ThreadCPUTime).saturating_sub(so_far);
-            self.poll_began.store(began, Relaxed);
-        }
-    }
-
     /// Tells the account what it does not know yet.
-    fn tell(&self, used: u64) {
+    fn tell(&self) {
         if let Some(account) = &self.account {
-            account.charge(used.saturating_sub(self.told.swap(used, Relaxed)));
+            let spent = self.watch.spent();
+            account.charge(spent.since(self.told.get()));
+            self.told.set(spent);
         }
     }
 }
@@ -233,10 +279,10 @@ struct Running<'a>(Option<&'a State>);
 
 impl<'a> Running<'a> {
     fn start(state: &'a State) -> Self {
-        if state.poll_began.load(Relaxed) != IDLE {
+        if state.watch.runs() {
             return Self(None);
         }
-        state.poll_began.store(state.now(), Relaxed);
+        state.watch.begin_poll();
         if let Some(account) = &state.account {
             account.runs();
         }
@@ -247,28 +293,9 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let Some(state) = self.0 else { return };
-        let mut this_poll = state.this_poll();
-        if !state.exact.load(Relaxed) {
-            this_poll = this_poll.min(state.tick);
-        }
-        let used = state.used.fetch_add(this_poll, Relaxed) + this_poll;
-        if used.saturating_sub(state.before.load(Relaxed)) >= nanoseconds(COARSE) {
-            state.exact.store(true, Relaxed);
-        }
-        state.poll_began.store(IDLE, Relaxed);
-        state.tell(used);
+        state.watch.end_poll();
+        state.tell();
         let place = state.place.lock().take();
         drop(place);
     }
-}
-
-fn time(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
-
-pub(crate) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(IDLE - 1)
 }

@@ -5,13 +5,14 @@
 //! slices that are under way; then no guest of the owner goes on until it has filled again.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::cpu::nanoseconds;
 use crate::limits::LimitExceeded;
 use crate::share::{Account, Place, Shares};
+use crate::stopwatch::{Split, nanoseconds};
 
 /// CPU time that guests may use in the course of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ struct Bucket {
     level: i128,
     filled: Instant,
     /// CPU time altogether.
-    used: u64,
+    used: Split,
 }
 
 impl CpuAccount {
@@ -49,7 +50,7 @@ impl CpuAccount {
                 rate,
                 level: level(rate.burst),
                 filled: Instant::now(),
-                used: 0,
+                used: Split::default(),
             }),
         })
     }
@@ -67,7 +68,13 @@ impl CpuAccount {
 
     /// CPU time that the owner's guests have used since the account was made.
     pub fn used(&self) -> Duration {
-        Duration::from_nanos(self.bucket.lock().used)
+        Duration::from_nanos(self.bucket.lock().used.guest)
+    }
+
+    /// CPU time that the host has used in calls of the owner's guests since the account was made. The
+    /// budget does not limit it.
+    pub fn host_used(&self) -> Duration {
+        Duration::from_nanos(self.bucket.lock().used.host)
     }
 
     /// How much of the burst is used at the moment.
@@ -91,20 +98,28 @@ impl CpuAccount {
         })
     }
 
-    /// Counts CPU time.
-    pub(crate) fn charge(&self, nanoseconds: u64) {
-        if nanoseconds > 0 {
-            self.turns.charge(nanoseconds);
+    /// Counts CPU time: the guest's for the budget, both for turns.
+    pub(crate) fn charge(&self, spent: Split) {
+        if spent != Split::default() {
+            self.turns.charge(spent.sum());
             let mut bucket = self.bucket.lock();
             bucket.fill(Instant::now());
-            bucket.level -= i128::from(nanoseconds);
-            bucket.used = bucket.used.saturating_add(nanoseconds);
+            bucket.level -= i128::from(spent.guest);
+            bucket.used = Split {
+                guest: bucket.used.guest.saturating_add(spent.guest),
+                host: bucket.used.host.saturating_add(spent.host),
+            };
         }
     }
 
     /// How often the engine interrupts guests.
     pub(crate) fn tick(&self) -> Duration {
         self.shares.tick()
+    }
+
+    /// Counts how often the engine has.
+    pub(crate) fn ticks(&self) -> Arc<AtomicU64> {
+        self.shares.ticks().clone()
     }
 
     /// One of the owner's guests begins to run.
@@ -151,8 +166,11 @@ mod tests {
         CpuAccount::new(&Shares::new(1, Duration::from_millis(1)), 100, rate)
     }
 
-    fn milliseconds(count: u64) -> u64 {
-        count * 1_000_000
+    fn milliseconds(guest: u64) -> Split {
+        Split {
+            guest: guest * 1_000_000,
+            host: 0,
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     /// A store for one instance, with every limit in force: the limiter that `limits` finds in the
-    /// data, the CPU budget, what one call may hand to the host, and how many handles may live.
+    /// data, the CPU budget, how long the host may work for it, what one call may hand to the host, and how many handles may live.
     pub fn new_store<T: Send + 'static>(
         &self,
         data: T,
@@ -109,7 +110,7 @@ impl Engine {
         if let Some(table) = store.concurrent_resource_table() {
             table.set_max_capacity(self.settings.concurrent_handles);
         }
-        cpu.install(&mut store);
+        cpu.install(&mut store, self.settings.host_time);
         store
     }
 }
@@ -133,7 +134,10 @@ fn start_ticker(engine: &wasmtime::Engine, shares: Shares) -> std::io::Result<()
                     _ => tick,
                 });
                 match engine.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
+                    Some(engine) => {
+                        shares.ticks().fetch_add(1, Relaxed);
+                        engine.increment_epoch();
+                    }
                     None => break,
                 }
             }

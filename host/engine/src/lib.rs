@@ -19,9 +19,10 @@
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
 //!   .within(Arc<MemoryAccount>)                                 and a sum over several stores
 //! CpuBudget::new(Duration): .meter(future) .used() .renew()     time that the guest's own code runs
+//!   .of_call() -> CpuSpent                                      and, apart from it, what the host did in its calls
 //! CpuBudget::paid_by(Arc<CpuAccount>, Duration)                 and a budget of several guests together,
 //!                                                               which take turns with others' by weight
-//! LimitExceeded::{Cpu, Memory, Stack, Wall, Pool, …}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
+//! LimitExceeded::{Cpu, HostTime, Memory, Stack, Wall, Pool, …}: LimitExceeded::of(&wasmtime::Error) -> Option<Self>
 //! ```
 
 mod artifacts;
@@ -37,15 +38,17 @@ mod limits;
 mod seal;
 mod settings;
 mod share;
+mod stopwatch;
 
 pub use artifacts::{ArtifactError, Artifacts, damaged_artifacts};
 pub use aside::aside;
 pub use check::Unfit;
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
-pub use cpu::{CpuBudget, forget_ticks};
+pub use cpu::{CpuBudget, CpuSpent, forget_ticks};
 pub use cpu_account::{CpuAccount, CpuRate};
 pub use engine::{Engine, EngineError};
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};
 pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};
+pub use stopwatch::CallLengths;

@@ -19,6 +19,12 @@ pub enum LimitExceeded {
         /// What it may use.
         limit: Duration,
     },
+    /// The host worked for one call of the guest for longer than it may.
+    #[error("the host worked for {} ms in calls of the guest", limit.as_millis())]
+    HostTime {
+        /// What it may take.
+        limit: Duration,
+    },
     /// All guests of the owner together used more CPU time than they may.
     #[error(
         "all instances together may use {} ms of CPU time a second", rate.per_second.as_millis()

@@ -34,6 +34,9 @@ pub struct EngineSettings {
     /// How often a running guest is interrupted to look at its budget. One that has run for two of
     /// these takes turns with others. Default: 1 ms.
     pub tick: Duration,
+    /// CPU time that the host may use in calls that a guest makes of it, for one call of the guest;
+    /// beyond it the guest is ended. At least 1 ms. Default: 10 s.
+    pub host_time: Duration,
     /// Stack of a guest, in bytes. Default: 512 KiB.
     pub guest_stack_bytes: usize,
     /// Stack that a guest and the host functions it calls have together, in bytes; at least
@@ -43,7 +46,7 @@ pub struct EngineSettings {
     pub hostcall_bytes: usize,
     /// Component-model handles alive at once in one store. Default: 10,000.
     pub handles: usize,
-    /// Entries of the table behind streams, futures and tasks of one store. Default: 10,000.
+    /// Entries of the table behind streams, futures and tasks of one store. Default: 4,000.
     pub concurrent_handles: usize,
     /// What can be instantiated at once, and the most that one instance may use.
     pub pool: PoolSettings,
@@ -119,11 +122,12 @@ impl Default for EngineSettings {
             p3_enabled: true,
             source_lines: false,
             tick: Duration::from_millis(1),
+            host_time: Duration::from_secs(10),
             guest_stack_bytes: 512 * KIB,
             call_stack_bytes: 2 * MIB,
             hostcall_bytes: 4 * MIB,
             handles: 10_000,
-            concurrent_handles: 10_000,
+            concurrent_handles: 4_000,
             pool: PoolSettings::default(),
             compile: CompileLimits::default(),
         }
@@ -206,6 +210,12 @@ impl EngineSettings {
         at_least(
             "tick",
             milliseconds(self.tick),
+            1,
+            "it must be at least 1 ms",
+        )?;
+        at_least(
+            "host_time",
+            milliseconds(self.host_time),
             1,
             "it must be at least 1 ms",
         )?;

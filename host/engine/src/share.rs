@@ -44,6 +44,8 @@ struct Inner {
     places: usize,
     /// How often the engine interrupts guests.
     tick: Duration,
+    /// Counts how often it has.
+    ticks: Arc<AtomicU64>,
     /// Whether a guest has begun to run since somebody last asked.
     has_run: AtomicBool,
     state: Mutex<State>,
@@ -120,6 +122,7 @@ impl Shares {
         Self(Arc::new(Inner {
             places: places.max(1),
             tick,
+            ticks: Arc::default(),
             has_run: AtomicBool::new(false),
             state: Mutex::default(),
         }))
@@ -137,6 +140,11 @@ impl Shares {
     /// How often the engine interrupts guests.
     pub(crate) fn tick(&self) -> Duration {
         self.0.tick
+    }
+
+    /// Counts how often it has.
+    pub(crate) fn ticks(&self) -> &Arc<AtomicU64> {
+        &self.0.ticks
     }
 
     /// A guest begins to run.

@@ -8,6 +8,8 @@ use std::time::Instant;
 use canopy_capability_identity::Caller;
 use canopy_ids::RequestId;
 
+use crate::spent::Spent;
+
 /// One invocation of an installation.
 pub struct Call {
     /// Names the request in logs and answers.
@@ -21,6 +23,8 @@ pub struct Call {
     /// Dropped when the guest has ended *and* the response's body is gone, whichever is later. The
     /// permit of admission belongs here: a guest that has answered may still be running.
     pub permit: Permit,
+    /// Says what the call has used of the CPU.
+    pub spent: Spent,
 }
 
 impl Call {
@@ -32,6 +36,7 @@ impl Call {
             deadline,
             depth: 0,
             permit: Permit::none(),
+            spent: Spent::default(),
         }
     }
 

@@ -16,6 +16,12 @@ pub enum ServeError {
         /// [`Limits::cpu`](crate::spec::Limits::cpu).
         limit: Duration,
     },
+    /// The host worked in calls of the guest for longer than it may.
+    #[error("the platform worked for {} ms in calls that the application made of it", limit.as_millis())]
+    HostTime {
+        /// [`EngineSettings::host_time`](canopy_engine::EngineSettings::host_time).
+        limit: Duration,
+    },
     /// The tenant's guests together have used their CPU time.
     #[error(
         "the tenant's applications used their CPU time, which is {} ms a second",
@@ -281,6 +287,7 @@ impl From<LimitExceeded> for ServeError {
     fn from(exceeded: LimitExceeded) -> Self {
         match exceeded {
             LimitExceeded::Cpu { limit } => Self::Cpu { limit },
+            LimitExceeded::HostTime { limit } => Self::HostTime { limit },
             LimitExceeded::SharedCpu { rate, retry_after } => Self::TenantCpu {
                 per_second: rate.per_second,
                 retry_after,

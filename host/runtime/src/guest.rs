@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use canopy_backend::UnderWay;
 use canopy_capability_blobs::{BlobsCtx, BlobsView};
 use canopy_capability_config::{ConfigCtx, ConfigView};
 use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
@@ -57,6 +58,8 @@ pub struct GuestState {
     pub(crate) blobs: BlobsCtx,
     pub(crate) sql: SqlCtx,
     pub(crate) messages: MessagesCtx,
+    // What calls that are under way have been handed.
+    pub(crate) under_way: UnderWay,
     // Which of the storage is the caller's, and comes and goes with each call.
     pub(crate) borrows: Borrows,
     pub(crate) network: NetworkCtx,
@@ -126,6 +129,7 @@ impl GuestState {
         KeyValueView {
             ctx: &mut self.keyvalue,
             table: &mut self.table,
+            under_way: &self.under_way,
         }
     }
 
@@ -140,6 +144,7 @@ impl GuestState {
         SqlView {
             ctx: &mut self.sql,
             table: &mut self.table,
+            under_way: &self.under_way,
         }
     }
 

@@ -88,6 +88,8 @@ impl Instance {
     pub(crate) fn begin(&mut self, call: GuestCall) {
         self.store.data_mut().begin(call);
         forget_ticks(&mut self.store);
+        let cpu = self.store.data().cpu.clone();
+        cpu.tell_apart(&mut self.store);
     }
 
     /// Makes the instance, if it is not there yet: in a box, as [`Self::call`].

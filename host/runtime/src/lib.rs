@@ -41,6 +41,7 @@ mod runtime;
 mod serve;
 mod settings;
 mod socket;
+mod spent;
 mod stores;
 
 pub use body::{RequestBody, RequestBodyError, ResponseBody};
@@ -55,8 +56,8 @@ pub use canopy_capability_identity::{Caller, CallerKind};
 pub use canopy_capability_keyvalue::StoreNames;
 pub use canopy_capability_messages::{Destination, MessageSettings, Subscription, Subscriptions};
 pub use canopy_capability_network::{
-    Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, OperatorEgress,
-    TenantEgress, TlsIdentity, is_public,
+    Allowance, Denial, EgressPolicy, EgressRule, EgressUsage, InvalidEgressRule, LEAST_CHUNK,
+    OperatorEgress, TenantEgress, TlsIdentity, is_public,
 };
 pub use canopy_driver::{DriverHealth, DriverState};
 pub use check::{BINDINGS, BindingChange, Bound, Verdict};
@@ -72,3 +73,4 @@ pub use spec::{
     Bindings, ComponentSpec, DriverSpec, InstallationSpec, Limits, Provider, TenantLimits,
     TenantSpec,
 };
+pub use spent::Spent;

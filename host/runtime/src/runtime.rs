@@ -69,8 +69,10 @@ pub enum RuntimeError {
 /// What the guests of one tenant have used of the CPU on this node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuUsage {
-    /// Time since the node was started, or since the first of the tenant's components was loaded.
+    /// Time of their own code since the node was started, or since the first of the tenant's components was loaded.
     pub used: Duration,
+    /// Time that the host has used in their calls since then, which no budget of the tenant limits.
+    pub host: Duration,
     /// How much of [`TenantLimits::cpu_burst`](crate::TenantLimits::cpu_burst) is used now.
     pub drawn: Duration,
 }
@@ -240,6 +242,7 @@ impl Runtime {
         let account = self.0.parts.cpu.get(tenant);
         account.map_or_else(CpuUsage::default, |account| CpuUsage {
             used: account.used(),
+            host: account.host_used(),
             drawn: account.drawn(),
         })
     }

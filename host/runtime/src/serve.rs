@@ -24,6 +24,7 @@ use crate::pace::Pace;
 use crate::quiet::quietly;
 use crate::run::{Collected, Run};
 use crate::runtime::Inner;
+use crate::spent::Spent;
 use crate::{p2, p3};
 
 /// What both kinds of guests answer.
@@ -149,6 +150,7 @@ pub(crate) struct Task {
     pub(crate) pace: Pace,
     reply: Reply,
     pub(crate) verdict: Verdict,
+    spent: Spent,
     _permit: Permit,
 }
 
@@ -201,6 +203,7 @@ impl Task {
             pace,
             reply,
             verdict: Verdict::default(),
+            spent: call.spent.clone(),
             _permit: call.permit.clone(),
         }
     }
@@ -214,6 +217,7 @@ impl Task {
             pace,
             reply,
             verdict,
+            spent,
             _permit,
         } = self;
         let stores = &installed.stores;
@@ -227,6 +231,7 @@ impl Task {
         // Declared after the store, so that it speaks before the store is dropped by a panic.
         let guard = PanicGuard(Some(verdict.clone()));
         instance.begin(call.clone());
+        spent.begin(instance.store.data().cpu.clone());
 
         let mut outcome = within(&pace, &mut instance, async |instance| {
             instance.instantiate(program).await
@@ -235,6 +240,7 @@ impl Task {
         while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
+            spent.begin(instance.store.data().cpu.clone());
             outcome = within(&pace, &mut instance, async |instance| {
                 instance.instantiate(program).await
             })
@@ -247,6 +253,7 @@ impl Task {
             .await;
         }
         guard.disarm();
+        spent.end();
         let failure = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {

@@ -12,17 +12,20 @@ use canopy_driver::DriverSettings;
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuntimeSettings {
     /// Host resources (streams, headers, sockets, buckets …) that one instance may hold. Default
-    /// 1000; beyond it the call that would make one more traps. A component that has a hundred
-    /// outgoing requests prepared at once holds most of that.
+    /// 240; beyond it the call that would make one more traps. A component that has sixty
+    /// outgoing requests with bodies prepared at once holds most of that.
     pub resources: usize,
     /// Bytes of one set of HTTP headers, as held in memory. Default 32 KiB; beyond it the guest
     /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Together with `resources` it
-    /// bounds what a guest can pin of the host's memory by headers: 32 MiB. Copies of headers that
+    /// bounds what a guest can pin of the host's memory by headers: 7.5 MiB. Copies of headers that
     /// came from outside are as large as the edge and the network let those be.
     pub header_bytes: usize,
     /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
     /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
     pub tenant_memory_bytes: usize,
+    /// Bytes that calls of storage which one instance has under way at once have been handed together.
+    /// Default 4 MiB; beyond it a call that is not alone ends with `busy`.
+    pub under_way_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
     /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also
@@ -57,9 +60,10 @@ pub struct RuntimeSettings {
 impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
-            resources: 1000,
+            resources: 240,
             header_bytes: 32 << 10,
             tenant_memory_bytes: 4 << 30,
+            under_way_bytes: 4 << 20,
             random_bytes: 64 << 10,
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),

@@ -142,7 +142,8 @@ impl DriverSpec {
 pub struct Limits {
     /// Bytes of all linear memories and tables of one instance together.
     pub memory_bytes: usize,
-    /// Time that the guest itself may run for one call; waiting in the host is not counted.
+    /// Time that the guest's own code may run for one call; what it waits in the host, and what the
+    /// host does for it, is not counted.
     pub cpu: Duration,
     /// Time from a request's arrival to the end of its response.
     pub wall: Duration,

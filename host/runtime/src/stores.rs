@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use canopy_backend::UnderWay;
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
 use canopy_capability_blobs::BlobsCtx;
 use canopy_capability_config::ConfigCtx;
@@ -13,7 +14,9 @@ use canopy_capability_messages::MessagesCtx;
 use canopy_capability_network::{Gateway, Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
-use canopy_engine::{CpuAccount, CpuBudget, CpuRate, Engine, MemoryAccount, StoreLimits};
+use canopy_engine::{
+    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, MemoryAccount, StoreLimits,
+};
 use canopy_ids::{Label, TenantId};
 use parking_lot::Mutex;
 use wasmtime::Store;
@@ -103,6 +106,7 @@ pub(crate) struct Stores {
     gateway: Gateway,
     memory: Arc<MemoryAccount>,
     cpu: Arc<CpuAccount>,
+    lengths: Arc<CallLengths>,
     meets_drivers: bool,
 }
 
@@ -193,6 +197,7 @@ impl Stores {
             borrows: Borrows::default(),
             memory,
             cpu,
+            lengths: Arc::default(),
             meets_drivers,
         }
     }
@@ -253,7 +258,7 @@ impl Stores {
         let mut table = ResourceTable::new();
         table.set_max_capacity(settings.resources);
 
-        let cpu = CpuBudget::paid_by(self.cpu.clone(), limits.cpu);
+        let cpu = CpuBudget::paid_by_with(self.cpu.clone(), limits.cpu, self.lengths.clone());
         let state = GuestState {
             table,
             limits: StoreLimits::new(limits.memory_bytes, engine.settings())
@@ -269,6 +274,7 @@ impl Stores {
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
             messages: self.storage.messages.clone(),
+            under_way: UnderWay::new(settings.under_way_bytes),
             borrows: self.borrows,
             network,
             proxies: Proxies::new(settings.driver_resources),

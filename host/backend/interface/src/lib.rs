@@ -20,6 +20,7 @@ pub mod queue;
 mod quota;
 mod scope;
 pub mod sql;
+mod under_way;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{QuotaOf, StorageError};
@@ -32,3 +33,4 @@ pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
 pub use portable::Portable;
 pub use quota::{Quota, Quotas, StorageQuota};
 pub use scope::Scope;
+pub use under_way::{Held, UnderWay};

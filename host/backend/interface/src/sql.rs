@@ -57,6 +57,17 @@ pub struct SqlStatement {
 }
 
 impl SqlStatement {
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let of = |value: &SqlValue| match value {
+            SqlValue::Text(text) => text.len(),
+            SqlValue::Blob(bytes) => bytes.len(),
+            SqlValue::Null | SqlValue::Integer(_) | SqlValue::Real(_) => 0,
+        };
+        let values = self.parameters.len() * size_of::<SqlValue>();
+        self.text.len() + values + self.parameters.iter().map(of).sum::<usize>()
+    }
+
     /// The statement `text` with `parameters`.
     pub fn new(text: impl Into<String>, parameters: Vec<SqlValue>) -> Self {
         Self {

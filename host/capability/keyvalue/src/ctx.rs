@@ -1,5 +1,6 @@
 //! What this capability knows, and the part of a store that it works on.
 
+use canopy_backend::UnderWay;
 use wasmtime::component::ResourceTable;
 
 use crate::bucket::Buckets;
@@ -30,4 +31,6 @@ pub struct KeyValueView<'a> {
     pub ctx: &'a mut KeyValueCtx,
     /// Where opened buckets are.
     pub table: &'a mut ResourceTable,
+    /// What calls that are under way have been handed.
+    pub under_way: &'a UnderWay,
 }

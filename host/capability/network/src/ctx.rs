@@ -18,13 +18,15 @@ use crate::gateway::{Gateway, Meter};
 use crate::host::Host;
 use crate::policy::{EgressPolicy, Refusal};
 use crate::rule::Way;
-use crate::settings::NetworkSettings;
+use crate::settings::{LEAST_CHUNK, NetworkSettings};
 use crate::sockets::Sockets;
 use crate::wasi_tls::OwnTls;
 
 /// The ways out of one component's store.
 pub struct NetworkCtx {
     tls: WasiTlsCtx,
+    /// What bodies that the call makes may still keep unsent.
+    buffers_left: usize,
     pub(crate) outlet: Arc<Outlet>,
 }
 
@@ -50,6 +52,7 @@ impl NetworkCtx {
         let tls = WasiTlsCtxBuilder::new().provider(Box::new(OwnTls(gateway.clone())));
         Self {
             tls: tls.build(),
+            buffers_left: settings.body_buffer_bytes,
             outlet: Arc::new(Outlet {
                 sockets: Sockets::default(),
                 deadline: parking_lot::Mutex::new(None),
@@ -65,12 +68,22 @@ impl NetworkCtx {
     /// A call begins, for `request`, that must be over at `deadline` and came through `depth`
     /// applications of this platform; its own requests tell the next one that it is one deeper.
     pub fn begin(&mut self, request: RequestId, deadline: Instant, depth: u32) {
+        self.buffers_left = self.outlet.settings().body_buffer_bytes;
         *self.outlet.request.lock() = Some(request);
         self.outlet.depth.store(depth, Ordering::Relaxed);
         *self.outlet.deadline.lock() = Some(deadline);
         self.outlet
             .left
             .store(self.outlet.settings().per_call, Ordering::Relaxed);
+    }
+
+    /// How much the next body takes at once, where it keeps `chunks` of those: a fourth of what is
+    /// left for all, so that few bodies have all the room they want, and many have some.
+    pub(crate) fn next_chunk(&mut self, chunks: usize) -> usize {
+        let most = self.outlet.settings().body_chunk_bytes;
+        let chunk = (self.buffers_left / (4 * chunks)).clamp(LEAST_CHUNK.min(most), most);
+        self.buffers_left = self.buffers_left.saturating_sub(chunks * chunk);
+        chunk
     }
 
     /// TLS over streams of the component's own.

@@ -46,7 +46,9 @@ impl WasiHttpHooks for NetworkCtx {
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        self.outlet.settings().body_chunk_bytes
+        // One is on its way and one waits.
+        let kept = self.p2_outgoing_body_buffer_chunks() + 1;
+        self.next_chunk(kept)
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {

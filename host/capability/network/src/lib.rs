@@ -40,5 +40,5 @@ pub use node::{Network, NetworkError, Resolution, Resolver, SystemResolver};
 pub use policy::{Allowance, Denial, EgressPolicy, OperatorEgress, Refusal, Wanted};
 pub use proxy::{InvalidProxy, ProxyAddress};
 pub use rule::{EgressRule, InvalidEgressRule, Way};
-pub use settings::NetworkSettings;
+pub use settings::{LEAST_CHUNK, NetworkSettings};
 pub use tls::{InvalidTls, TlsIdentity};

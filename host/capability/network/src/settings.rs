@@ -34,6 +34,9 @@ pub struct NetworkSettings {
     /// Bytes that one write to an outgoing body may bring. Default 128 KiB; a longer write is
     /// split.
     pub body_chunk_bytes: usize,
+    /// Bytes that bodies made by one call may keep unsent in WASI 0.2, where each has a buffer. Default
+    /// 1 MiB; as it is used up further bodies take less at once, [`LEAST_CHUNK`] at last.
+    pub body_buffer_bytes: usize,
     /// The proxy through which all outgoing HTTP goes. Default none.
     pub proxy: Option<ProxyAddress>,
     /// Whether requests by TLS may use HTTP/2. Default yes.
@@ -56,6 +59,9 @@ pub struct NetworkSettings {
     pub trusted_certificates: Vec<Vec<u8>>,
 }
 
+/// What a body takes at once when there are many.
+pub const LEAST_CHUNK: usize = 4 << 10;
+
 impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
@@ -69,6 +75,7 @@ impl Default for NetworkSettings {
             response_header_bytes: 32 << 10,
             response_headers: 128,
             body_chunk_bytes: 128 << 10,
+            body_buffer_bytes: 1 << 20,
             proxy: None,
             http2: true,
             idle_time: Duration::from_secs(30),

@@ -88,7 +88,13 @@ impl<T: Send + 'static> HostConnectionWithStore<T> for Capability {
     ) -> wasmtime::Result<Result<Streamed, Error>> {
         let session = store.with(|mut store| store.get().session(&handle))?;
         let reads = seems_to_read(&statement);
-        let rows = match session.query(from_guest(statement, parameters)).await {
+        let statement = from_guest(statement, parameters);
+        let bytes = statement.bytes();
+        let _held = match store.with(|mut store| store.get().under_way.hold(bytes)) {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(SqlError::from(error).into())),
+        };
+        let rows = match session.query(statement).await {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error.into())),
         };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use canopy_backend::sql::{
-    Sql, SqlMode, SqlOutcome, SqlRow, SqlRows, SqlStatement, SqlTransaction, SqlValue,
+    Sql, SqlError, SqlMode, SqlOutcome, SqlRow, SqlRows, SqlStatement, SqlTransaction, SqlValue,
 };
+use canopy_backend::{Held, StorageError};
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use crate::bindings::Capability;
@@ -38,6 +39,14 @@ fn transaction<T>(
     transaction: &Resource<Transaction>,
 ) -> Result<Arc<dyn SqlTransaction>> {
     store.with(|mut store| Ok(store.get().table.get(transaction)?.0.clone()))
+}
+
+/// Counts what a call has been handed until it has ended.
+fn hold<T>(
+    store: &Accessor<T, Capability>,
+    bytes: usize,
+) -> std::result::Result<Held, StorageError> {
+    store.with(|mut store| store.get().under_way.hold(bytes))
 }
 
 fn streamed<T: 'static>(store: &Accessor<T, Capability>, rows: Box<dyn SqlRows>) -> Result<Rows> {
@@ -95,6 +104,7 @@ impl<T: Send + 'static> HostDatabaseWithStore<T> for Capability {
     ) -> Result<Outcome> {
         let database = database(store, &handle)?;
         let statement = from_guest(statement, parameters);
+        let _held = hold(store, statement.bytes())?;
         Ok(database.execute(statement).await?.into())
     }
 
@@ -105,7 +115,9 @@ impl<T: Send + 'static> HostDatabaseWithStore<T> for Capability {
         parameters: Vec<Value>,
     ) -> Result<Rows> {
         let database = database(store, &handle)?;
-        let rows = database.query(from_guest(statement, parameters)).await?;
+        let statement = from_guest(statement, parameters);
+        let _held = hold(store, statement.bytes())?;
+        let rows = database.query(statement).await?;
         streamed(store, rows)
     }
 
@@ -119,10 +131,16 @@ impl<T: Send + 'static> HostDatabaseWithStore<T> for Capability {
             Err(Failure::Trap(error)) => return Err(error),
             Err(Failure::Error(error)) => return Ok(Err((0, error))),
         };
-        let statements = statements
+        let statements: Vec<_> = statements
             .into_iter()
-            .map(|statement| from_guest(statement.text, statement.parameters));
-        let outcomes = database.batch(statements.collect()).await;
+            .map(|statement| from_guest(statement.text, statement.parameters))
+            .collect();
+        let bytes = statements.iter().map(SqlStatement::bytes).sum();
+        let _held = match hold(store, bytes) {
+            Ok(held) => held,
+            Err(error) => return Ok(Err((0, SqlError::from(error).into()))),
+        };
+        let outcomes = database.batch(statements).await;
         Ok(match outcomes {
             Ok(outcomes) => Ok(outcomes.into_iter().map(Outcome::from).collect()),
             Err((index, error)) => {
@@ -162,6 +180,7 @@ impl<T: Send + 'static> HostTransactionWithStore<T> for Capability {
     ) -> Result<Outcome> {
         let transaction = transaction(store, &handle)?;
         let statement = from_guest(statement, parameters);
+        let _held = hold(store, statement.bytes())?;
         Ok(transaction.execute(statement).await?.into())
     }
 
@@ -172,7 +191,9 @@ impl<T: Send + 'static> HostTransactionWithStore<T> for Capability {
         parameters: Vec<Value>,
     ) -> Result<Rows> {
         let transaction = transaction(store, &handle)?;
-        let rows = transaction.query(from_guest(statement, parameters)).await?;
+        let statement = from_guest(statement, parameters);
+        let _held = hold(store, statement.bytes())?;
+        let rows = transaction.query(statement).await?;
         streamed(store, rows)
     }
 

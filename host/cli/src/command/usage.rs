@@ -44,8 +44,8 @@ impl Usage {
             context.ui.result(&usage, |usage| {
                 let stored = stored(&usage.installations, Some((usage.bytes, usage.bytes_limit)));
                 format!(
-                    "{stored}\nprocessor time since the start: {} ms",
-                    usage.cpu_ms
+                    "{stored}\nprocessor time since the start: {} ms, and {} ms of the platform's in its calls",
+                    usage.cpu_ms, usage.host_cpu_ms
                 )
             });
         }

@@ -48,11 +48,13 @@ impl App {
         for row in self.store.installations(tenant.id, everything).await?.rows {
             installations.push(self.stored_by(tenant, &row, &plan).await?);
         }
+        let cpu = self.runtime.cpu_usage(tenant.id);
         let kinds = installations.iter().flat_map(|usage| &usage.kinds);
         Ok(TenantUsage {
             bytes: kinds.map(|kind| kind.bytes).sum(),
             bytes_limit: plan.storage_bytes,
-            cpu_ms: limits::millis(self.runtime.cpu_usage(tenant.id).used),
+            cpu_ms: limits::millis(cpu.used),
+            host_cpu_ms: limits::millis(cpu.host),
             installations,
         })
     }

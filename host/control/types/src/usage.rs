@@ -48,9 +48,12 @@ pub struct TenantUsage {
     pub bytes: u64,
     /// Bytes that may be.
     pub bytes_limit: u64,
-    /// Milliseconds of processor time that its applications and drivers have used on this node, since
-    /// it was started or since the first of them was loaded.
+    /// Milliseconds of processor time that the own code of its applications and drivers has used on
+    /// this node, since it was started or since the first of them was loaded.
     pub cpu_ms: u64,
+    /// Milliseconds of processor time that the platform has used since then in calls that they made
+    /// of it.
+    pub host_cpu_ms: u64,
     /// By installation, in the order of their names.
     pub installations: Vec<InstallationUsage>,
 }

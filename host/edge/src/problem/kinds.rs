@@ -105,6 +105,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "cpu-limit",
             "The application used up its processor time",
         ),
+        ServeError::HostTime { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "host-time-limit",
+            "The application had the platform work for too long",
+        ),
         ServeError::TenantCpu { .. } => (
             S::TOO_MANY_REQUESTS,
             "tenant-cpu",

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use canopy_engine::{CpuBudget, Engine, LimitExceeded, StoreLimits};
+use canopy_engine::{
+    CallLengths, CpuBudget, CpuRate, CpuSpent, Engine, LimitExceeded, StoreLimits,
+};
 use wasmtime::component::{Component, Linker};
 
-use crate::{component, engine, run, runs};
+use crate::{component, engine, run, runs, small};
 
 const LOOP: &str = r#"(func (export "run") (loop $l (br $l)))"#;
 const LOOP_IN_START: &str =
@@ -213,4 +215,218 @@ async fn a_call_that_is_dropped_frees_its_slot() {
         let dropped = tokio::time::timeout(Duration::from_millis(1), call).await;
         assert!(dropped.is_err(), "the guest waits in the host");
     }
+}
+
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// An engine whose guests may have the host work for so long.
+fn engine_with(host_time: Duration) -> Engine {
+    let mut settings = small();
+    settings.host_time = host_time;
+    Engine::new(&settings).expect("an engine")
+}
+
+/// Keeps this thread computing for so much of its CPU time.
+fn compute(time: Duration) {
+    let until = thread_time() + time;
+    while std::hint::black_box(thread_time()) < until {}
+}
+
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).expect("a time")
+}
+
+/// Runs a guest whose import `pause` has the host compute for so long, on this thread.
+async fn with_work(
+    engine: &Engine,
+    component: &Component,
+    cpu: &CpuBudget,
+    work: Duration,
+) -> wasmtime::Result<()> {
+    let mut linker = Linker::<StoreLimits>::new(engine.raw());
+    linker.root().func_wrap("pause", move |_, ()| {
+        if !work.is_zero() {
+            compute(work);
+        }
+        Ok(())
+    })?;
+    let mut store = engine.new_store(limits(engine), |limits| limits, cpu);
+    cpu.meter(async {
+        let instance = linker.instantiate_async(&mut store, component).await?;
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+        run.call_async(&mut store, ()).await
+    })
+    .await
+}
+
+/// Calls the host `count` times.
+fn calling(count: u32) -> String {
+    pausing(&format!(
+        r#"(local $n i32)
+           (loop $again
+             (call $pause)
+             (local.set $n (i32.add (local.get $n) (i32.const 1)))
+             (br_if $again (i32.lt_u (local.get $n) (i32.const {count}))))"#
+    ))
+}
+
+#[tokio::test]
+async fn what_the_host_does_in_a_call_is_not_the_guests() {
+    let engine = engine_with(FOREVER);
+    let component = component(&engine, &calling(20));
+    let budget = Duration::from_millis(100);
+    let cpu = CpuBudget::new(budget);
+    with_work(&engine, &component, &cpu, Duration::from_millis(20))
+        .await
+        .expect("400 ms of the host's work fit into 100 ms of the guest's");
+    let spent = cpu.of_call();
+    assert!(spent.guest < budget, "{spent:?}");
+    // But for the first call: what is measured roughly counts for a tick.
+    assert!(spent.host >= Duration::from_millis(370), "{spent:?}");
+    assert_eq!(cpu.used(), spent.guest);
+    cpu.renew();
+    assert_eq!(cpu.of_call(), CpuSpent::default());
+}
+
+#[tokio::test]
+async fn a_guest_that_only_calls_the_host_is_ended_by_what_the_host_may_take() {
+    let limit = Duration::from_millis(100);
+    let engine = engine_with(limit);
+    let component = component(&engine, &calling(u32::MAX));
+    let cpu = CpuBudget::new(FOREVER);
+    for work in [Duration::ZERO, Duration::from_millis(3)] {
+        cpu.renew();
+        let ended = with_work(&engine, &component, &cpu, work).await;
+        let cause = LimitExceeded::of(&ended.expect_err("the guest is ended"));
+        assert_eq!(cause, Some(LimitExceeded::HostTime { limit }));
+        let spent = cpu.of_call();
+        assert!(
+            spent.host >= limit && spent.host < limit + Duration::from_millis(100),
+            "{spent:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn calls_of_the_host_in_between_gain_a_guest_nothing() {
+    let engine = engine_with(FOREVER);
+    // Some ten microseconds of its own between two calls, so that ticks meet both.
+    let text = pausing(
+        r#"(local $n i32)
+           (loop $forever
+             (call $pause)
+             (local.set $n (i32.const 20000))
+             (loop $work
+               (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+               (br_if $work (local.get $n)))
+             (br $forever))"#,
+    );
+    let component = component(&engine, &text);
+    let budget = Duration::from_millis(100);
+    let cpu = CpuBudget::new(budget);
+    let before = thread_time();
+    let ended = with_work(&engine, &component, &cpu, Duration::ZERO).await;
+    let all = thread_time() - before;
+    let cause = LimitExceeded::of(&ended.expect_err("the guest is ended"));
+    assert_eq!(cause, Some(LimitExceeded::Cpu { limit: budget }));
+    // Compiling was before; what is not counted is what made the store and the instance.
+    let spent = cpu.of_call();
+    assert!(spent.guest >= budget, "{spent:?}");
+    assert!(
+        all < budget + spent.host + Duration::from_millis(100),
+        "{all:?} and {spent:?}"
+    );
+}
+
+/// A guest whose `realloc`, which the host calls to hand over a list, is of this body.
+fn receiving(realloc: &str) -> String {
+    format!(
+        r#"(component
+            (import "bytes" (func $bytes (result (list u8))))
+            (core module $libc
+              (memory (export "memory") 1)
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) (local $n i32)
+                {realloc}
+                (i32.const 1024)))
+            (core instance $libc (instantiate $libc))
+            (core func $lowered (canon lower (func $bytes)
+              (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+            (core module $m
+              (import "host" "bytes" (func $bytes (param i32)))
+              (func (export "run") (loop $again (call $bytes (i32.const 0)) (br $again))))
+            (core instance $i (instantiate $m
+              (with "host" (instance (export "bytes" (func $lowered))))))
+            (func (export "run") (canon lift (core func $i "run"))))"#
+    )
+}
+
+#[tokio::test]
+async fn code_of_the_guest_that_the_host_calls_is_the_guests() {
+    let engine = engine_with(FOREVER);
+    let budget = Duration::from_millis(100);
+    for realloc in [
+        "(loop $for_ever (br $for_ever))",
+        r#"(local.set $n (i32.const 20000000))
+           (loop $work
+             (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+             (br_if $work (local.get $n)))"#,
+    ] {
+        let component = component(&engine, &receiving(realloc));
+        let mut linker = Linker::<StoreLimits>::new(engine.raw());
+        linker
+            .root()
+            .func_wrap("bytes", |_, ()| Ok((vec![1_u8; 16],)))
+            .expect("an import");
+        let cpu = CpuBudget::new(budget);
+        let mut store = engine.new_store(limits(&engine), |limits| limits, &cpu);
+        let work = async {
+            let instance = linker.instantiate_async(&mut store, &component).await?;
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run")?;
+            run.call_async(&mut store, ()).await
+        };
+        let ended: wasmtime::Result<()> = cpu.meter(work).await;
+        let cause = LimitExceeded::of(&ended.expect_err("the guest is ended"));
+        assert_eq!(cause, Some(LimitExceeded::Cpu { limit: budget }));
+        let spent = cpu.of_call();
+        assert!(spent.host < budget, "{spent:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_component_whose_calls_are_short_all_is_the_guests_until_one_is_long() {
+    let engine = engine_with(FOREVER);
+    let plenty = CpuRate {
+        per_second: FOREVER,
+        burst: FOREVER,
+    };
+    let account = engine.cpu_account(100, plenty);
+    let lengths = Arc::new(CallLengths::default());
+    let short = component(&engine, &calling(1));
+    let long = component(&engine, &calling(10));
+    let budget = || CpuBudget::paid_by_with(account.clone(), FOREVER, lengths.clone());
+    let work = Duration::from_millis(20);
+    let mut spent = Vec::new();
+    for component in [&long, &short, &long, &long] {
+        let is_short = std::ptr::eq(component, &short);
+        for _ in 0..if is_short { 100 } else { 1 } {
+            let cpu = budget();
+            let work = if is_short { Duration::ZERO } else { work };
+            with_work(&engine, component, &cpu, work)
+                .await
+                .expect("it ends");
+            cpu.call_ends();
+            if !is_short {
+                spent.push(cpu.of_call());
+            }
+        }
+    }
+    let all = Duration::from_millis(170);
+    assert!(spent[0].host >= all, "{spent:?}");
+    assert!(
+        spent[1].host.is_zero() && spent[1].guest >= all,
+        "{spent:?}"
+    );
+    assert!(spent[2].host >= all, "{spent:?}");
+    assert!(account.host_used() >= 2 * all);
 }

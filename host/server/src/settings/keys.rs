@@ -115,6 +115,8 @@ keys! {
         "Header fields of the response to one.";
     size "egress.body_chunk" => runtime.network.body_chunk_bytes:
         "What one write to an outgoing body may bring; a longer one is split.";
+    size "egress.body_buffer" => runtime.network.body_buffer_bytes:
+        "What bodies of WASI 0.2 that one call makes may keep unsent together; as it is used up, each takes less at once.";
     text "egress.proxy" => runtime.network.proxy as option:
         "Proxy through which all outgoing HTTP goes, as in `http://proxy.example.com:3128`. What names resolve to is then the proxy's to judge; sockets do not use it.";
     flag "egress.http2" => runtime.network.http2:
@@ -204,6 +206,8 @@ keys! {
         "Whether backtraces of guests name source files and lines, read from debug information that the publisher wrote.";
     time "engine.tick" => engine.tick:
         "How often a running guest is interrupted to look at its budget; one that has run for two of these takes turns with others.";
+    time "engine.host_time" => engine.host_time:
+        "CPU time that the host may use in calls that a guest makes of it, for one request; the guest's own is limited by its package and plan.";
     size "engine.guest_stack_bytes" => engine.guest_stack_bytes:
         "Stack of a guest.";
     size "engine.call_stack_bytes" => engine.call_stack_bytes:
@@ -371,6 +375,8 @@ keys! {
         "One set of HTTP headers in a guest.";
     size "guest.tenant_memory" => runtime.tenant_memory_bytes:
         "Memory of all instances of one tenant together, drivers included; beyond it a guest is refused memory, as at its own limit.";
+    size "guest.under_way" => runtime.under_way_bytes:
+        "What calls of storage that one instance has under way at once have been handed together; one that is alone may have more.";
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
     count "guest.reuse_requests" => runtime.reuse_requests:

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_backend::{
-    Action, Condition, Conditional, Entry, KeyValue, Operation, Outcome, SetOptions, StorageError,
-    Transaction,
+    Action, Condition, Conditional, Entry, Held, KeyValue, Operation, Outcome, SetOptions,
+    StorageError, Transaction,
 };
 use wasmtime::component::{Accessor, Resource};
 
@@ -77,6 +77,8 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         value: Vec<u8>,
         options: key_value::SetOptions,
     ) -> Result<u64, Failure> {
+        let bytes = key.len() + value.len() + condition_bytes(options.condition.as_ref());
+        let _held = hold(accessor, bytes)?;
         let options = SetOptions {
             ttl: ttl(options.ttl_ms)?,
             condition: condition(options.condition),
@@ -150,6 +152,8 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), Failure> {
+        let bytes = pairs.iter().map(|(key, value)| key.len() + value.len());
+        let _held = hold(accessor, bytes.sum())?;
         Ok(held(accessor, &store)?.set_many(pairs).await?)
     }
 
@@ -180,6 +184,11 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
             let bucket = access.get().table.get(&store)?;
             Ok::<_, Failure>((bucket.buckets.clone(), bucket.name.clone()))
         })?;
+        let checked = preconditions
+            .iter()
+            .map(|check| check.key.len() + condition_bytes(Some(&check.condition)));
+        let bytes = checked.chain(changes.iter().map(change_bytes)).sum();
+        let _held = hold(accessor, bytes)?;
         let checks = preconditions.len();
         let checked = preconditions.into_iter().map(|precondition| {
             let action = Action::Check(condition(Some(precondition.condition)));
@@ -208,6 +217,25 @@ fn held<T: Send + 'static>(
     store: &Resource<Bucket>,
 ) -> Result<Arc<dyn KeyValue>, Failure> {
     accessor.with(|mut access| Ok(access.get().table.get(store)?.store.clone()))
+}
+
+/// Counts what a call has been handed until it has ended.
+fn hold<T: Send + 'static>(accessor: &Accessor<T, Face>, bytes: usize) -> Result<Held, Failure> {
+    accessor.with(|mut access| Ok(access.get().under_way.hold(bytes)?))
+}
+
+fn condition_bytes(condition: Option<&key_value::Condition>) -> usize {
+    match condition {
+        Some(key_value::Condition::Value(value)) => value.len(),
+        _ => 0,
+    }
+}
+
+fn change_bytes(change: &key_value::Change) -> usize {
+    match change {
+        key_value::Change::Set(setting) => setting.key.len() + setting.value.len(),
+        key_value::Change::Delete(key) | key_value::Change::Increment((key, _)) => key.len(),
+    }
 }
 
 fn done<T>(outcome: Conditional<T>) -> Result<T, Failure> {

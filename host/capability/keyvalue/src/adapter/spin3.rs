@@ -67,6 +67,8 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         key: String,
         value: Vec<u8>,
     ) -> Result<(), Failure> {
+        let bytes = key.len() + value.len();
+        let _held = accessor.with(|mut access| access.get().under_way.hold(bytes))?;
         Ok(held(accessor, &store)?.set(&key, value).await?)
     }
 

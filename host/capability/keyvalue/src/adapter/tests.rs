@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use canopy_backend::{KeyValueProvider, Scope};
+use canopy_backend::{KeyValueProvider, Scope, UnderWay};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_ids::{InstallationId, TenantId};
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ impl Engine {
         Guest {
             ctx: KeyValueCtx::new(buckets),
             table: ResourceTable::new(),
+            under_way: UnderWay::new(1 << 20),
         }
     }
 }
@@ -51,6 +52,7 @@ impl Engine {
 struct Guest {
     ctx: KeyValueCtx,
     table: ResourceTable,
+    under_way: UnderWay,
 }
 
 impl Guest {
@@ -58,6 +60,7 @@ impl Guest {
         KeyValueView {
             ctx: &mut self.ctx,
             table: &mut self.table,
+            under_way: &self.under_way,
         }
     }
 

@@ -1,8 +1,9 @@
 //! Takes what it can get of the host, by WASI 0.2 itself and without any SDK: `/fields`,
 //! `/pollables`, `/random-huge`, `/random-for-ever`, `/many-headers`, `/huge-header`,
 //! `/huge-string`, `/poll-million`, `/deep` calls the host at the deepest frame, `/fill?MIB` fills memory again and
-//! again, `/scan` looks for what others left in memory, `/stain` leaves something. And answers
-//! wrongly: `/never`, `/twice`, `/tiny`, `/head-then-trap`, `/endless`.
+//! again, `/scan` looks for what others left in memory, `/stain` leaves something. `/pin-fields`,
+//! `/pin-copies`, `/pin-bodies` and `/pin-pollables` take `?COUNT&MS` of the host and hold it for so long,
+//! `/pin-nothing` holds nothing. And answers wrongly: `/never`, `/twice`, `/tiny`, `/head-then-trap`, `/endless`.
 
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
@@ -38,6 +39,13 @@ impl Guest for Hostile {
             "/fill" => fill(query.parse().unwrap_or(1)),
             "/stain" => answer(out, &stain()),
             "/scan" => answer(out, &scan()),
+            "/pin-fields" => hold(out, query, |count| {
+                (0..count).map(|_| full_fields()).collect::<Vec<_>>()
+            }),
+            "/pin-copies" => hold(out, query, |count| copies(&request, count)),
+            "/pin-bodies" => hold(out, query, bodies),
+            "/pin-pollables" => hold(out, query, pollables),
+            "/pin-nothing" => hold(out, query, |_| ()),
             "/never" => {}
             "/twice" => twice(out),
             "/tiny" => tiny(out),
@@ -78,6 +86,55 @@ fn fields() -> String {
         held.push(fields);
     }
     held.len().to_string()
+}
+
+/// Takes what `take` gives and keeps it for a while, waiting in the host.
+fn hold<T>(out: ResponseOutparam, query: &str, take: impl FnOnce(usize) -> T) {
+    let (count, ms) = query.split_once('&').expect("a number of things and of ms");
+    let taken = take(count.parse().expect("a number"));
+    let ms: u64 = ms.parse().expect("a number of ms");
+    monotonic_clock::subscribe_duration(ms * 1_000_000).block();
+    drop(taken);
+    answer(out, "held");
+}
+
+/// Nearly as large as the host lets it be; beyond that it would trap.
+fn full_fields() -> Fields {
+    let fields = Fields::new();
+    for bytes in [10 << 10, 10 << 10, 10 << 10, 1500] {
+        fields
+            .append("x-pin", &vec![b'x'; bytes])
+            .expect("in its limit");
+    }
+    fields
+}
+
+/// Copies of the request's own fields, each a little different, so that each is one.
+fn copies(request: &IncomingRequest, count: usize) -> Vec<Fields> {
+    let fields = request.headers();
+    let copy = |_| {
+        let copy = fields.clone();
+        copy.delete("x-one-less").expect("a copy can be changed");
+        copy
+    };
+    (0..count).map(copy).collect()
+}
+
+/// Bodies of responses that are never sent, each with as much in it as the host takes.
+fn bodies(count: usize) -> Vec<(OutgoingResponse, OutgoingBody)> {
+    let piece = vec![b'x'; 1 << 20];
+    let body = |_| {
+        let response = OutgoingResponse::new(Fields::new());
+        let body = response.body().expect("the first");
+        let stream = body.write().expect("the first");
+        while let Ok(room @ 1..) = stream.check_write() {
+            let room = piece.len().min(room as usize);
+            stream.write(&piece[..room]).expect("there is room");
+        }
+        drop(stream);
+        (response, body)
+    };
+    (0..count).map(body).collect()
 }
 
 fn pollables(count: usize) -> Vec<poll::Pollable> {
