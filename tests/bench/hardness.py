@@ -296,6 +296,14 @@ def status(canopy, host, path):
         connection.close()
 
 
+def most(fits, least=1, bound=1 << 14):
+    """Nearly the largest number that fits, where each smaller one does."""
+    while bound - least > max(1, least // 32):
+        middle = (least + bound) // 2
+        least, bound = (middle, bound) if fits(middle) else (least, middle)
+    return least
+
+
 def pinned(options, at_once=16, held=4_000):
     """What one hostile request can have the node keep outside of its linear memory."""
     rounds, worst = {}, []
@@ -325,10 +333,7 @@ def pinned(options, at_once=16, held=4_000):
             host = canopy.host(guest, "t0")
             nothing, _ = growth(host, "nothing", 0)
             for kind in kinds:
-                # As many as one request may have at all.
-                counts = (round(10_000 * 0.9**step) for step in range(80))
-                fits = lambda count: status(canopy, host, f"/pin-{kind}?{count}&0") == 200
-                count = next(filter(fits, counts))
+                count = most(lambda n: status(canopy, host, f"/pin-{kind}?{n}&0") == 200)
                 grown, bad = growth(host, kind, count)
                 figures = {"count": count, "MiB": grown - nothing, "bad": bad}
                 rounds[f"{guest}: {kind}"] = [figures]
