@@ -134,6 +134,7 @@ async fn a_component_without_storage_is_denied() {
     let mut guest = Guest {
         ctx: KeyValueCtx::none(),
         table: ResourceTable::new(),
+        under_way: UnderWay::new(1 << 20),
     };
     let refused = draft::store::Host::open(&mut guest.view(), "a".into()).await;
     assert!(matches!(refused, Err(Failure::AccessDenied)));
