@@ -98,27 +98,35 @@ impl<P: DriverProgram> Actor<P> {
         }
     }
 
-    /// Waits for word. A store that nobody needs for long is dropped.
+    /// Waits for word. A store that nobody needs for long is dropped, and one of a driver that was
+    /// replaced at once.
     async fn wait(&mut self) {
         if self.live.as_ref().is_some_and(|live| live.given() == 0) {
-            let until = Instant::now() + self.info.settings.idle_timeout;
-            let idle = &mut self.idle;
-            let idle = idle.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
-            loop {
-                tokio::select! {
-                    biased;
-                    () = self.changed.notified() => return,
-                    () = &mut *idle => {}
-                }
-                if Instant::now() >= until {
-                    break;
-                }
-                // It was set when an earlier call was over.
-                idle.as_mut().reset(until.into());
+            if !self.board.is_replaced() && self.has_word().await {
+                return;
             }
             self.retire();
         }
         self.changed.notified().await;
+    }
+
+    /// Whether there is word before the store has been idle for long.
+    async fn has_word(&mut self) -> bool {
+        let until = Instant::now() + self.info.settings.idle_timeout;
+        let idle = &mut self.idle;
+        let idle = idle.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
+        loop {
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => return true,
+                () = &mut *idle => {}
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            // It was set when an earlier call was over.
+            idle.as_mut().reset(until.into());
+        }
     }
 
     fn retire(&mut self) {

@@ -6,6 +6,7 @@
 //! of arrival.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -16,6 +17,8 @@ use crate::handle::{Call, Message, Place};
 pub(crate) struct Board<C> {
     state: Mutex<State<C>>,
     limit: usize,
+    /// Another instance has taken the driver's place.
+    replaced: AtomicBool,
 }
 
 struct State<C> {
@@ -73,6 +76,7 @@ impl<C> Board<C> {
                 closed: false,
             }),
             limit: limit.max(1),
+            replaced: AtomicBool::new(false),
         }
     }
 
@@ -185,9 +189,19 @@ impl<C> Board<C> {
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
-        for desk in &state.desks {
-            desk.wake.notify_one();
+        state.wake_all();
+    }
+
+    /// Another instance has taken the driver's place: no store is kept for calls to come.
+    pub(crate) fn replace(&self) {
+        if !self.replaced.swap(true, Ordering::Relaxed) {
+            self.lock().wake_all();
         }
+    }
+
+    /// Whether another instance has taken the driver's place.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
     }
 
     /// Gives word to a free store, or makes room for one that is to be begun; `None` where neither
@@ -217,6 +231,12 @@ impl<C> Board<C> {
 }
 
 impl<C> State<C> {
+    fn wake_all(&self) {
+        for desk in &self.desks {
+            desk.wake.notify_one();
+        }
+    }
+
     fn leave(&mut self, store: usize, message: Message<C>) {
         self.arrived += 1;
         let Some(desk) = self.desks.get_mut(store) else {

@@ -273,6 +273,12 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         }
     }
 
+    /// Another instance has taken this one's place. Calls are answered as before, and a store that has
+    /// none, and owns nothing, is dropped.
+    pub fn set_replaced(&self) {
+        self.shared.board.replace();
+    }
+
     /// Calls an exported function and waits for the answer, at most until the context's deadline, by
     /// this timer, which may have been set before.
     pub(crate) async fn call(

@@ -68,6 +68,25 @@ async fn stores_that_nobody_needs_are_dropped() {
     assert_eq!(seen.stores(), 4);
 }
 
+#[tokio::test]
+async fn a_driver_that_was_replaced_keeps_no_store_for_calls_to_come() {
+    let (driver, seen) = spawn_pool(3, "things", THINGS_DRIVER, DriverSettings::default());
+    let mut apps = apps(3, &driver).await;
+    load(&mut apps).await;
+    let mut holder = App::things(&driver).await;
+    let thing = holder.number("construct", &[1]).await.expect("construct");
+    drop(apps);
+    driver.set_replaced();
+    wait_until(&driver, |health| health.stores == 1).await;
+    holder.number("drop", &[thing]).await.expect("it was there");
+    let health = wait_until(&driver, |health| health.stores == 0).await;
+    assert_eq!((health.state, health.restarts), (DriverState::Idle, 0));
+    let before = seen.stores();
+    holder.number("calls", &[]).await.expect("it is answered");
+    assert_eq!(seen.stores(), before + 1);
+    wait_until(&driver, |health| health.stores == 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn resources_are_answered_by_the_store_that_owns_them() {
     let (driver, seen) = spawn_pool(4, "things", THINGS_DRIVER, DriverSettings::default());

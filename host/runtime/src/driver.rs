@@ -108,7 +108,10 @@ impl Drivers {
             return cell.clone();
         }
         if slots.len() >= GENERATIONS {
-            slots.remove(0);
+            let (_, oldest) = slots.remove(0);
+            if let Some(handle) = oldest.get() {
+                handle.set_replaced();
+            }
         }
         let cell = Arc::new(OnceCell::new());
         slots.push((generation, cell.clone()));
@@ -126,8 +129,18 @@ impl Drivers {
         newest.map(|(_, handle)| handle.health())
     }
 
-    /// Forgets the instances that `keep` does not name. They end when nothing is linked to them.
-    pub(crate) fn retain(&self, keep: impl Fn(DriverInstanceId) -> bool) {
-        self.0.lock().retain(|id, _| keep(*id));
+    /// Forgets the instances of which `newest` knows no generation. They end when nothing is linked to
+    /// them. Those of an older one than it knows keep no store for calls to come.
+    pub(crate) fn retain(&self, newest: impl Fn(DriverInstanceId) -> Option<u64>) {
+        self.0.lock().retain(|id, slots| {
+            let Some(newest) = newest(*id) else {
+                return false;
+            };
+            let older = slots.iter().filter(|(generation, _)| *generation < newest);
+            for handle in older.filter_map(|(_, cell)| cell.get()) {
+                handle.set_replaced();
+            }
+            true
+        });
     }
 }

@@ -247,11 +247,12 @@ impl Runtime {
         })
     }
 
-    /// Forgets installations and driver instances that are gone. Requests under way go on.
+    /// Forgets installations and driver instances that are gone, and lets go of what is idle of driver
+    /// instances older than the generation that `drivers` gives. Requests under way go on.
     pub fn retain(
         &self,
         installations: impl Fn(InstallationId) -> bool,
-        drivers: impl Fn(DriverInstanceId) -> bool,
+        drivers: impl Fn(DriverInstanceId) -> Option<u64>,
     ) {
         self.0.installed.retain(installations);
         self.0.drivers.retain(drivers);

@@ -1,7 +1,7 @@
 //! What is to be run: immutable descriptions that the control plane publishes and the request path
 //! only reads.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,11 +127,11 @@ pub struct DriverSpec {
 }
 
 impl DriverSpec {
-    /// Adds the identifiers of this driver instance and of all that it builds on to `ids`.
-    pub fn chain(&self, ids: &mut HashSet<DriverInstanceId>) {
-        if ids.insert(self.id) {
+    /// Adds the identifiers and generations of this driver instance and of all that it builds on.
+    pub fn chain(&self, generations: &mut HashMap<DriverInstanceId, u64>) {
+        if generations.insert(self.id, self.generation).is_none() {
             for driver in self.bindings.values().filter_map(Provider::driver) {
-                driver.chain(ids);
+                driver.chain(generations);
             }
         }
     }

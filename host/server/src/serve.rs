@@ -322,10 +322,7 @@ async fn forget(routes: Routes, runtime: Runtime) {
         {
             continue;
         }
-        runtime.retain(
-            |id| current.has_installation(id),
-            |id| current.has_driver(id),
-        );
+        runtime.retain(|id| current.has_installation(id), |id| current.driver(id));
         last = Some(current);
     }
 }

@@ -1,7 +1,7 @@
 //! The immutable picture of what exists, by which requests are routed and callers verified.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
@@ -32,7 +32,8 @@ pub struct Snapshot {
     hosts: HashMap<HostName, Arc<Route>>,
     tokens: HashMap<TokenId, TokenEntry>,
     installations: HashMap<InstallationId, Arc<Route>>,
-    drivers: HashSet<DriverInstanceId>,
+    /// The generations of the driver instances that installations are bound to.
+    drivers: HashMap<DriverInstanceId, u64>,
 }
 
 impl Snapshot {
@@ -64,9 +65,9 @@ impl Snapshot {
         self.installations.contains_key(&id)
     }
 
-    /// Whether an installation is bound to this driver instance.
-    pub fn has_driver(&self, id: DriverInstanceId) -> bool {
-        self.drivers.contains(&id)
+    /// The generation of this driver instance, where an installation is bound to it.
+    pub fn driver(&self, id: DriverInstanceId) -> Option<u64> {
+        self.drivers.get(&id).copied()
     }
 
     pub(crate) fn token(&self, id: &TokenId) -> Option<&TokenEntry> {
