@@ -53,25 +53,17 @@ struct Parts {
 
 pub(crate) fn perform(container: &Container, asked: &Asked) -> Outcome {
     Some(match asked.op.as_str() {
-        "put" => with(asked, |how| put(container, asked, how)),
-        "read" => with(asked, |span: Span| read(container, asked, span)),
+        "put" => asked.with(|how| put(container, asked, how)),
+        "read" => asked.with(|span: Span| read(container, asked, span)),
         "head" => head(container, &asked.key),
-        "page" => with(asked, |listing| page(container, listing)),
-        "copy" => with(asked, |to: String| transfer(container, asked, to, false)),
-        "move" => with(asked, |to: String| transfer(container, asked, to, true)),
-        "upload" => with(asked, |parts| upload(container, &asked.key, &parts)),
+        "page" => asked.with(|listing| page(container, listing)),
+        "copy" => asked.with(|to: String| transfer(container, asked, to, false)),
+        "move" => asked.with(|to: String| transfer(container, asked, to, true)),
+        "upload" => asked.with(|parts| upload(container, &asked.key, &parts)),
         "whole" => whole(container, asked),
         "container" => lifecycle(container),
         _ => return None,
     })
-}
-
-fn with<T: serde::de::DeserializeOwned>(
-    asked: &Asked,
-    run: impl FnOnce(T) -> Result<Value, Fault>,
-) -> Result<Value, Fault> {
-    let parsed = serde_json::from_value(asked.with.clone());
-    run(parsed.map_err(|error| Fault::said("misunderstood", error.to_string()))?)
 }
 
 fn told(info: &ObjectInfo) -> Value {

@@ -42,28 +42,33 @@ fn fault(error: Error) -> Fault {
 }
 
 fn perform(asked: &Asked) -> Outcome {
-    let letter = match serde_json::from_value::<Letter>(asked.with.clone()) {
-        Ok(letter) => letter,
-        Err(error) => return Some(Err(Fault::said("misunderstood", error.to_string()))),
-    };
-    let mut message = Message {
-        from: letter.from,
-        to: letter.to,
-        cc: letter.cc,
-        reply_to: letter.reply_to,
-        subject: letter.subject,
-        text: letter.text,
-        html: letter.html,
-    };
     Some(match asked.op.as_str() {
-        "send" => sender::send(&message).map(Value::from).map_err(fault),
-        "churn" => {
+        "send" => asked.with(|letter: Letter| {
+            let sent = sender::send(&letter.message());
+            sent.map(Value::from).map_err(fault)
+        }),
+        "churn" => asked.with(|letter: Letter| {
+            let mut message = letter.message();
             message.text = long_text(asked.bytes);
             let identifiers = (0..asked.count).map(|_| sender::send(&message).map_err(fault));
-            identifiers.collect::<Result<Value, _>>()
-        }
+            identifiers.collect()
+        }),
         _ => return None,
     })
+}
+
+impl Letter {
+    fn message(self) -> Message {
+        Message {
+            from: self.from,
+            to: self.to,
+            cc: self.cc,
+            reply_to: self.reply_to,
+            subject: self.subject,
+            text: self.text,
+            html: self.html,
+        }
+    }
 }
 
 /// A text of so many bytes, in lines.

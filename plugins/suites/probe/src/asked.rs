@@ -1,10 +1,10 @@
 //! What a component is asked to do.
 
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::hex;
+use crate::{Fault, hex};
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -32,6 +32,17 @@ pub struct Asked {
     /// What only one interface knows.
     #[serde(default)]
     pub with: Value,
+}
+
+impl Asked {
+    /// Does what only one interface knows, with what it is given for it.
+    pub fn with<T: DeserializeOwned>(
+        &self,
+        run: impl FnOnce(T) -> Result<Value, Fault>,
+    ) -> Result<Value, Fault> {
+        let given = serde_json::from_value(self.with.clone());
+        run(given.map_err(|error| Fault::said("misunderstood", error.to_string()))?)
+    }
 }
 
 /// Bytes, which are written in hexadecimal digits.
@@ -64,5 +75,17 @@ mod tests {
         for wrong in [r#"{"op":"set","value":"0"}"#, r#"{"op":"set","unknown":1}"#] {
             assert!(serde_json::from_str::<Asked>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_one_interface_knows_is_read_or_said_to_be_misunderstood() {
+        let asked: Asked = serde_json::from_str(r#"{"op":"put","with":[1,2]}"#).expect("asked");
+        let sum = |numbers: Vec<u8>| Ok(Value::from(numbers.iter().sum::<u8>()));
+        assert_eq!(asked.with(sum), Ok(Value::from(3)));
+        let misunderstood = asked.with(|_: String| Ok(Value::Null));
+        assert_eq!(
+            misunderstood.map_err(|fault| fault.kind),
+            Err("misunderstood")
+        );
     }
 }

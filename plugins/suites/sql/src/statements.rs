@@ -63,23 +63,15 @@ impl One {
 
 pub(crate) fn perform(database: &Database, asked: &Asked) -> Outcome {
     Some(match asked.op.as_str() {
-        "query" => with(asked, |one: One| query(database, &one)),
-        "columns" => with(asked, |one: One| columns(database, &one)),
-        "execute" => with(asked, |one: One| execute(database, &one)),
-        "batch" => with(asked, |statements: Vec<One>| batch(database, &statements)),
-        "transaction" => with(asked, |whole: Whole| transaction(database, &whole)),
-        "first-rows" => with(asked, |one: One| first_rows(database, &one, asked.count)),
-        "violation" => with(asked, |one: One| violation(database, &one)),
+        "query" => asked.with(|one: One| query(database, &one)),
+        "columns" => asked.with(|one: One| columns(database, &one)),
+        "execute" => asked.with(|one: One| execute(database, &one)),
+        "batch" => asked.with(|statements: Vec<One>| batch(database, &statements)),
+        "transaction" => asked.with(|whole: Whole| transaction(database, &whole)),
+        "first-rows" => asked.with(|one: One| first_rows(database, &one, asked.count)),
+        "violation" => asked.with(|one: One| violation(database, &one)),
         _ => return None,
     })
-}
-
-fn with<T: serde::de::DeserializeOwned>(
-    asked: &Asked,
-    run: impl FnOnce(T) -> Result<Value, Fault>,
-) -> Result<Value, Fault> {
-    let parsed = serde_json::from_value(asked.with.clone());
-    run(parsed.map_err(|error| Fault::said("misunderstood", error.to_string()))?)
 }
 
 fn json_of(cell: Cell) -> Value {
