@@ -1,8 +1,15 @@
 //! The sample packages, against the real servers that their drivers talk to.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Node, Redis, Smtp, answer, guest, plugin};
+
+/// The digits that an invoice's number ends with.
+pub(crate) fn number(number: &Value) -> u64 {
+    let text = number.as_str().unwrap_or_else(|| panic!("{number}"));
+    let prefix = text.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    text[prefix.len()..].parse().expect("a number")
+}
 
 pub(crate) async fn issues_invoices_without_gaps(node: &Node, app: &str) {
     let customer = node
@@ -33,22 +40,7 @@ pub(crate) async fn issues_invoices_without_gaps(node: &Node, app: &str) {
         assert_eq!(issued.status, 200, "{issued:?}");
         numbers.push(issued.json()["number"].clone());
     }
-    let tail = |number: &serde_json::Value| {
-        let text = number.to_string();
-        let digits: String = text
-            .chars()
-            .rev()
-            .skip_while(|c| !c.is_ascii_digit())
-            .take_while(char::is_ascii_digit)
-            .collect();
-        digits
-            .chars()
-            .rev()
-            .collect::<String>()
-            .parse::<u64>()
-            .expect("a number")
-    };
-    let numbers: Vec<u64> = numbers.iter().map(tail).collect();
+    let numbers: Vec<u64> = numbers.iter().map(number).collect();
     assert_eq!(numbers, [1, 2, 3]);
     let page = node.get(app, "/").await;
     assert!(

@@ -103,17 +103,48 @@ impl Certificate {
     }
 }
 
-/// A Redis server that keeps nothing.
+/// A Redis server. Unless it was started to, it keeps nothing beyond its end.
 pub(crate) struct Redis {
     pub(crate) port: u16,
     server: Server,
+    /// Where it keeps what it has acknowledged.
+    folder: Option<TempDir>,
 }
 
 impl Redis {
     pub(crate) fn start() -> Self {
+        Self::start_in(None)
+    }
+
+    /// One that has everything again after [`Self::kill`] that it had acknowledged.
+    pub(crate) fn start_lasting() -> Self {
+        Self::start_in(Some(tempfile::tempdir().expect("a folder")))
+    }
+
+    fn start_in(folder: Option<TempDir>) -> Self {
         let port = free_port();
-        let server = Self::run(port, &["--port", &port.to_string()]);
-        Self { port, server }
+        Self {
+            port,
+            server: Self::run_in(port, folder.as_ref()),
+            folder,
+        }
+    }
+
+    fn run_in(port: u16, folder: Option<&TempDir>) -> Server {
+        let port_text = port.to_string();
+        let mut how = vec!["--port", &port_text];
+        let folder = folder.map(|folder| folder.path().display().to_string());
+        if let Some(folder) = &folder {
+            how.extend([
+                "--dir",
+                folder,
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ]);
+        }
+        Self::run(port, &how)
     }
 
     /// One that speaks TLS alone and asks for a password.
@@ -137,7 +168,12 @@ impl Redis {
                 password,
             ],
         );
-        Self { port, server }
+        let folder = None;
+        Self {
+            port,
+            server,
+            folder,
+        }
     }
 
     /// Ends the server at once.
@@ -145,15 +181,15 @@ impl Redis {
         self.server.end();
     }
 
-    /// Starts the server after [`Self::kill`]: it is empty.
+    /// Starts the server after [`Self::kill`].
     pub(crate) fn start_again(&mut self) {
-        self.server = Self::run(self.port, &["--port", &self.port.to_string()]);
+        self.server = Self::run_in(self.port, self.folder.as_ref());
     }
 
     fn run(port: u16, how: &[&str]) -> Server {
         let mut command = Command::new("redis-server");
         command
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--save", ""])
             .args(how);
         Server::start(command, port, "redis-server")
     }
