@@ -13,6 +13,7 @@ fn main() {
         "../../plugins/suites/probe",
         "../../plugins/suites/spin-postgres",
         "../../plugins/suites/sql",
+        "../../plugins/suites/key-value",
         "../../plugins/suites/keyvalue-draft",
         "../../plugins/suites/keyvalue-draft2",
         "templates",

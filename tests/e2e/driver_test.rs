@@ -151,20 +151,18 @@ fn copy(project: &Path, component: &str, folder: &Path) -> PathBuf {
     folder.to_owned()
 }
 
-/// Tests a driver of ours on its real server, and expects that nothing fails and no case is left out
-/// but `skipped`.
-fn passes(driver: &str, more: &str, secrets: &[(&str, &str)], suites: &[&str], skipped: &[&str]) {
+/// Tests a driver of ours, and expects that nothing fails and no case is left out but `skipped`.
+fn passes(
+    project: &Path,
+    more: &str,
+    environment: &[(&str, &str)],
+    suites: &[&str],
+    skipped: &[&str],
+) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut more: Vec<_> = more.split_whitespace().collect();
-    let named: Vec<_> = secrets
-        .iter()
-        .map(|(key, _)| format!("{key}={key}"))
-        .collect();
-    for name in &named {
-        more.extend(["--secret-env", name]);
-    }
+    let more: Vec<_> = more.split_whitespace().collect();
     let badge = folder.path().join("badge.json");
-    let output = test(&plugin(driver), &more, &badge, secrets);
+    let output = test(project, &more, &badge, environment);
     let record = output.json();
     let cases = record["cases"].as_array().expect("cases");
     let left = |outcome: &str| {
@@ -178,20 +176,39 @@ fn passes(driver: &str, more: &str, secrets: &[(&str, &str)], suites: &[&str], s
     assert_eq!(record["untested"], serde_json::json!([]));
 }
 
+/// How `redis` is set up behind what stands between it and its server.
+const REDIS: &str = "--set host={host} --set port={port} --set timeout_ms=1000";
+
+/// The same of `s3`.
+fn s3_behind(s3: &S3) -> String {
+    format!(
+        "--server 127.0.0.1:{} --set endpoint=http://{{server}} --set bucket={} \
+         --set access_key_id={} --set timeout_ms=4000 --secret-env secret_access_key=S3_SECRET",
+        s3.port,
+        S3::BUCKET,
+        s3.key.0
+    )
+}
+
+/// Keys of encryption: thirty-two bytes as base64, as they come by the environment.
+const KEY: (&str, &str) = ("KEY", "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+const NAME_KEY: (&str, &str) = ("NAME_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+
+/// Cases for drivers that say whether they work.
+const WITH_A_CHECK: [&str; 4] = [
+    "driver/check",
+    "driver/check-without-grants",
+    "driver/check-without-server",
+    "driver/check-silent-server",
+];
+
 #[test]
 fn keys_and_values_and_objects_of_s3_pass() {
     let s3 = S3::start();
-    let (id, secret) = &s3.key;
-    let setup = format!(
-        "--server 127.0.0.1:{} --set endpoint=http://{{server}} --set bucket={} \
-         --set access_key_id={id} --set timeout_ms=4000",
-        s3.port,
-        S3::BUCKET
-    );
     passes(
-        "s3",
-        &setup,
-        &[("secret_access_key", secret)],
+        &plugin("s3"),
+        &s3_behind(&s3),
+        &[("S3_SECRET", &s3.key.1)],
         &[DRAFTS[0], DRAFTS[1], "canopy:storage/blobs@0.1.0"],
         &["behaviour/swap"],
     );
@@ -202,13 +219,13 @@ fn keys_and_values_and_databases_of_postgresql_pass() {
     let postgres = Postgres::start();
     let setup = format!(
         "--server 127.0.0.1:{} --set host={{host}} --set port={{port}} --set username=canopy \
-         --set database=postgres --set timeout_ms=4000",
+         --set database=postgres --set timeout_ms=4000 --secret-env password=PASSWORD",
         postgres.port
     );
     passes(
-        "postgres",
+        &plugin("postgres"),
         &setup,
-        &[("password", Postgres::PASSWORD)],
+        &[("PASSWORD", Postgres::PASSWORD)],
         &[
             DRAFTS[0],
             DRAFTS[1],
@@ -229,7 +246,7 @@ fn mail_by_smtp_passes_and_none_is_sent_unasked() {
     );
     let suites = ["canopy:mail/sender@0.1.0"];
     let named = format!("{setup} --mail-to ops@example.com");
-    passes("smtp", &named, &[], &suites, &[]);
+    passes(&plugin("smtp"), &named, &[], &suites, &[]);
     let messages = smtp.messages();
     assert!(!messages.is_empty());
     for message in &messages {
@@ -254,34 +271,186 @@ fn mail_by_smtp_passes_and_none_is_sent_unasked() {
 
 #[test]
 fn a_driver_of_objects_before_the_platforms_own_passes() {
-    for (driver, secrets, alone) in [
-        ("cache-blobs", &[][..], &[][..]),
+    for (driver, more, alone) in [
+        ("cache-blobs", "", &[][..]),
         (
             "encrypt-blobs",
-            &[("key", "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")],
+            "--secret-env key=KEY",
             &["objects/parts", "objects/aborted"],
         ),
     ] {
-        let without_a_check = [
-            "driver/check",
-            "driver/check-without-grants",
-            "driver/check-without-server",
-            "driver/check-silent-server",
-        ];
         let without_a_server = [
             "faults/refused",
             "faults/broken-idle",
             "faults/broken-answer",
             "faults/silent",
             "faults/slow",
+            "faults/too-slow",
             "faults/garbled",
             "faults/nothing-lost",
+            "faults/other-tenant",
+            "leaks/connections",
         ];
-        let skipped = [&without_a_check[..], alone, &without_a_server].concat();
+        let skipped = [&WITH_A_CHECK[..], alone, &without_a_server].concat();
         let suites = ["canopy:storage/blobs@0.1.0"];
-        let bind = "--bind canopy:storage/blobs=platform";
-        passes(driver, bind, secrets, &suites, &skipped);
+        let bind = format!("--bind canopy:storage/blobs=platform {more}");
+        passes(&plugin(driver), &bind, &[KEY], &suites, &skipped);
     }
+}
+
+#[test]
+fn entries_of_canopy_storage_pass_and_a_driver_without_conditions_fails_by_name() {
+    let bind = "--bind canopy:storage/key-value=platform";
+    let without_a_server = [
+        "faults/refused",
+        "faults/broken-idle",
+        "faults/broken-answer",
+        "faults/silent",
+        "faults/slow",
+        "faults/too-slow",
+        "faults/garbled",
+        "faults/nothing-lost",
+        "faults/counted-once",
+        "faults/other-tenant",
+        "leaks/connections",
+    ];
+    let skipped = [&WITH_A_CHECK[..], &without_a_server].concat();
+    let suites = ["canopy:storage/key-value@0.1.0"];
+    passes(&guest("shelf"), bind, &[], &suites, &skipped);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let badge = folder.path().join("badge.json");
+    let more = format!("{bind} --set forgetful=true --case entries/ --case behaviour/swap");
+    let more: Vec<_> = more.split_whitespace().collect();
+    let output = test(&guest("shelf"), &more, &badge, &[]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let outcomes = outcomes(&serde_json::from_str(&output.stdout).expect("the record"));
+    let failed = with(&outcomes, "failed");
+    assert_eq!(
+        failed,
+        ["behaviour/swap", "entries/conditions"],
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn keys_and_values_pass_encryption_on_their_way_to_redis() {
+    let redis = Redis::start();
+    let chain = format!(
+        "--server 127.0.0.1:{} --bind wasi:keyvalue=redis \
+         --secret-env key=KEY --secret-env name_key=NAME_KEY --link {} {REDIS}",
+        redis.port,
+        plugin("redis").display()
+    );
+    let skipped = [&WITH_A_CHECK[..], &["behaviour/swap"]].concat();
+    let suites = [DRAFTS[0]];
+    passes(
+        &plugin("encrypt"),
+        &chain,
+        &[KEY, NAME_KEY],
+        &suites,
+        &skipped,
+    );
+}
+
+#[test]
+fn keys_and_values_pass_a_cache_and_encryption_on_their_way_to_redis() {
+    let redis = Redis::start();
+    let chain = format!(
+        "--server 127.0.0.1:{} --bind wasi:keyvalue=encrypt \
+         --link {} --bind wasi:keyvalue=redis --secret-env key=KEY \
+         --link {} {REDIS}",
+        redis.port,
+        plugin("encrypt").display(),
+        plugin("redis").display()
+    );
+    let skipped = [&WITH_A_CHECK[..], &["behaviour/swap"]].concat();
+    let suites = [DRAFTS[0]];
+    passes(&plugin("cache"), &chain, &[KEY], &suites, &skipped);
+}
+
+#[test]
+fn objects_pass_encryption_on_their_way_to_s3() {
+    let s3 = S3::start();
+    let chain = format!(
+        "--bind canopy:storage/blobs=s3 --secret-env key=KEY --link {} {}",
+        plugin("s3").display(),
+        s3_behind(&s3)
+    );
+    let alone = ["objects/parts", "objects/aborted"];
+    let skipped = [&WITH_A_CHECK[..], &alone].concat();
+    let suites = ["canopy:storage/blobs@0.1.0"];
+    let environment = [KEY, ("S3_SECRET", &s3.key.1)];
+    passes(
+        &plugin("encrypt-blobs"),
+        &chain,
+        &environment,
+        &suites,
+        &skipped,
+    );
+}
+
+#[test]
+fn objects_pass_a_cache_on_their_way_to_s3() {
+    let s3 = S3::start();
+    let chain = format!(
+        "--bind canopy:storage/blobs=s3 --link {} {}",
+        plugin("s3").display(),
+        s3_behind(&s3)
+    );
+    let suites = ["canopy:storage/blobs@0.1.0"];
+    let environment = [("S3_SECRET", s3.key.1.as_str())];
+    passes(
+        &plugin("cache-blobs"),
+        &chain,
+        &environment,
+        &suites,
+        &WITH_A_CHECK,
+    );
+}
+
+#[test]
+fn a_chain_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let badge = folder.path().join("badge.json");
+    let redis = plugin("redis").display().to_string();
+    let link = format!("--link {redis} --set host=localhost");
+    for (more, said) in [
+        (link.clone(), "nothing before it is bound to it"),
+        (
+            format!("--bind wasi:keyvalue=redis {link} {link}"),
+            "a driver called redis in this test already",
+        ),
+        (
+            "--bind wasi:keyvalue=redis --link canopy/redis".to_owned(),
+            "name the link's folder",
+        ),
+        (
+            "--bind wasi:keyvalue=redis --link nowhere/at/all".to_owned(),
+            "neither a folder with canopy.toml nor the name of a package",
+        ),
+        (
+            format!(
+                "--bind wasi:keyvalue=invoices --link {}",
+                plugin("invoices").display()
+            ),
+            "canopy/invoices is no driver",
+        ),
+    ] {
+        let more: Vec<_> = more.split_whitespace().collect();
+        let output = test(&plugin("cache"), &more, &badge, &[]);
+        assert_eq!(output.code, 2, "{more:?}: {}", output.stderr);
+        assert!(output.stderr.contains(said), "{more:?}: {}", output.stderr);
+        assert!(!badge.exists(), "nothing was tested");
+    }
+    let node = Node::start();
+    node.publish(&plugin("cache"));
+    let suites = suites().display().to_string();
+    let line =
+        format!("driver test canopy/cache --suites {suites} --bind wasi:keyvalue=redis {link}");
+    let output = node.cli(line.split_whitespace());
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("publish it"), "{}", output.stderr);
 }
 
 #[test]
@@ -312,6 +481,8 @@ fn a_careless_driver_fails_by_name() {
         "faults/broken-answer",
         "faults/silent",
         "faults/garbled",
+        "faults/too-slow",
+        "leaks/connections",
         "leaks/memory",
         "behaviour/stores-apart",
     ] {

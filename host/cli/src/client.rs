@@ -21,6 +21,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 const QUOTED_CHARS: usize = 200;
 
 /// A client of one node's control API.
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     /// For answers that may be silent for as long as nothing happens.

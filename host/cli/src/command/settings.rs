@@ -82,7 +82,7 @@ impl Setting {
 }
 
 /// Configuration and secrets of a new installation or driver.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Settings {
     /// A configuration value; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -96,6 +96,22 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Shares them out among `count` owners. `owners` says whose each value of an option is, in the order
+    /// in which they were given; options go by the names of their fields.
+    pub(super) fn share(self, count: usize, owners: impl Fn(&str) -> Vec<usize>) -> Vec<Self> {
+        let mut shares = vec![Self::default(); count];
+        for (owner, setting) in owners("settings").into_iter().zip(self.settings) {
+            shares[owner].settings.push(setting);
+        }
+        for (owner, secret) in owners("secrets").into_iter().zip(self.secrets) {
+            shares[owner].secrets.push(secret);
+        }
+        for (owner, rule) in owners("egress").into_iter().zip(self.egress) {
+            shares[owner].egress.push(rule);
+        }
+        shares
+    }
+
     /// Puts values in the place of their names.
     pub(super) fn fill(&mut self, values: &[(&str, &str)]) {
         for setting in &mut self.settings {

@@ -1,6 +1,8 @@
-//! What the cases work with: a driver set up for two scratch tenants, and applications that use it.
+//! What the cases work with: a driver set up for two scratch tenants, with what it builds on, and
+//! applications that use it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use canopy_api_types::{
@@ -24,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const RECOVERY: Duration = Duration::from_secs(10);
 /// How long a driver that broke down may be left alone before the next case.
 const REST: Duration = Duration::from_secs(45);
-/// The driver's name in each tenant.
-const DRIVER: &str = "tested";
+/// The name of the driver under test in each tenant.
+pub(super) const DRIVER: &str = "tested";
 /// Records of a log that are read at once.
 const LOG_PAGE: &str = "1000";
 
@@ -58,61 +60,84 @@ impl At {
     }
 }
 
+/// A driver of the chain as a tenant has it.
+pub(super) struct Link {
+    name: Label,
+    body: DriverPut,
+    /// The last record of its log that has been looked at.
+    seen: u64,
+}
+
+impl Link {
+    pub(super) fn new(name: Label, body: DriverPut) -> Self {
+        let seen = 0;
+        Self { name, body, seen }
+    }
+}
+
 /// A tenant that exists for the test alone.
 struct Scratch {
     name: Label,
     token: String,
-    /// The last record of the driver's log that has been looked at.
-    seen: u64,
+    /// The driver under test, and behind it those that it builds on. There is one at least.
+    chain: Vec<Link>,
+    /// What stands before the server of the last of them.
+    proxy: Option<Proxy>,
+}
+
+/// What is known of the drivers, and may be done with them.
+pub(super) struct Given {
+    /// Bytes of memory that the driver under test may take.
+    pub(super) memory: u64,
+    /// How many stores the driver before the server may have for each tenant.
+    pub(super) stores: u32,
+    /// Where mail of the cases may go.
+    pub(super) mail_to: Option<String>,
 }
 
 /// What the cases work with.
 pub(super) struct Bench {
     api: Arc<Client>,
+    /// The same, by which drivers are set up without being asked whether they work.
+    unchecked: Client,
     http: reqwest::Client,
-    tenants: [Scratch; 2],
-    driver: DriverPut,
-    pub(super) proxy: Option<Proxy>,
-    /// Bytes of memory that the driver may take.
-    pub(super) memory: u64,
-    /// Where mail of the cases may go.
-    pub(super) mail_to: Option<String>,
+    tenants: Vec<Scratch>,
+    pub(super) given: Given,
     /// Where the applications of the present suite answer.
     urls: Vec<(At, Url)>,
     /// What they are asked for to see that the driver works.
     settling: Option<Value>,
+    /// Names that have been made so far.
+    names: AtomicU64,
 }
 
 impl Bench {
-    /// Creates the tenants, and the driver for each.
+    /// Creates the two tenants, with the drivers of each. `proxies` are as many, or none.
     pub(super) async fn set_up(
         api: Arc<Client>,
-        names: [Label; 2],
-        driver: DriverPut,
-        proxy: Option<Proxy>,
-        memory: u64,
-        mail_to: Option<String>,
+        tenants: Vec<(Label, Vec<Link>)>,
+        proxies: Vec<Proxy>,
+        given: Given,
     ) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .timeout(PATIENCE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::local("the HTTP client", error))?;
-        let [first, other] = names;
-        let tenants = [
-            tenant(&api, first, &driver).await?,
-            tenant(&api, other, &driver).await?,
-        ];
+        let mut proxies = proxies.into_iter();
+        let mut made = Vec::new();
+        for (name, chain) in tenants {
+            made.push(tenant(&api, name, chain, proxies.next()).await?);
+        }
         Ok(Self {
+            unchecked: Client::clone(&api).checking(false),
             api,
             http,
-            tenants,
-            driver,
-            proxy,
-            memory,
-            mail_to,
+            tenants: made,
+            given,
             urls: Vec::new(),
             settling: None,
+            names: AtomicU64::new(0),
         })
     }
 
@@ -176,31 +201,57 @@ impl Bench {
             .unwrap_or_else(|error| Answer::Broken(format!("the application's call: {error}")))
     }
 
-    /// The proxy, for cases that need one.
+    /// What stands before the first tenant's server, for cases that need it.
     pub(super) fn proxy(&self) -> Result<&Proxy, Stop> {
-        match &self.proxy {
+        self.proxy_of(At::First)
+    }
+
+    /// What stands before the server of whoever asks.
+    pub(super) fn proxy_of(&self, at: At) -> Result<&Proxy, Stop> {
+        match &self.tenants[at.tenant()].proxy {
             Some(proxy) => Ok(proxy),
             None => skipped("no --server was named"),
         }
     }
 
-    /// Has fair weather again, on new connections, and asks until the driver has found its server:
-    /// `expected` is what it must answer in the end.
-    pub(super) async fn recovers(&self, ask: &Value, expected: &Value) -> Result<(), Stop> {
-        let value = self.answers_again(ask).await?;
-        super::probe::same("after the fault", &value, expected)
+    fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        self.tenants
+            .iter()
+            .filter_map(|tenant| tenant.proxy.as_ref())
+    }
+
+    /// Whether connections have seen anything but fair weather since the last [`Self::settle`].
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.proxies().any(Proxy::is_disturbed)
+    }
+
+    /// A name that nobody has asked for yet, so that no cache knows what is under it.
+    pub(super) fn fresh(&self) -> String {
+        format!("fresh{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What applications ask for to see that the driver works, down to its server, each time by a name
+    /// of its own; a case is left out where nothing may be asked for.
+    pub(super) fn settling(&self) -> Result<Value, Stop> {
+        let Some(mut ask) = self.settling.clone() else {
+            return skipped("no --mail-to was named");
+        };
+        if let Some(key) = ask.get_mut("key") {
+            *key = Value::from(self.fresh());
+        }
+        Ok(ask)
     }
 
     /// Has fair weather again, on new connections, and asks until the driver has found its server.
-    pub(super) async fn answers_again(&self, ask: &Value) -> Result<Value, Stop> {
+    pub(super) async fn recovers(&self) -> Result<(), Stop> {
         let proxy = self.proxy()?;
         proxy.set(Weather::Fair);
         proxy.break_all();
         let end = tokio::time::Instant::now() + RECOVERY;
         loop {
-            let answer = self.ask(At::First, ask).await.defined("after the fault")?;
-            match answer {
-                Ok(value) => return Ok(value),
+            let answer = self.ask(At::First, &self.settling()?).await;
+            match answer.defined("after the fault")? {
+                Ok(_) => return Ok(()),
                 Err(fault) if tokio::time::Instant::now() > end => {
                     let seconds = RECOVERY.as_secs();
                     return failed(format!(
@@ -212,19 +263,24 @@ impl Bench {
         }
     }
 
+    /// Has the drivers forget what they remember: they are started anew, and then have connections again.
+    pub(super) async fn forget(&self) -> Result<(), Stop> {
+        self.restart(At::First).await?;
+        let answer = self.ask(At::First, &self.settling()?).await;
+        answer.done("after a restart").map(drop)
+    }
+
     /// Has fair weather again, and lets the driver notice that its connections are gone.
     pub(super) async fn settle(&self) {
-        if let Some(proxy) = &self.proxy {
-            proxy.calm();
-        }
-        let Some(settling) = &self.settling else {
-            return;
-        };
+        self.proxies().for_each(Proxy::calm);
         for at in At::ALL {
             // A driver that broke down may be left alone for a while.
             let end = tokio::time::Instant::now() + REST;
             while !self.urls.is_empty() && tokio::time::Instant::now() < end {
-                if matches!(self.ask(at, settling).await, Answer::Done(_)) {
+                let Ok(settling) = self.settling() else {
+                    return;
+                };
+                if matches!(self.ask(at, &settling).await, Answer::Done(_)) {
                     break;
                 }
             }
@@ -265,64 +321,82 @@ impl Bench {
         Ok(())
     }
 
-    /// Sets the driver up a second time, without anything that it may reach. What the platform says
-    /// to that; `None`: it let it pass.
-    pub(super) async fn without_grants(&self) -> Result<Option<String>, Stop> {
-        let path = [
-            "tenants",
-            self.tenants[0].name.as_str(),
-            "drivers",
-            "closed",
-        ];
-        let body = DriverPut {
-            egress: Vec::new(),
-            ..self.driver.clone()
+    /// Asks the driver whether it works while the last of its chain may reach nothing.
+    pub(super) async fn check_without_grants(&self) -> Result<Option<Result<(), String>>, Stop> {
+        let tenant = &self.tenants[0];
+        let Some(last) = tenant.chain.last() else {
+            return failed("there is no driver");
         };
-        let put = self.api.put::<_, Driver>(&path, &body, Condition::Absent);
-        match put.await {
-            Err(Error::Problem { problem, .. }) if problem.code() == "check-failed" => {
-                Ok(Some(problem.detail.clone()))
-            }
-            Err(error) => failed(format!("setting the driver up: {error}")),
-            Ok(_) => match self.api.delete(&path).await {
-                Ok(()) => Ok(None),
-                Err(error) => failed(format!("removing the driver: {error}")),
-            },
-        }
+        let closed = DriverPut {
+            egress: Vec::new(),
+            ..last.body.clone()
+        };
+        self.put(&self.unchecked, tenant, last, &closed).await?;
+        let said = self.check().await;
+        self.put(&self.api, tenant, last, &last.body).await?;
+        said
     }
 
-    /// Writes the driver's settings again, which starts it anew for the first tenant.
-    pub(super) async fn restart(&self) -> Result<(), Stop> {
-        let path = ["tenants", self.tenants[0].name.as_str(), "drivers", DRIVER];
-        let put = self
-            .api
-            .put::<_, Driver>(&path, &self.driver, Condition::Always);
+    /// Starts all drivers of a tenant anew. Settings that are as they were start nothing; another name of
+    /// the tenant concerns everything of it, whatever its settings are.
+    pub(super) async fn restart(&self, at: At) -> Result<(), Stop> {
+        let name = self.tenants[at.tenant()].name.as_str();
+        let body = TenantPut::new(format!("A test of a driver: {}", self.fresh()));
+        let path = ["tenants", name];
+        let put = self.api.put::<_, Tenant>(&path, &body, Condition::Always);
         match put.await {
             Ok(_) => Ok(()),
-            Err(error) => failed(format!("writing the driver's settings: {error}")),
+            Err(error) => failed(format!("starting the drivers anew: {error}")),
         }
     }
 
-    /// What the platform has written into the driver's logs since it was asked last: how the driver
+    /// Writes the settings of a driver.
+    async fn put(
+        &self,
+        api: &Client,
+        tenant: &Scratch,
+        link: &Link,
+        body: &DriverPut,
+    ) -> Result<(), Stop> {
+        let path = [
+            "tenants",
+            tenant.name.as_str(),
+            "drivers",
+            link.name.as_str(),
+        ];
+        let put = api.put::<_, Driver>(&path, body, Condition::Always);
+        match put.await {
+            Ok(_) => Ok(()),
+            Err(error) => failed(format!("writing the settings of {}: {error}", link.name)),
+        }
+    }
+
+    /// What the platform has written into the drivers' logs since it was asked last: how one of them
     /// broke down, if it did.
     pub(super) async fn breakdowns(&mut self) -> Result<Vec<String>, Error> {
         let mut found = Vec::new();
         for tenant in &mut self.tenants {
-            let path = ["tenants", tenant.name.as_str(), "drivers", DRIVER, "logs"];
-            loop {
-                let query = [
-                    ("after", tenant.seen.to_string()),
-                    ("limit", LOG_PAGE.to_owned()),
-                ];
-                let page: LogPage = self.api.query(&path, &query).await?;
-                tenant.seen = page.next_after;
-                if page.items.is_empty() {
-                    break;
+            for link in &mut tenant.chain {
+                let driver = link.name.as_str();
+                let path = ["tenants", tenant.name.as_str(), "drivers", driver, "logs"];
+                loop {
+                    let query = [
+                        ("after", link.seen.to_string()),
+                        ("limit", LOG_PAGE.to_owned()),
+                    ];
+                    let page: LogPage = self.api.query(&path, &query).await?;
+                    link.seen = page.next_after;
+                    if page.items.is_empty() {
+                        break;
+                    }
+                    let said = page.items.into_iter().filter(|record| {
+                        record.source == LogSource::Platform && record.level >= LogLevel::Error
+                    });
+                    found.extend(said.map(|record| match driver {
+                        DRIVER => record.message,
+                        link => format!("{link}: {}", record.message),
+                    }));
                 }
-                let said = page.items.into_iter().filter(|record| {
-                    record.source == LogSource::Platform && record.level >= LogLevel::Error
-                });
-                found.extend(said.map(|record| record.message));
             }
         }
         Ok(found)
@@ -364,12 +438,23 @@ fn reach(url: &Url) -> Url {
     address
 }
 
-async fn tenant(api: &Client, name: Label, driver: &DriverPut) -> Result<Scratch, Error> {
+async fn tenant(
+    api: &Client,
+    name: Label,
+    chain: Vec<Link>,
+    proxy: Option<Proxy>,
+) -> Result<Scratch, Error> {
     let body = TenantPut::new("A test of a driver");
     let path = ["tenants", name.as_str()];
     let _: Tenant = api.put(&path, &body, Condition::Absent).await?;
-    let path = ["tenants", name.as_str(), "drivers", DRIVER];
-    let _: Driver = api.put(&path, driver, Condition::Absent).await?;
+    // The last one first: a driver is bound to one that is there.
+    for Link {
+        name: link, body, ..
+    } in chain.iter().rev()
+    {
+        let path = ["tenants", name.as_str(), "drivers", link.as_str()];
+        let _: Driver = api.put(&path, body, Condition::Absent).await?;
+    }
     let body = TokenCreate {
         subject: "driver-test".into(),
         display_name: None,
@@ -382,7 +467,8 @@ async fn tenant(api: &Client, name: Label, driver: &DriverPut) -> Result<Scratch
     Ok(Scratch {
         name,
         token: token.secret.reveal().to_owned(),
-        seen: 0,
+        chain,
+        proxy,
     })
 }
 

@@ -1,13 +1,14 @@
 //! `canopy driver test`: whether a driver does what the interface that it serves demands, also on bad
 //! days. Decision 0027 says how and why.
 //!
-//! In this order: build the suites; start a node, or take that of the command line; publish; stand
-//! between the driver and its server; set the driver up for two tenants; try each case; say and write
-//! down what came of it; remove what was made.
+//! In this order: build the suites; start a node, or take that of the command line; publish the driver and
+//! what it builds on; stand between the last of them and its server, once for each tenant; set them up
+//! for two tenants; try each case; say and write down what came of it; remove what was made.
 
 mod badge;
 mod bench;
 mod cases;
+mod chain;
 mod probe;
 mod proxy;
 mod suites;
@@ -19,22 +20,21 @@ use std::time::Duration;
 use canopy_api_types::{
     Badge, BadgeCase, CaseOutcome, DriverPut, PackageKind, PackageVersion, Status,
 };
-use canopy_ids::{BindingKey, Label};
+use canopy_ids::Label;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use super::super::PackageRef;
-use super::super::install::{BINDING, binding};
 use super::super::local::child::Child;
 use super::super::local::interrupt::Interrupt;
 use super::super::local::{node, ports};
 use super::super::publish;
-use super::super::settings::Settings;
 use crate::client::Client;
 use crate::project::Project;
 use crate::{Context, Error};
-use bench::{Bench, label};
+use bench::{Bench, Link, label};
 use cases::Case;
+use chain::{Chain, Part};
 use probe::Stop;
 use proxy::Proxy;
 use suites::Suite;
@@ -62,13 +62,10 @@ pub struct Test {
     #[arg(value_name = "DIR|PUBLISHER/NAME[@VERSION]")]
     package: String,
     #[command(flatten)]
-    settings: Settings,
-    /// Which other driver serves a WIT package or an interface that it imports, or `platform`; may be
-    /// repeated
-    #[arg(long = "bind", value_name = BINDING, value_parser = binding)]
-    bindings: Vec<(BindingKey, Label)>,
-    /// The server that the driver uses. The test stands between the two: write {host}, {port} or
-    /// {server} in --set where the driver is to connect to; what it needs to reach it is granted
+    chain: Chain,
+    /// The server that the driver uses, or the last --link. The test stands between the two: write
+    /// {host}, {port} or {server} in its --set where it is to connect to; what it needs to reach it is
+    /// granted
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
     /// Where mail of the test may go; without it, cases that send any are left out
@@ -127,19 +124,14 @@ impl Test {
     }
 
     async fn play(&self, context: &Context, made: &mut Made) -> Result<Badge, Error> {
-        let target = self.target()?;
+        let target = Target::read(&self.package)?;
         let suites = suites::folder(context, self.suites.clone()).await?;
         let client = match &target {
             Target::Project(_) => own_node(context, made).await?,
             Target::Published(_) => Arc::new(context.client()?),
         };
-        let version = match &target {
-            Target::Project(dir) => publish::publish(context, &client, dir, None, true).await?,
-            Target::Published(package) => published(&client, package).await?,
-        };
-        if version.kind != PackageKind::Driver {
-            return Err(Error::Usage(format!("{} is no driver", version.package)));
-        }
+        let version = target.version(context, &client).await?;
+        let links = self.links(context, &client, &target).await?;
         let (chosen, untested) = suites::choose(&version.serves);
         for interface in &untested {
             context.ui.warn(format_args!(
@@ -147,17 +139,27 @@ impl Test {
             ));
         }
         let status: Status = client.get(&["status"]).await?;
-        let proxy = match &self.server {
-            Some(server) => Some(Proxy::start(server.clone()).await?),
-            None => None,
-        };
-        let driver = self.driver(&client, &version, proxy.as_ref()).await?;
-        let progress = context.ui.spinner("Setting the driver up for two tenants");
         let names = names(matches!(target, Target::Project(_)))?;
-        let memory = version.limits.memory_bytes.unwrap_or(DEFAULT_MEMORY);
-        made.tenants = Some((Arc::clone(&client), names.clone()));
-        let mail_to = self.mail_to.clone();
-        let bench = Bench::set_up(client, names, driver, proxy, memory, mail_to).await;
+        let mut tenants = Vec::new();
+        let mut proxies = Vec::new();
+        for name in &names {
+            let proxy = match &self.server {
+                Some(server) => Some(Proxy::start(server.clone()).await?),
+                None => None,
+            };
+            let chain = self.set_up(&client, &version, &links, proxy.as_ref());
+            tenants.push((name.clone(), chain.await?));
+            proxies.extend(proxy);
+        }
+        let progress = context.ui.spinner("Setting the driver up for two tenants");
+        made.tenants = Some((Arc::clone(&client), names));
+        let last = links.last().unwrap_or(&version);
+        let given = bench::Given {
+            memory: version.limits.memory_bytes.unwrap_or(DEFAULT_MEMORY),
+            stores: last.limits.instances.unwrap_or(1),
+            mail_to: self.mail_to.clone(),
+        };
+        let bench = Bench::set_up(client, tenants, proxies, given).await;
         drop(progress);
         let mut bench = bench?;
         let cases = self.all(context, &mut bench, &suites, &chosen).await?;
@@ -178,47 +180,77 @@ impl Test {
         Ok(badge)
     }
 
-    fn target(&self) -> Result<Target, Error> {
-        let dir = PathBuf::from(&self.package);
-        if Project::is_in(&dir) {
-            return Ok(Target::Project(dir));
+    /// The drivers that the one under test builds on, published.
+    async fn links(
+        &self,
+        context: &Context,
+        client: &Client,
+        tested: &Target,
+    ) -> Result<Vec<PackageVersion>, Error> {
+        let mut versions: Vec<PackageVersion> = Vec::new();
+        let mut bound: Vec<&Label> = Vec::new();
+        let parts = self.chain.links.iter().map(|(_, part)| part);
+        let before = std::iter::once(&self.chain.tested).chain(parts);
+        for ((name, _), part) in self.chain.links.iter().zip(before) {
+            bound.extend(part.bindings.iter().map(|(_, driver)| driver));
+            let target = Target::read(name)?;
+            match (tested, &target) {
+                (Target::Project(_), Target::Published(_)) => {
+                    return Err(Error::Usage(format!(
+                        "--link {name}: a project is tested on a node of its own, on which nothing is \
+                         published; name the link's folder"
+                    )));
+                }
+                (Target::Published(_), Target::Project(_)) => {
+                    return Err(Error::Usage(format!(
+                        "--link {name}: a published package is tested with published ones; publish \
+                         it, and name its package"
+                    )));
+                }
+                _ => {}
+            }
+            let version = target.version(context, client).await?;
+            let label = &version.package.name;
+            if label.as_str() == bench::DRIVER
+                || versions.iter().any(|other| other.package.name == *label)
+            {
+                return Err(Error::Usage(format!(
+                    "--link {name}: there is a driver called {label} in this test already"
+                )));
+            }
+            if !bound.contains(&label) {
+                return Err(Error::Usage(format!(
+                    "--link {name}: nothing before it is bound to it; say what it serves, as in --bind \
+                     WIT-PACKAGE={label}"
+                )));
+            }
+            versions.push(version);
         }
-        match self.package.parse() {
-            Ok(package) => Ok(Target::Published(package)),
-            Err(reason) => Err(Error::Usage(format!(
-                "{} is neither a folder with canopy.toml nor the name of a package: {reason}",
-                self.package
-            ))),
-        }
+        Ok(versions)
     }
 
-    /// The driver as it is set up for each of the tenants.
-    async fn driver(
+    /// The whole chain as it is set up for a tenant, whose server is behind `proxy`.
+    async fn set_up(
         &self,
         client: &Client,
-        version: &PackageVersion,
+        tested: &PackageVersion,
+        links: &[PackageVersion],
         proxy: Option<&Proxy>,
-    ) -> Result<DriverPut, Error> {
-        let mut egress = self.settings.egress.clone();
-        let mut settings = self.settings.clone();
-        if let Some(proxy) = proxy {
-            let (host, port) = ("127.0.0.1", proxy.port().to_string());
-            let server = format!("{host}:{port}");
-            settings.fill(&[("{host}", host), ("{port}", &port), ("{server}", &server)]);
-            // This machine's own address, which only the operator can open, to this driver alone.
-            egress.extend(["127.0.0.0/8".to_owned(), server]);
+    ) -> Result<Vec<Link>, Error> {
+        let parts = self.chain.links.iter().map(|(_, part)| part);
+        let parts = std::iter::once(&self.chain.tested).chain(parts);
+        let versions = std::iter::once(tested).chain(links);
+        let mut chain = Vec::new();
+        for (index, (part, version)) in parts.zip(versions).enumerate() {
+            let proxy = proxy.filter(|_| index == links.len());
+            let name = match index {
+                0 => label(bench::DRIVER)?,
+                _ => version.package.name.clone(),
+            };
+            let body = driver(client, version, part, proxy).await?;
+            chain.push(Link::new(name, body));
         }
-        let config = settings
-            .config(client, &version.package, Some(&version.version))
-            .await?;
-        Ok(DriverPut {
-            version: Some(version.version.clone()),
-            config,
-            secrets: settings.secrets()?,
-            egress,
-            bindings: self.bindings.iter().cloned().collect(),
-            ..DriverPut::new(version.package.clone())
-        })
+        Ok(chain)
     }
 
     /// Tries all cases.
@@ -276,7 +308,7 @@ impl Test {
         let outcome = (case.run)(bench).await;
         // A driver that breaks down is started anew, which must not be how it handles anything.
         let breakdowns = bench.breakdowns().await?;
-        if bench.proxy.as_ref().is_some_and(Proxy::is_disturbed) {
+        if bench.is_disturbed() {
             bench.settle().await;
             // What comes of that is about no case.
             bench.breakdowns().await?;
@@ -325,6 +357,62 @@ impl Test {
         ));
         Ok(())
     }
+}
+
+impl Target {
+    fn read(name: &str) -> Result<Self, Error> {
+        let dir = PathBuf::from(name);
+        if Project::is_in(&dir) {
+            return Ok(Self::Project(dir));
+        }
+        match name.parse() {
+            Ok(package) => Ok(Self::Published(package)),
+            Err(reason) => Err(Error::Usage(format!(
+                "{name} is neither a folder with canopy.toml nor the name of a package: {reason}"
+            ))),
+        }
+    }
+
+    /// The driver's version, which is published if it is not.
+    async fn version(&self, context: &Context, client: &Client) -> Result<PackageVersion, Error> {
+        let version = match self {
+            Self::Project(dir) => publish::publish(context, client, dir, None, true).await?,
+            Self::Published(package) => published(client, package).await?,
+        };
+        if version.kind != PackageKind::Driver {
+            return Err(Error::Usage(format!("{} is no driver", version.package)));
+        }
+        Ok(version)
+    }
+}
+
+/// A driver of the chain; it reaches its server by `proxy`.
+async fn driver(
+    client: &Client,
+    version: &PackageVersion,
+    part: &Part,
+    proxy: Option<&Proxy>,
+) -> Result<DriverPut, Error> {
+    let mut settings = part.settings.clone();
+    if let Some(proxy) = proxy {
+        let (host, port) = ("127.0.0.1", proxy.port().to_string());
+        let server = format!("{host}:{port}");
+        settings.fill(&[("{host}", host), ("{port}", &port), ("{server}", &server)]);
+        // This machine's own address, which only the operator can open, to this driver alone.
+        let opened = ["127.0.0.0/8".to_owned(), server];
+        settings.egress.extend(opened);
+    }
+    let config = settings
+        .config(client, &version.package, Some(&version.version))
+        .await?;
+    Ok(DriverPut {
+        version: Some(version.version.clone()),
+        config,
+        secrets: settings.secrets()?,
+        egress: settings.egress,
+        bindings: part.bindings.iter().cloned().collect(),
+        ..DriverPut::new(version.package.clone())
+    })
 }
 
 impl Made {

@@ -2,6 +2,7 @@
 //! networks and servers do on bad days.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -41,10 +42,28 @@ struct State {
     era: u64,
 }
 
+/// One of the connections that are open.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(open: &Arc<watch::Sender<usize>>) -> Self {
+        open.send_modify(|open| *open += 1);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
+
 /// A listening proxy; it ends when dropped.
 pub(super) struct Proxy {
     port: u16,
     state: watch::Sender<State>,
+    /// How many connections are open.
+    open: Arc<watch::Sender<usize>>,
     /// Set by whatever is not fair weather.
     disturbed: AtomicBool,
     _task: AbortOnDropHandle<()>,
@@ -61,10 +80,16 @@ impl Proxy {
             weather: Weather::Fair,
             era: 0,
         });
-        let task = tokio::spawn(listen(listener, address, server, states));
+        let open = Arc::new(watch::Sender::new(0));
+        let ways = Ways {
+            server,
+            open: Arc::clone(&open),
+        };
+        let task = tokio::spawn(listen(listener, address, ways, states));
         Ok(Self {
             port: address.port(),
             state,
+            open,
             disturbed: AtomicBool::new(false),
             _task: AbortOnDropHandle::new(task),
         })
@@ -97,6 +122,16 @@ impl Proxy {
         self.disturbed.store(false, Ordering::Relaxed);
     }
 
+    /// Waits until no more than so many connections are open; after `patience`, says how many are.
+    pub(super) async fn falls_to(&self, most: usize, patience: Duration) -> Result<(), usize> {
+        let mut open = self.open.subscribe();
+        let fallen = tokio::time::timeout(patience, open.wait_for(|open| *open <= most));
+        match fallen.await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(*self.open.borrow()),
+        }
+    }
+
     /// Breaks all connections that are open.
     pub(super) fn break_all(&self) {
         self.disturbed.store(true, Ordering::Relaxed);
@@ -104,11 +139,18 @@ impl Proxy {
     }
 }
 
+/// Where connections lead, and what counts them.
+#[derive(Clone)]
+struct Ways {
+    server: String,
+    open: Arc<watch::Sender<usize>>,
+}
+
 /// Takes connections for as long as the weather lets it.
 async fn listen(
     listener: TcpListener,
     address: SocketAddr,
-    server: String,
+    ways: Ways,
     mut states: watch::Receiver<State>,
 ) {
     let mut listener = Some(listener);
@@ -136,7 +178,7 @@ async fn listen(
                 // One that came before the weather changed is refused as well.
                 let State { weather, era } = *states.borrow();
                 if weather != Weather::Refused {
-                    tokio::spawn(pass(client, server.clone(), states.clone(), era));
+                    tokio::spawn(pass(client, ways.clone(), states.clone(), era));
                 }
             },
             changed = states.changed() => if changed.is_err() {
@@ -148,8 +190,9 @@ async fn listen(
 }
 
 /// Passes one connection on until one side or the weather ends it.
-async fn pass(client: TcpStream, server: String, mut states: watch::Receiver<State>, era: u64) {
-    let Ok(server) = TcpStream::connect(server).await else {
+async fn pass(client: TcpStream, ways: Ways, mut states: watch::Receiver<State>, era: u64) {
+    let _counted = Counted::new(&ways.open);
+    let Ok(server) = TcpStream::connect(ways.server).await else {
         return;
     };
     // A connection without it would wait for the acknowledgement of small pieces.
@@ -166,7 +209,7 @@ async fn pass(client: TcpStream, server: String, mut states: watch::Receiver<Sta
             }
         }
     };
-    let weather = states.clone();
+    let mut weather = states.clone();
     let answers = async {
         let mut piece = vec![0; PIECE];
         while let Ok(length @ 1..) = from_server.read(&mut piece).await {
@@ -179,6 +222,9 @@ async fn pass(client: TcpStream, server: String, mut states: watch::Receiver<Sta
                 return;
             }
         }
+        // That a server closes a connection is a word of it, too.
+        let silent = |state: &State| state.weather == Weather::Silent;
+        let _ = weather.wait_for(|state| !silent(state)).await;
     };
     tokio::select! {
         () = questions => {}
@@ -270,6 +316,24 @@ mod tests {
         let mut stream = connect(&proxy).await.expect("connected");
         let silence = tokio::time::timeout(Duration::from_millis(200), answer(&mut stream));
         assert!(silence.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn connections_are_counted_until_they_end() {
+        let proxy = echo().await;
+        let patience = Duration::from_secs(10);
+        let (mut one, mut two) = (
+            connect(&proxy).await.expect("connected"),
+            connect(&proxy).await.expect("connected"),
+        );
+        for stream in [&mut one, &mut two] {
+            assert_eq!(answer(stream).await, b"hello");
+        }
+        assert_eq!(proxy.falls_to(1, Duration::ZERO).await, Err(2));
+        drop(one);
+        assert_eq!(proxy.falls_to(1, patience).await, Ok(()));
+        proxy.break_all();
+        assert_eq!(proxy.falls_to(0, patience).await, Ok(()));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ pub(super) struct Suite {
     cases: &'static [&'static [Case]],
 }
 
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 7] = [
     Suite {
         name: "wasi:keyvalue@0.2.0-draft",
         interface: "wasi:keyvalue/store@0.2.0-draft",
@@ -39,6 +39,13 @@ const SUITES: [Suite; 6] = [
         binding: "wasi:keyvalue",
         folder: "keyvalue-draft2",
         cases: cases::KEY_VALUE,
+    },
+    Suite {
+        name: "canopy:storage/key-value@0.1.0",
+        interface: "canopy:storage/key-value@0.1.0",
+        binding: "canopy:storage/key-value",
+        folder: "key-value",
+        cases: cases::ENTRIES,
     },
     Suite {
         name: "canopy:storage/blobs@0.1.0",
@@ -102,8 +109,8 @@ impl Suite {
         self.cases.iter().copied().flatten()
     }
 
-    /// What its component is asked for to see that the driver works; `None`: without a reason to,
-    /// nothing may be asked for.
+    /// What its component is asked for to see that the driver works, if there is a `key` by a name that is
+    /// new each time; `None`: without a reason to, nothing may be asked for.
     pub(super) fn settling(&self, mail_to: Option<&str>) -> Option<Value> {
         if self.interface == MAIL {
             mail_to.map(|to| json!({"op": "send", "with": {"to": [to], "subject": "Settling"}}))
@@ -160,14 +167,19 @@ mod tests {
             "wasi:keyvalue/atomics@0.2.0-draft",
             "canopy:storage/sql@0.1.0",
             "canopy:storage/key-value@0.1.0",
+            "canopy:webhook/sender@0.1.0",
         ]);
         let (chosen, without) = choose(&serves);
         let names: Vec<_> = chosen.iter().map(|suite| suite.name).collect();
         assert_eq!(
             names,
-            ["wasi:keyvalue@0.2.0-draft", "canopy:storage/sql@0.1.0"]
+            [
+                "wasi:keyvalue@0.2.0-draft",
+                "canopy:storage/key-value@0.1.0",
+                "canopy:storage/sql@0.1.0"
+            ]
         );
-        assert_eq!(without, ["canopy:storage/key-value@0.1.0"]);
+        assert_eq!(without, ["canopy:webhook/sender@0.1.0"]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn concurrent(bench: &Bench) -> Result<(), Stop> {
 async fn restart_keeps(bench: &Bench) -> Result<(), Stop> {
     let set = json!({"op": "set", "key": "lasts", "value": "0c"});
     bench.ask(At::First, &set).await.done("a write")?;
-    bench.restart().await?;
+    bench.restart(At::First).await?;
     let get = json!({"op": "get", "key": "lasts"});
     let got = bench.ask(At::First, &get).await.done("a read")?;
     same("what was written before a restart", &got, &json!("0c"))
@@ -96,29 +96,13 @@ async fn restart_keeps(bench: &Bench) -> Result<(), Stop> {
 
 /// Calls go on while the driver is started anew: each ends as calls end, and what was taken is there.
 async fn restart_in_mid_use(bench: &Bench) -> Result<(), Stop> {
-    let work = |worker: usize| async move {
-        let mut taken = Vec::new();
-        for round in 0..12 {
-            let key = format!("mid{worker}-{round}");
-            let set = json!({"op": "set", "key": key, "value": "0d"});
-            let said = bench.ask(At::First, &set).await;
-            if said.defined("a write during a restart")?.is_ok() {
-                taken.push(key);
-            }
-        }
-        Ok::<_, Stop>(taken)
-    };
-    let restarts = async {
-        for _ in 0..3 {
-            bench.restart().await?;
-        }
-        Ok(())
-    };
-    let (taken, ()) = try_join(try_join_all((0..4).map(work)), restarts).await?;
-    let taken: Vec<_> = taken.into_iter().flatten().collect();
-    if taken.is_empty() {
-        return failed("no write was taken while the driver was started anew");
-    }
+    let key = |worker: usize, round: usize| format!("mid{worker}-{round}");
+    let set = |worker, round| json!({"op": "set", "key": key(worker, round), "value": "0d"});
+    let taken = through_restarts(bench, set).await?;
+    let taken: Vec<_> = taken
+        .into_iter()
+        .map(|(worker, round)| key(worker, round))
+        .collect();
     for some in taken.chunks(BATCH) {
         let get = json!({"op": "get-many", "keys": some});
         let got = bench
@@ -129,6 +113,37 @@ async fn restart_in_mid_use(bench: &Bench) -> Result<(), Stop> {
         same("what was taken during restarts", &got, &Value::Array(all))?;
     }
     Ok(())
+}
+
+/// Has four workers ask twelve times each while the driver is started anew, again and again. Which rounds
+/// of which workers succeeded, of which there must be some; the others have to be errors.
+pub(super) async fn through_restarts(
+    bench: &Bench,
+    ask: impl Fn(usize, usize) -> Value,
+) -> Result<Vec<(usize, usize)>, Stop> {
+    let ask = &ask;
+    let work = |worker: usize| async move {
+        let mut done = Vec::new();
+        for round in 0..12 {
+            let said = bench.ask(At::First, &ask(worker, round)).await;
+            if said.defined("a call during a restart")?.is_ok() {
+                done.push((worker, round));
+            }
+        }
+        Ok::<_, Stop>(done)
+    };
+    let restarts = async {
+        for _ in 0..3 {
+            bench.restart(At::First).await?;
+        }
+        Ok(())
+    };
+    let (done, ()) = try_join(try_join_all((0..4).map(work)), restarts).await?;
+    let done: Vec<_> = done.into_iter().flatten().collect();
+    if done.is_empty() {
+        return failed("no call succeeded while the driver was started anew");
+    }
+    Ok(done)
 }
 
 /// Stores that applications open and do not let go of, more than a driver could keep.
@@ -164,7 +179,7 @@ async fn abandon(bench: &Bench, rounds: usize, count: usize) -> Result<(), Stop>
 async fn memory(bench: &Bench) -> Result<(), Stop> {
     const BYTES: u64 = 256 << 10;
     const ROUNDS: u64 = 16;
-    let needed = bench.memory + bench.memory / 4;
+    let needed = bench.given.memory + bench.given.memory / 4;
     for _ in 0..needed.div_ceil(BYTES * ROUNDS) {
         let churn = json!({"op": "churn", "key": "churn", "count": ROUNDS, "bytes": BYTES});
         let same_bytes = bench

@@ -2,11 +2,12 @@
 //! what the driver says about it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use futures::future::{try_join, try_join_all};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 
+use super::callers::through_restarts;
+use super::faults::{during, slowly};
 use super::{Case, cases};
 use crate::command::driver::test::bench::{At, Bench};
 use crate::command::driver::test::probe::{Answer, Stop, failed, skipped};
@@ -33,7 +34,7 @@ pub(super) const CASES: &[Case] = cases! {
 
 /// A message to whom mail of the cases may go, changed by what is given.
 fn letter(bench: &Bench, changes: Value) -> Result<Value, Stop> {
-    let Some(to) = &bench.mail_to else {
+    let Some(to) = &bench.given.mail_to else {
         return skipped("no --mail-to was named");
     };
     let mut with = json!({"to": [to], "subject": "A test of a driver", "text": "It is one."});
@@ -68,7 +69,7 @@ async fn sent(bench: &Bench) -> Result<(), Stop> {
 }
 
 async fn all_parts(bench: &Bench) -> Result<(), Stop> {
-    let Some(to) = &bench.mail_to else {
+    let Some(to) = &bench.given.mail_to else {
         return skipped("no --mail-to was named");
     };
     let whole = json!({
@@ -145,7 +146,9 @@ async fn long_texts(bench: &Bench) -> Result<(), Stop> {
 }
 
 async fn many_recipients(bench: &Bench) -> Result<(), Stop> {
-    let to: Vec<_> = std::iter::repeat_n(&bench.mail_to, 150).flatten().collect();
+    let to: Vec<_> = std::iter::repeat_n(&bench.given.mail_to, 150)
+        .flatten()
+        .collect();
     let said = send(bench, At::First, json!({"to": to})).await?;
     said.defined("a message to one person 150 times")?.ok();
     identifier(send(bench, At::First, json!({})).await?, "the next message").map(drop)
@@ -164,24 +167,8 @@ async fn concurrent(bench: &Bench) -> Result<(), Stop> {
 }
 
 async fn restart_in_mid_use(bench: &Bench) -> Result<(), Stop> {
-    let work = || async {
-        let mut taken = 0;
-        for _ in 0..8 {
-            let said = send(bench, At::First, json!({})).await?;
-            taken += u32::from(said.defined("a message during a restart")?.is_ok());
-        }
-        Ok::<_, Stop>(taken)
-    };
-    let restarts = async {
-        for _ in 0..3 {
-            bench.restart().await?;
-        }
-        Ok(())
-    };
-    let (taken, ()) = try_join(try_join_all((0..4).map(|_| work())), restarts).await?;
-    if taken.iter().sum::<u32>() == 0 {
-        return failed("no message was taken while the driver was started anew");
-    }
+    let ask = letter(bench, json!({}))?;
+    through_restarts(bench, |_, _| ask.clone()).await?;
     identifier(
         send(bench, At::First, json!({})).await?,
         "a message afterwards",
@@ -193,7 +180,7 @@ async fn restart_in_mid_use(bench: &Bench) -> Result<(), Stop> {
 async fn memory(bench: &Bench) -> Result<(), Stop> {
     const BYTES: u64 = 1 << 20;
     const ROUNDS: u64 = 8;
-    let needed = bench.memory + bench.memory / 4;
+    let needed = bench.given.memory + bench.given.memory / 4;
     for _ in 0..needed.div_ceil(BYTES * ROUNDS) {
         let mut churn = letter(bench, json!({}))?;
         churn["op"] = json!("churn");
@@ -204,25 +191,16 @@ async fn memory(bench: &Bench) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Asks until the driver has found its server again.
-async fn recovers(bench: &Bench) -> Result<(), Stop> {
-    let ask = letter(bench, json!({}))?;
-    bench.answers_again(&ask).await.map(drop)
-}
-
 /// During `weather` a message does not go out, and is said not to for that reason.
 async fn errs(bench: &Bench, weather: Weather) -> Result<(), Stop> {
-    let proxy = bench.proxy()?;
     let ask = letter(bench, json!({}))?;
-    proxy.set(weather);
-    let answer = bench.ask(At::First, &ask).await;
-    recovers(bench).await?;
-    let said = answer.refused("a message")?;
-    if said.starts_with("unavailable ") {
-        Ok(())
-    } else {
-        failed(format!("a message that could go out later is {said}"))
+    for answer in during(bench, weather, &[ask]).await? {
+        let said = answer.refused("a message")?;
+        if !said.starts_with("unavailable ") {
+            return failed(format!("a message that could go out later is {said}"));
+        }
     }
+    Ok(())
 }
 
 async fn refused(bench: &Bench) -> Result<(), Stop> {
@@ -245,7 +223,7 @@ async fn broken_idle(bench: &Bench) -> Result<(), Stop> {
     proxy.break_all();
     let answer = bench.ask(At::First, &ask).await;
     answer.defined("a message after the connection broke")?.ok();
-    recovers(bench).await
+    bench.recovers().await
 }
 
 async fn broken_answer(bench: &Bench) -> Result<(), Stop> {
@@ -256,10 +234,9 @@ async fn broken_answer(bench: &Bench) -> Result<(), Stop> {
 }
 
 async fn slow(bench: &Bench) -> Result<(), Stop> {
-    let proxy = bench.proxy()?;
     let ask = letter(bench, json!({}))?;
-    proxy.set(Weather::Slow(Duration::from_millis(150)));
-    let answer = bench.ask(At::First, &ask).await;
-    proxy.set(Weather::Fair);
-    identifier(answer, "a message by a slow server").map(drop)
+    for answer in slowly(bench, &[ask]).await? {
+        identifier(answer, "a message by a slow server")?;
+    }
+    Ok(())
 }

@@ -5,9 +5,11 @@ mod behaviour;
 mod blobs;
 mod callers;
 mod driver;
+mod entries;
 mod faults;
 mod limits;
 mod mail;
+mod server;
 mod sql;
 
 use futures::future::BoxFuture;
@@ -53,6 +55,22 @@ pub(super) const KEY_VALUE: &[&[Case]] = &[
     callers::HANDLES,
     faults::STORING,
     faults::COUNTING,
+    server::CASES,
+];
+
+/// What a driver must do that keeps entries, which are keys and values with more to them. Handles are not
+/// among it: the instances that call live on, and what they forget is theirs to answer for.
+pub(super) const ENTRIES: &[&[Case]] = &[
+    behaviour::STORING,
+    behaviour::BATCHES,
+    behaviour::COUNTING,
+    entries::CASES,
+    limits::STORING,
+    limits::BATCHES,
+    callers::CASES,
+    faults::STORING,
+    faults::COUNTING,
+    server::CASES,
 ];
 
 /// What a driver must do that keeps objects.
@@ -63,6 +81,7 @@ pub(super) const BLOBS: &[&[Case]] = &[
     callers::CASES,
     callers::UNREAD,
     faults::STORING,
+    server::CASES,
 ];
 
 /// What a driver must do that keeps databases.
@@ -77,6 +96,7 @@ pub(super) const SQL: &[&[Case]] = &[
     callers::UNREAD,
     faults::STORING,
     faults::COUNTING,
+    server::CASES,
 ];
 
 /// What a driver must do that keeps rows, in whatever dialect.
@@ -90,7 +110,8 @@ pub(super) const ROWS: &[&[Case]] = &[
     callers::UNREAD,
     faults::STORING,
     faults::COUNTING,
+    server::CASES,
 ];
 
 /// What a driver must do that sends mail.
-pub(super) const MAIL: &[&[Case]] = &[mail::CASES];
+pub(super) const MAIL: &[&[Case]] = &[mail::CASES, server::CASES];
