@@ -247,11 +247,19 @@ impl Bench {
         let proxy = self.proxy()?;
         proxy.set(Weather::Fair);
         proxy.break_all();
+        self.answer(|| self.settling()).await.map(drop)
+    }
+
+    /// Asks until there is no error any more: each of several connections may have to be found broken.
+    pub(super) async fn answer(
+        &self,
+        ask: impl Fn() -> Result<Value, Stop>,
+    ) -> Result<Value, Stop> {
         let end = tokio::time::Instant::now() + RECOVERY;
         loop {
-            let answer = self.ask(At::First, &self.settling()?).await;
+            let answer = self.ask(At::First, &ask()?).await;
             match answer.defined("after the fault")? {
-                Ok(_) => return Ok(()),
+                Ok(value) => return Ok(value),
                 Err(fault) if tokio::time::Instant::now() > end => {
                     let seconds = RECOVERY.as_secs();
                     return failed(format!(
