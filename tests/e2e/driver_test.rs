@@ -410,6 +410,27 @@ fn objects_pass_a_cache_on_their_way_to_s3() {
 }
 
 #[test]
+fn published_drivers_are_tested_as_a_chain_where_they_are() {
+    let redis = Redis::start();
+    let node = Node::start();
+    for driver in ["cache", "redis"] {
+        node.publish(&plugin(driver));
+    }
+    let record = node.run(&format!(
+        "driver test canopy/cache --suites {} --case behaviour/write-read --case faults/refused \
+         --case restart/keeps --bind wasi:keyvalue=redis --link canopy/redis {REDIS} \
+         --server 127.0.0.1:{}",
+        suites().display(),
+        redis.port
+    ));
+    let outcomes = outcomes(&record);
+    let passed = ["behaviour/write-read", "faults/refused", "restart/keeps"];
+    assert_eq!(with(&outcomes, "passed"), passed, "{record}");
+    let left = node.run("tenant list");
+    assert_eq!(left, serde_json::json!([]), "nothing is left behind");
+}
+
+#[test]
 fn a_chain_that_is_none_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let badge = folder.path().join("badge.json");
