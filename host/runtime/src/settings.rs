@@ -26,6 +26,10 @@ pub struct RuntimeSettings {
     /// Bytes that calls of storage which one instance has under way at once have been handed together.
     /// Default 4 MiB; beyond it a call that is not alone ends with `busy`.
     pub under_way_bytes: usize,
+    /// As `resources`, of one store of a driver, which serves the calls of many. Default 1,000.
+    pub driver_store_resources: usize,
+    /// As `under_way_bytes`, of one store of a driver. Default 32 MiB.
+    pub driver_under_way_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
     /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also
@@ -64,6 +68,8 @@ impl Default for RuntimeSettings {
             header_bytes: 32 << 10,
             tenant_memory_bytes: 4 << 30,
             under_way_bytes: 4 << 20,
+            driver_store_resources: 1_000,
+            driver_under_way_bytes: 32 << 20,
             random_bytes: 64 << 10,
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),

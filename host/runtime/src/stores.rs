@@ -107,6 +107,7 @@ pub(crate) struct Stores {
     memory: Arc<MemoryAccount>,
     cpu: Arc<CpuAccount>,
     lengths: Arc<CallLengths>,
+    is_driver: bool,
     meets_drivers: bool,
 }
 
@@ -163,6 +164,7 @@ impl Stores {
         owner: Owner,
         meets_drivers: bool,
     ) -> Self {
+        let is_driver = owner.driver.is_some();
         let context = LogContext {
             tenant: tenant.name.clone(),
             app: owner.app,
@@ -198,6 +200,7 @@ impl Stores {
             memory,
             cpu,
             lengths: Arc::default(),
+            is_driver,
             meets_drivers,
         }
     }
@@ -256,7 +259,15 @@ impl Stores {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(settings.header_bytes);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(settings.resources);
+        let (resources, under_way_bytes) = if self.is_driver {
+            (
+                settings.driver_store_resources,
+                settings.driver_under_way_bytes,
+            )
+        } else {
+            (settings.resources, settings.under_way_bytes)
+        };
+        table.set_max_capacity(resources);
 
         let cpu = CpuBudget::paid_by_with(self.cpu.clone(), limits.cpu, self.lengths.clone());
         let state = GuestState {
@@ -274,7 +285,7 @@ impl Stores {
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
             messages: self.storage.messages.clone(),
-            under_way: UnderWay::new(settings.under_way_bytes),
+            under_way: UnderWay::new(under_way_bytes),
             borrows: self.borrows,
             network,
             proxies: Proxies::new(settings.driver_resources),
