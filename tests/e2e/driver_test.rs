@@ -219,7 +219,7 @@ fn keys_and_values_and_databases_of_postgresql_pass() {
     let postgres = Postgres::start();
     let setup = format!(
         "--server 127.0.0.1:{} --set host={{host}} --set port={{port}} --set username=canopy \
-         --set database=postgres --set timeout_ms=4000 --secret-env password=PASSWORD",
+         --set database=postgres --set timeout_ms=2000 --secret-env password=PASSWORD",
         postgres.port
     );
     passes(
