@@ -342,7 +342,7 @@ def pinned(options, at_once=16, held=4_000):
             for kind in kinds:
                 count = most(lambda n: status(canopy, host, f"/pin-{kind}?{n}&0") == 200)
                 grown, bad = growth(host, kind, count)
-                figures = {"count": count, "MiB": grown - nothing, "bad": bad}
+                figures = {"held": count, "MiB": grown - nothing, "bad": bad}
                 rounds[f"{guest}: {kind}"] = [figures]
                 worst.append(grown - nothing)
     finally:

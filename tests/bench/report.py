@@ -37,7 +37,7 @@ TITLES = {
     "start": "start s",
     "idle": "idle MiB",
     "memory": "memory MiB",
-    "count": "held",
+    "held": "held",
     "MiB": "MiB a request",
 }
 ROWS = {"requests/s": "server", "operations/s": "operation"}

@@ -23,8 +23,8 @@ pub struct RuntimeSettings {
     /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
     /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
     pub tenant_memory_bytes: usize,
-    /// Bytes that calls of storage which one instance has under way at once have been handed together.
-    /// Default 4 MiB; beyond it a call that is not alone ends with `busy`.
+    /// Bytes that calls of storage which one instance has under way at once have been handed together,
+    /// each counted with 1 KiB more. Default 4 MiB; beyond it a call that is not alone ends with `busy`.
     pub under_way_bytes: usize,
     /// As `resources`, of one store of a driver, which serves the calls of many. Default 1,000.
     pub driver_store_resources: usize,

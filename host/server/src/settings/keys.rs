@@ -376,7 +376,7 @@ keys! {
     size "guest.tenant_memory" => runtime.tenant_memory_bytes:
         "Memory of all instances of one tenant together, drivers included; beyond it a guest is refused memory, as at its own limit.";
     size "guest.under_way" => runtime.under_way_bytes:
-        "What calls of storage that one instance has under way at once have been handed together; one that is alone may have more.";
+        "What calls of storage that one instance has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
     count "guest.reuse_requests" => runtime.reuse_requests:
@@ -395,7 +395,7 @@ keys! {
     count "driver.resources" => runtime.driver_store_resources:
         "Host resources, as sockets and header fields, of one store of a driver, which serves the calls of many; one more traps.";
     size "driver.under_way" => runtime.driver_under_way_bytes:
-        "What calls of storage that one store of a driver has under way at once have been handed together; one that is alone may have more.";
+        "What calls of storage that one store of a driver has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
     count "driver.queue" => runtime.drivers.queue:
         "Calls under way or waiting for one driver instance.";
     count "driver.streams" => runtime.drivers.streams:
