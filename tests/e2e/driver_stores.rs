@@ -243,3 +243,65 @@ async fn a_driver_hears_who_is_bound_to_it_and_who_is_not_any_more() {
     node.run("uninstall plumber --tenant acme --yes");
     node.run("driver remove second --tenant acme --yes");
 }
+
+/// What the hoarder got of `count` buckets, and why no more; it keeps them for so long.
+async fn hoard(node: &Node, count: u32, ms: u32) -> (u64, String) {
+    let path = format!("/?count={count}&ms={ms}");
+    let answer = node.get("hoarder.acme", &path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let got = answer.json();
+    let refused = got["refused"].as_str().unwrap_or_default().to_owned();
+    (got["held"].as_u64().expect("a number"), refused)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_hoards_a_drivers_resources_is_refused_alone() {
+    let node = Arc::new(Node::start());
+    node.publish(&guest("relay"));
+    node.publish(&guest("hoarder"));
+    node.publish(&guest("kv-probe"));
+    node.run("tenant create acme");
+    node.run("driver add guests/relay --tenant acme --bind wasi:keyvalue=platform");
+    for app in ["hoarder", "kv-probe"] {
+        node.run(&format!(
+            "install guests/{app} --tenant acme --bind wasi:keyvalue=relay"
+        ));
+    }
+    let full = "holds 500 of its resources, which is the limit";
+    let (held, refused) = hoard(&node, 2_000, 0).await;
+    assert!(held == 500 && refused.contains(full), "{held}: {refused}");
+    assert_eq!(
+        hoard(&node, 400, 0).await,
+        (400, String::new()),
+        "it let go"
+    );
+
+    // Each holds less than it may, and all together more than the driver's store has.
+    let hoarders: Vec<_> = (0..4)
+        .map(|_| {
+            let node = node.clone();
+            tokio::spawn(async move { hoard(&node, 300, 25_000).await })
+        })
+        .collect();
+    let is_full = async |wanted: bool| {
+        let reached = async { while hoard(&node, 1, 0).await.1.contains(full) != wanted {} };
+        let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        assert!(reached.is_ok(), "{wanted}");
+    };
+    is_full(true).await;
+    let others = (0..40).map(|_| node.get("kv-probe.acme", "/?op=increment&key=n"));
+    for answer in futures::future::join_all(others).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert!(hoard(&node, 1, 0).await.1.contains(full), "all the while");
+    for hoarder in hoarders {
+        hoarder.abort();
+    }
+    is_full(false).await;
+    let health = node.run("driver show relay --tenant acme")["health"].clone();
+    assert_eq!(
+        (&health["restarts"], &health["failures"]),
+        (&0.into(), &0.into()),
+        "{health}"
+    );
+}

@@ -292,6 +292,11 @@ impl<P: DriverProgram> Actor<P> {
             _ => self.end_call(),
         }
         self.board.rest(self.store, !self.streaming.is_empty());
+        let limit = self.info.settings.held;
+        let outcome = outcome.and_then(|performed| match performed.is_too_much {
+            true => Err(FailureCause::HeldFull { limit }),
+            false => Ok(performed.parcel),
+        });
         // Where nobody takes the parcel, dropping it drops the resources that it gives out, and
         // the streams.
         drop(reply.send(outcome));
@@ -313,7 +318,7 @@ impl<P: DriverProgram> Actor<P> {
         giving: Giving<'_, CallerOf<P>>,
         reply: &mut Reply<CallerOf<P>>,
         session: Option<&Arc<Session>>,
-    ) -> Result<Parcel<CallerOf<P>>, Failure> {
+    ) -> Result<Performed<CallerOf<P>>, Failure> {
         let context = giving.context;
         if Instant::now() >= context.deadline {
             return Err(Failure::Refused(FailureCause::Deadline));
@@ -334,6 +339,10 @@ impl<P: DriverProgram> Actor<P> {
                 none.insert(started.map_err(Failure::Refused)?)
             }
         };
+        let held = self.info.settings.held;
+        let admitted = live.admit(target, &arguments, &giving, held);
+        admitted.map_err(Failure::Refused)?;
+        let before = live.before(target, &arguments, &giving);
         let unpacked = live.unpack(arguments, giving.driver, session);
         let Unpacked { values, loans } = unpacked.map_err(|cause| match cause {
             FailureCause::ResourceLost | FailureCause::NotTaken(_) => Failure::Refused(cause),
@@ -359,7 +368,11 @@ impl<P: DriverProgram> Actor<P> {
             let text = format!("it has more than {limit} streams and futures open");
             return Err(Failure::Broken(trap(wasmtime::Error::msg(text))));
         }
-        Ok(parcel)
+        let is_too_much = before.is_some_and(|before| live.after(&before, held));
+        Ok(Performed {
+            parcel,
+            is_too_much,
+        })
     }
 
     async fn drop_resource(&mut self, place: Place<CallerOf<P>>) {
@@ -402,6 +415,13 @@ impl<P: DriverProgram> Actor<P> {
         let failure = self.info.failure(interface, function, cause);
         self.program.failed(&failure, lost, caller);
     }
+}
+
+/// A call that has returned.
+struct Performed<C> {
+    parcel: Parcel<C>,
+    /// Its caller would hold more than it may.
+    is_too_much: bool,
 }
 
 /// A call without an answer, and what it means for the store.

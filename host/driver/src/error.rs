@@ -75,6 +75,12 @@ pub enum FailureCause {
         /// [`DriverSettings::streams`](crate::DriverSettings::streams).
         limit: usize,
     },
+    /// The caller holds as many of the driver's resources as it may.
+    #[error("the application holds {limit} of its resources, which is the limit")]
+    HeldFull {
+        /// [`DriverSettings::held`](crate::DriverSettings::held).
+        limit: usize,
+    },
     /// The call went through too many drivers.
     #[error("the call is {limit} drivers deep, which is the limit")]
     DepthLimit {

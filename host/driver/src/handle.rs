@@ -98,6 +98,8 @@ pub(crate) struct Target {
     pub(crate) results: usize,
     /// In how many core values they are returned; 1 where they are too many and so in memory.
     pub(crate) flat_results: usize,
+    /// Whether it gives out resources of the driver's own.
+    pub(crate) gives: bool,
     /// What the results can hold. Where nothing, they need no walk.
     pub(crate) carried: Handles,
     /// Whether it has streams or futures at all.
@@ -416,6 +418,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             index: component.get_export_index(Some(&export.index), function)?,
             results: ty.results().len(),
             flat_results: flat_count(ty.results()).unwrap_or(1),
+            gives: false,
             carried: Handles::default(),
             has_streams: false,
         });

@@ -1,5 +1,7 @@
 //! What the runtime provides: the data of stores, and how a driver's store is made.
 
+use std::hash::Hash;
+
 use canopy_engine::CpuBudget;
 use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Store, StoreContextMut};
@@ -13,6 +15,9 @@ use crate::proxies::Proxies;
 pub trait DriverHost: Sized + Send + 'static {
     /// What a call carries about who makes it. Cloned per call.
     type Caller: Clone + Send + Sync + 'static;
+
+    /// For whom the resources of a driver are counted that are given out on a caller's behalf.
+    type Holder: Clone + Eq + Hash + Send + 'static;
 
     /// The resources of drivers that this store's component holds.
     fn proxies(&mut self) -> &mut Proxies<Self::Caller>;
@@ -31,6 +36,10 @@ pub trait DriverHost: Sized + Send + 'static {
     /// Whether two calls are on behalf of the same caller, so that one may begin in a driver's store
     /// while streams of the other are open.
     fn is_same_caller(one: &Self::Caller, other: &Self::Caller) -> bool;
+
+    /// Who holds what a driver gives out to a caller: it may hold so much of a store together
+    /// ([`DriverSettings::held`](crate::DriverSettings::held)). `None`: nobody counts it.
+    fn holder(caller: &Self::Caller) -> Option<Self::Holder>;
 
     /// A call of this driver, or a destructor of one of its resources, begins: keep the context,
     /// and renew the budgets that count per call.

@@ -37,6 +37,8 @@
 //! - A resource lives in the driver's store. The application holds a proxy; when that is dropped,
 //!   or the whole store of the application is, the driver's destructor runs, once. Resources of a
 //!   store that has been replaced answer with [`FailureCause::ResourceLost`].
+//! - What one caller holds of a store is bounded ([`DriverSettings::held`]), whichever of its instances
+//!   hold it: beyond that it is refused what would be more, and others are served.
 //! - A resource that a driver has from another driver stays where it was made, and whoever it is given
 //!   or lent to holds a proxy as well. The host's own resources cross where [`DriverHost`] lists them:
 //!   their objects move from one store's table to the other's, for good or for the length of a call.
@@ -78,6 +80,7 @@ mod error;
 mod exports;
 mod failure;
 mod handle;
+mod held;
 mod host;
 mod link;
 mod links;

@@ -15,6 +15,7 @@ use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::exports::Exports;
 use crate::handle::{DriverHandle, Giving, Place, Remote, Target};
+use crate::held::{Before, Held};
 use crate::host::{DriverHost, metered};
 use crate::objects::Parked;
 use crate::pipe::Pipe;
@@ -30,8 +31,7 @@ pub(crate) struct Live<D: DriverHost> {
     /// The resource types of this instance, in the order of [`Exports::kinds`].
     kinds: Vec<ResourceType>,
     /// The resources that somebody outside owns.
-    given: HashMap<u64, ResourceAny>,
-    next_id: u64,
+    given: Held<D::Holder, ResourceAny>,
 }
 
 /// What a call begins with.
@@ -74,14 +74,72 @@ impl<D: DriverHost> Live<D> {
             functions: HashMap::new(),
             incarnation,
             kinds,
-            given: HashMap::new(),
-            next_id: 0,
+            given: Held::new(),
         })
     }
 
     /// How many resources somebody outside owns.
     pub(crate) fn given(&self) -> usize {
         self.given.len()
+    }
+
+    /// Refuses a call of a caller that holds as much as it may, unless it gives something back.
+    pub(crate) fn admit(
+        &self,
+        target: &Target,
+        parcel: &Parcel<D::Caller>,
+        giving: &Giving<'_, D::Caller>,
+        limit: usize,
+    ) -> Result<(), FailureCause> {
+        let Some(holder) = D::holder(&giving.context.caller) else {
+            return Ok(());
+        };
+        let share = self.given.share(&holder);
+        let is_full = match target.gives {
+            true => share >= limit,
+            false => share > limit,
+        };
+        let gives_back = |handle: &Handle<_>| match handle {
+            Handle::Resource { remote, owned } => *owned && remote.is_of(giving.driver),
+            _ => false,
+        };
+        match is_full && !parcel.handles.iter().any(gives_back) {
+            true => Err(FailureCause::HeldFull { limit }),
+            false => Ok(()),
+        }
+    }
+
+    /// How things are before a call after which its caller may hold more or less.
+    pub(crate) fn before(
+        &mut self,
+        target: &Target,
+        parcel: &Parcel<D::Caller>,
+        giving: &Giving<'_, D::Caller>,
+    ) -> Option<Before<D::Holder>> {
+        let lent = parcel.handles.iter().find_map(|handle| match handle {
+            Handle::Resource { remote, owned } if !owned && remote.is_of(giving.driver) => {
+                remote.id_in(self.incarnation)
+            }
+            _ => None,
+        });
+        if !target.gives && lent.is_none() {
+            return None;
+        }
+        let holder = D::holder(&giving.context.caller)?;
+        let taken = self.taken();
+        Some(self.given.before(holder, taken, lent))
+    }
+
+    /// The call is over, and its results are packed. Whether they are more than its caller may have.
+    pub(crate) fn after(&mut self, before: &Before<D::Holder>, limit: usize) -> bool {
+        let taken = self.taken();
+        self.given.after(before, taken, limit)
+    }
+
+    /// How much the store has of what it has not without end.
+    fn taken(&mut self) -> usize {
+        let data = self.store.data_mut();
+        data.table().iter_mut().count() + data.proxies().len()
     }
 
     /// Puts what the parcel holds into the store: its own resources, those of others, and the ends
@@ -105,7 +163,7 @@ impl<D: DriverHost> Live<D> {
                 && remote.is_of(driver)
             {
                 let id = remote.id_in(self.incarnation);
-                let found = id.and_then(|id| Some((id, *self.given.get(&id)?)));
+                let found = id.and_then(|id| Some((id, self.given.get(id)?)));
                 own.push(found.ok_or(FailureCause::ResourceLost)?);
             }
         }
@@ -131,7 +189,7 @@ impl<D: DriverHost> Live<D> {
                 Handle::Resource { remote, owned } if remote.is_of(driver) => {
                     let (id, resource) = own.next().ok_or_else(missing_handle)?;
                     if owned {
-                        self.given.remove(&id);
+                        self.given.remove(id);
                         remote.set_returned();
                     }
                     Value::Resource(Box::new(resource))
@@ -279,9 +337,8 @@ impl<D: DriverHost> Live<D> {
                 handles.push(passed_on(self.store.as_context_mut(), resource)?);
                 return Ok(());
             };
-            let id = self.next_id;
-            self.next_id += 1;
-            self.given.insert(id, resource);
+            let holder = D::holder(&giving.context.caller);
+            let id = self.given.insert(resource, holder);
             let place = Place {
                 incarnation: self.incarnation,
                 id,
@@ -304,7 +361,7 @@ impl<D: DriverHost> Live<D> {
         if place.incarnation != self.incarnation {
             return Ok(());
         }
-        let Some(resource) = self.given.remove(&place.id) else {
+        let Some(resource) = self.given.remove(place.id) else {
             return Ok(());
         };
         D::begin_call(self.store.as_context_mut(), place.context);

@@ -490,6 +490,7 @@ fn plan_function(
     };
     let carries = shape::compare(imported, &exported, &corresponds);
     let carries = carries.map_err(|mismatch| interface.refusal(driver, name, mismatch))?;
+    let owned = &carries.results.owned;
     let target = Arc::new(Target {
         interface: interface.export.name.clone(),
         function: name.into(),
@@ -498,6 +499,7 @@ fn plan_function(
             && carries.results.payloads.is_empty()),
         results: exported.results().len(),
         flat_results: flat_count(exported.results()).unwrap_or(1),
+        gives: owned.iter().any(|ty| exports.kind_of(*ty).is_some()),
         carried: carries.results,
     });
     let failure = FailureShape::of(imported);

@@ -12,6 +12,11 @@ pub struct DriverSettings {
     /// 64; beyond it [`FailureCause::StreamsFull`](crate::FailureCause::StreamsFull) for what a
     /// caller passes, and a trap for what the driver returns.
     pub streams: usize,
+    /// Resources that one caller may hold in one store of a driver, where one counts for as many as
+    /// the store has objects of the host and resources of other drivers for it. Default 500; beyond it
+    /// [`FailureCause::HeldFull`](crate::FailureCause::HeldFull) for calls that give resources, and
+    /// for all that give none back where it has become more by others.
+    pub held: usize,
     /// How many drivers deep a call may go. Default 16; beyond it
     /// [`FailureCause::DepthLimit`](crate::FailureCause::DepthLimit).
     pub depth: usize,
@@ -46,6 +51,7 @@ impl Default for DriverSettings {
         Self {
             queue: 256,
             streams: 64,
+            held: 500,
             depth: 16,
             start_timeout: Duration::from_secs(10),
             check_timeout: Duration::from_secs(20),

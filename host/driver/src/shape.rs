@@ -35,6 +35,8 @@ pub(crate) struct Carries {
 pub(crate) struct Handles {
     /// A resource, a stream or a future.
     pub(crate) any: bool,
+    /// The types of the resources that are given away, as the driver has them.
+    pub(crate) owned: Vec<ResourceType>,
     /// What its streams and futures carry.
     pub(crate) payloads: Vec<Payload>,
 }
@@ -224,14 +226,13 @@ impl Walk<'_> {
                 self.optional("ok".to_owned(), a.ok(), b.ok())?;
                 self.optional("err".to_owned(), a.err(), b.err())
             }
-            (Type::Own(a), Type::Own(b)) | (Type::Borrow(a), Type::Borrow(b)) => {
-                self.handles.any = true;
-                if self.in_payload {
-                    let reason = "resources cannot be in streams and futures between components";
-                    return Err(self.placed(Mismatch::Unsupported(reason.to_owned())));
+            (Type::Own(a), Type::Own(b)) => {
+                if !self.handles.owned.contains(b) {
+                    self.handles.owned.push(*b);
                 }
-                (self.corresponds)(*a, *b).map_err(|mismatch| self.placed(mismatch))
+                self.resource(*a, *b)
             }
+            (Type::Borrow(a), Type::Borrow(b)) => self.resource(*a, *b),
             (Type::Future(a), Type::Future(b)) => self.carried(a.ty(), b.ty()),
             (Type::Stream(a), Type::Stream(b)) => self.carried(a.ty(), b.ty()),
             (Type::ErrorContext, Type::ErrorContext) => {
@@ -240,6 +241,15 @@ impl Walk<'_> {
             }
             (a, b) => Err(self.differs(&show(a), &show(b))),
         }
+    }
+
+    fn resource(&mut self, a: ResourceType, b: ResourceType) -> Result<(), Mismatch> {
+        self.handles.any = true;
+        if self.in_payload {
+            let reason = "resources cannot be in streams and futures between components";
+            return Err(self.placed(Mismatch::Unsupported(reason.to_owned())));
+        }
+        (self.corresponds)(a, b).map_err(|mismatch| self.placed(mismatch))
     }
 
     /// Compares what two streams or futures carry.

@@ -13,7 +13,7 @@ use canopy_capability_network::{NetworkCtx, NetworkView};
 use canopy_capability_sql::{SqlCtx, SqlView};
 use canopy_driver::{CallContext, DriverHost, HostResource, Proxies};
 use canopy_engine::{CpuBudget, StoreLimits};
-use canopy_ids::RequestId;
+use canopy_ids::{InstallationId, RequestId};
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -192,6 +192,7 @@ impl WasiTlsView for GuestState {
 
 impl DriverHost for GuestState {
     type Caller = Arc<CallerFacts>;
+    type Holder = InstallationId;
 
     fn proxies(&mut self) -> &mut Proxies<Arc<CallerFacts>> {
         &mut self.proxies
@@ -211,6 +212,10 @@ impl DriverHost for GuestState {
 
     fn is_same_caller(one: &Arc<CallerFacts>, other: &Arc<CallerFacts>) -> bool {
         Arc::ptr_eq(one, other)
+    }
+
+    fn holder(caller: &Arc<CallerFacts>) -> Option<InstallationId> {
+        caller.facts.as_ref().map(|facts| facts.installation.id)
     }
 
     fn cpu(&self) -> Option<&CpuBudget> {

@@ -101,6 +101,7 @@ impl Seen {
 
 impl DriverHost for Host {
     type Caller = u64;
+    type Holder = u64;
 
     fn proxies(&mut self) -> &mut Proxies<u64> {
         &mut self.proxies
@@ -120,6 +121,10 @@ impl DriverHost for Host {
 
     fn is_same_caller(one: &u64, other: &u64) -> bool {
         one == other
+    }
+
+    fn holder(caller: &u64) -> Option<u64> {
+        Some(*caller)
     }
 
     fn begin_call(mut store: StoreContextMut<'_, Self>, context: CallContext<u64>) {

@@ -394,6 +394,8 @@ keys! {
         "What a component that calls drivers, or is one, may hand over in one call, as held in memory: a list of numbers takes its bytes, any other value 32 beside its text.";
     count "driver.resources" => runtime.driver_store_resources:
         "Host resources, as sockets and header fields, of one store of a driver, which serves the calls of many; one more traps.";
+    count "driver.held" => runtime.drivers.held:
+        "Resources that one application may hold in one store of a driver, where one counts for as many as the store has host resources for it.";
     size "driver.under_way" => runtime.driver_under_way_bytes:
         "What calls of storage that one store of a driver has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
     count "driver.queue" => runtime.drivers.queue:

@@ -475,6 +475,15 @@ impl Settings {
         if let Some((key, needs)) = missing {
             return Err(SettingsError::Needs { key, needs });
         }
+        if self.runtime.drivers.held >= self.runtime.driver_store_resources {
+            return Err(SettingsError::Value {
+                key: "driver.held",
+                message:
+                    "it has to be less than `driver.resources`, or one application could use up \
+                          what others of its tenant are served by"
+                        .to_owned(),
+            });
+        }
         self.engine.validate()?;
         Ok(())
     }

@@ -82,6 +82,8 @@ fn a_value_of_the_wrong_form_is_refused_by_name() {
         ("[engine]\nwasi_p3 = \"maybe\"", "engine.wasi_p3"),
         ("[log]\nformat = \"xml\"", "log.format"),
         ("[backup]\nschedule = \"every night\"", "backup.schedule"),
+        ("[driver]\nheld = 1000", "driver.held"),
+        ("[driver]\nresources = 500", "driver.held"),
         (
             "[egress]\nprivate_networks = [\"10.0.0.0/33\"]",
             "egress.private_networks",
