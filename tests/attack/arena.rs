@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::client::{get, request_from};
+use crate::components::{module, publish};
 use crate::support::{Node, guest};
 
 /// Where the victim's clients come from; attackers come from others.
@@ -15,7 +16,9 @@ const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Limits that make an attack end soon. None is looser than its default. Honest guests are compiled
 /// under them as well, on a machine that may be loaded: an attack ends by the time of the processor.
-const SETTINGS: &str = "\
+fn settings() -> String {
+    format!(
+        "\
 [edge]
 header_timeout = \"2 s\"
 body_idle_timeout = \"2 s\"
@@ -27,12 +30,17 @@ wall = \"4 s\"
 [engine]
 host_time = \"400 ms\"
 [engine.pool]
-resident_components = 32
+resident_components = {RESIDENT}
 [engine.compile]
 memory_bytes = \"1 GiB\"
 cpu_seconds = 6
 wall_seconds = 30
-";
+"
+    )
+}
+
+/// Components that the node keeps loaded, each by an open file.
+const RESIDENT: usize = 32;
 
 /// A node with a victim and attackers.
 pub(crate) struct Arena {
@@ -58,7 +66,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 
 impl Arena {
     pub(crate) async fn start(full: bool, seed: u64) -> Self {
-        let node = Node::start_with(SETTINGS);
+        let node = Node::start_with(&settings());
         node.serve(&guest("hello-p2-wstd"), "guests/hello-p2-wstd", &["victim"]);
         for name in [
             "hostile",
@@ -94,7 +102,13 @@ impl Arena {
             first,
             versions: AtomicU64::new(0),
         };
-        // Everything is loaded once, so that what follows is compared with a node at work.
+        // Everything is loaded once, and as much as the node keeps loaded, so that what follows is compared
+        // with a node at work that has as many files open as it may.
+        for number in 0..RESIDENT {
+            let bytes = module(&format!("(func (result i32) (i32.const {number}))"));
+            let published = publish(&this, "resident", bytes).await;
+            assert_eq!(published.status, 201, "{published:?}");
+        }
         for app in [
             "hostile",
             "hostile-p3",

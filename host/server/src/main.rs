@@ -3,6 +3,7 @@
 mod api_listener;
 mod data_dir;
 mod invoke;
+mod listen;
 mod logging;
 mod offline;
 mod operator_key;

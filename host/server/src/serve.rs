@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,12 +24,12 @@ use canopy_store::{Components, Store};
 use canopy_tenant::{Routes, Snapshot};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::DataDir;
 use crate::invoke::Scheduled;
+use crate::listen::listen;
 use crate::settings::Settings;
 
 /// How often the runtime is told which installations are gone.
@@ -155,18 +154,19 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         hand_over(&token, file)?;
     }
 
-    let api_listener = bind("api_listen", settings.api_listen).await?;
+    let (backlog, api_backlog) = (settings.backlog, settings.api_backlog);
+    let api_listener = listen("api_listen", settings.api_listen, api_backlog)?;
     let (api_at, api_secure) = (api_listener.local_addr()?, api_tls.is_some());
     let api_listener = match api_tls {
         Some(certificates) => Listener::tls(api_listener, certificates),
         None => Listener::plain(api_listener),
     };
-    let listener = bind("listen", settings.listen).await?;
+    let listener = listen("listen", settings.listen, backlog)?;
     let applications_at = listener.local_addr()?;
     let mut listeners = Vec::new();
     match tls {
         Some((address, certificates)) => {
-            let socket = bind("tls.listen", address).await?;
+            let socket = listen("tls.listen", address, backlog)?;
             listeners.push(match settings.tls.redirect {
                 true => Listener::redirecting(listener, settings.app.port),
                 false => Listener::plain(listener),
@@ -279,12 +279,6 @@ fn keep_descriptors(limit: Option<u64>, settings: &mut Settings) {
     let api = &mut settings.api;
     let half = (api.max_connections / 2).max(1);
     api.max_connections_per_address = api.max_connections_per_address.min(half);
-}
-
-async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("setting `{setting}`: cannot listen at {address}"))
 }
 
 /// Gives a new operator token to whoever started the node. It is nowhere else.

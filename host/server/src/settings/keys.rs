@@ -150,6 +150,8 @@ keys! {
 
     count "edge.max_connections" => edge.max_connections:
         "Connections open at once; further ones wait. Never so many that less than `edge.descriptor_reserve` is left.";
+    count "edge.backlog" => backlog:
+        "Connections that wait to be accepted; those beyond it have to try again. Never more than the system allows, as by net.core.somaxconn.";
     count "edge.descriptor_reserve" => descriptor_reserve:
         "File descriptors kept for databases, components and outgoing connections; at most half of what the system allows.";
     count "edge.max_connections_per_address" => edge.max_connections_per_address:
@@ -325,6 +327,8 @@ keys! {
 
     count "api.max_connections" => api.max_connections:
         "Connections to the control API at once; further ones wait.";
+    count "api.backlog" => api_backlog:
+        "Connections to it that wait to be accepted; those beyond it have to try again.";
     count "api.max_connections_per_address" => api.max_connections_per_address:
         "Connections to it at once from one address; further ones are closed. Never more than half of all. Proxies of `edge.trusted_proxies` have no such limit.";
     time "api.header_timeout" => api.header_timeout:

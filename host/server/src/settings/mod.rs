@@ -53,6 +53,10 @@ pub(crate) struct Settings {
     pub(crate) api: ApiSettings,
     pub(crate) api_tls: ApiTls,
     pub(crate) edge: EdgeSettings,
+    /// Connections of applications' clients that wait to be accepted.
+    pub(crate) backlog: u32,
+    /// Those to the API.
+    pub(crate) api_backlog: u32,
     pub(crate) descriptor_reserve: usize,
     pub(crate) tls: Tls,
     pub(crate) admission: AdmissionSettings,
@@ -272,6 +276,8 @@ impl Default for Settings {
             api: ApiSettings::default(),
             api_tls: ApiTls::default(),
             edge: EdgeSettings::default(),
+            backlog: 4096,
+            api_backlog: 512,
             descriptor_reserve: 1024,
             tls: Tls::default(),
             admission: AdmissionSettings::default(),
