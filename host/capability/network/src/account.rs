@@ -1,5 +1,5 @@
-//! What the installations and drivers of one tenant use of the network together: connections open at
-//! once, requests and connections a second, bytes a day.
+//! What the installations and drivers of one tenant use of the network together: connections open and
+//! names looked up at once, requests and connections a second, bytes a day.
 //!
 //! Each node counts for itself, and in memory: a day's bytes begin anew when the node starts.
 
@@ -10,14 +10,17 @@ use std::time::{Duration, SystemTime};
 
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+use crate::lookups::places;
 
 /// What one tenant may use of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantEgress {
     /// Requests under way and connections of sockets, at once. Default 256.
     pub connections: usize,
-    /// Requests and new sockets a second; as many may come at once after a quiet second. Default 500.
+    /// Requests, look-ups and new sockets a second; as many may come at once after a quiet second. Default 500.
     pub requests_per_second: u32,
     /// Bytes of bodies and sockets, both ways, in one day (UTC). Default 100 GiB.
     pub bytes_per_day: u64,
@@ -42,7 +45,7 @@ pub struct EgressUsage {
     pub bytes_today: u64,
 }
 
-/// Which limit of a tenant is reached.
+/// Which limit of a tenant, or of the node for all of them, is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverQuota {
     /// As many connections as it may have are open.
@@ -63,27 +66,53 @@ pub enum OverQuota {
         /// So many.
         limit: u64,
     },
+    /// As many of its names as may be are being looked up.
+    #[error(
+        "{limit} names are being looked up for the tenant, as many as `egress.tenant_lookups` allows"
+    )]
+    Lookups {
+        /// So many.
+        limit: usize,
+    },
+    /// As many names as may be are being looked up on the node.
+    #[error("{limit} names are being looked up on the node, as many as `egress.lookups` allows")]
+    NodeLookups {
+        /// So many.
+        limit: usize,
+    },
 }
 
 /// The accounts of a node's tenants.
-#[derive(Default)]
-pub(crate) struct Accounts(Mutex<HashMap<TenantId, Arc<Account>>>);
+pub(crate) struct Accounts {
+    all: Mutex<HashMap<TenantId, Arc<Account>>>,
+    /// Names of one tenant that are looked up at once.
+    lookups: usize,
+}
 
 impl Accounts {
+    /// Accounts of tenants for which so many names at once may be looked up.
+    pub(crate) fn new(lookups: usize) -> Self {
+        Self {
+            all: Mutex::default(),
+            lookups,
+        }
+    }
+
     /// The account of `tenant`, which has these limits from now on.
     pub(crate) fn of(&self, tenant: TenantId, limits: TenantEgress) -> Arc<Account> {
-        let mut accounts = self.0.lock();
+        let mut accounts = self.all.lock();
         // What nobody holds and has counted nothing today says nothing.
         if accounts.len() >= 1_024 {
             accounts.retain(|_, account| Arc::strong_count(account) > 1 || account.today() > 0);
         }
-        let account = accounts.entry(tenant).or_default();
+        let new = || Arc::new(Account::new(self.lookups));
+        let account = accounts.entry(tenant).or_insert_with(new);
         *account.limits.lock() = limits;
         account.clone()
     }
 
     pub(crate) fn usage(&self, tenant: TenantId) -> EgressUsage {
-        let account = self.0.lock().get(&tenant).cloned();
+        let account = self.all.lock().get(&tenant).cloned();
         account.map_or_else(EgressUsage::default, |account| EgressUsage {
             connections: account.open.load(Ordering::Relaxed),
             bytes_today: account.today(),
@@ -92,12 +121,14 @@ impl Accounts {
 }
 
 /// What one tenant uses, and may.
-#[derive(Default)]
 pub(crate) struct Account {
     limits: Mutex<TenantEgress>,
     open: AtomicUsize,
     rate: Mutex<Rate>,
     day: Mutex<Day>,
+    /// Places for its look-ups, and how many there are.
+    pub(crate) lookups: Arc<Semaphore>,
+    pub(crate) lookups_limit: usize,
 }
 
 /// A place among a tenant's open connections.
@@ -110,7 +141,18 @@ impl Drop for Place {
 }
 
 impl Account {
-    /// A request or a new socket may begin.
+    fn new(lookups: usize) -> Self {
+        Self {
+            limits: Mutex::default(),
+            open: AtomicUsize::new(0),
+            rate: Mutex::default(),
+            day: Mutex::default(),
+            lookups: places(lookups),
+            lookups_limit: lookups,
+        }
+    }
+
+    /// A request, a look-up or a new socket may begin.
     pub(crate) fn begin(&self) -> Result<(), OverQuota> {
         let limits = *self.limits.lock();
         let limit = limits.bytes_per_day;
@@ -194,7 +236,7 @@ mod tests {
     use super::*;
 
     fn account(limits: TenantEgress) -> Arc<Account> {
-        Accounts::default().of(TenantId::new(), limits)
+        Accounts::new(1).of(TenantId::new(), limits)
     }
 
     #[test]
@@ -227,7 +269,7 @@ mod tests {
 
     #[test]
     fn places_come_back_and_limits_change() {
-        let accounts = Accounts::default();
+        let accounts = Accounts::new(1);
         let tenant = TenantId::new();
         let limits = |connections| TenantEgress {
             connections,

@@ -16,7 +16,8 @@ use wasmtime_wasi_http::Error;
 use crate::body::broken;
 use crate::ctx::{Outlet, ResolveError};
 use crate::host::Host;
-use crate::http_client::Destination;
+use crate::http_client::{Destination, over};
+use crate::lookups::LookupError;
 use crate::pool::{Lease, Sender};
 use crate::proxy::{ProxyAddress, tunnel};
 
@@ -134,8 +135,9 @@ impl Outlet {
             .await
             .map_err(|error| match error {
                 ResolveError::Refused(refusal) => self.refused(&refusal),
-                ResolveError::Timeout => Error::DnsTimeout,
-                ResolveError::NotFound(error) => {
+                ResolveError::NotLookedUp(LookupError::Busy(quota)) => over(quota),
+                ResolveError::NotLookedUp(LookupError::Timeout) => Error::DnsTimeout,
+                ResolveError::NotLookedUp(LookupError::Failed(error)) => {
                     tracing::debug!(%host, "look-up failed: {error}");
                     Error::DnsError {
                         rcode: Some("name not found".into()),
@@ -155,15 +157,15 @@ impl Outlet {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Name(name) => name,
         };
-        let resolver = &self.gateway.0.network.0.resolver;
-        match tokio::time::timeout(within, resolver.resolve(name)).await {
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => {
+        let found = self.addresses_of_name(name, within).await;
+        found.map_err(|error| match error {
+            LookupError::Busy(quota) => over(quota),
+            LookupError::Timeout => Error::DnsTimeout,
+            LookupError::Failed(error) => {
                 tracing::warn!(proxy = %proxy, "look-up failed: {error}");
-                Err(Error::DestinationUnavailable)
+                Error::DestinationUnavailable
             }
-            Err(_) => Err(Error::DnsTimeout),
-        }
+        })
     }
 
     async fn handshake(

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use canopy_ids::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder};
 
 use crate::account::{OverQuota, Place};
-use crate::gateway::{Gateway, Meter};
+use crate::gateway::{Gateway, Meter, Shared};
 use crate::host::Host;
+use crate::lookups::LookupError;
 use crate::policy::{EgressPolicy, Refusal};
 use crate::rule::Way;
 use crate::settings::{LEAST_CHUNK, NetworkSettings};
@@ -109,8 +109,7 @@ impl NetworkCtx {
 #[derive(Debug)]
 pub(crate) enum ResolveError {
     Refused(Refusal),
-    Timeout,
-    NotFound(std::io::Error),
+    NotLookedUp(LookupError),
 }
 
 impl Outlet {
@@ -128,7 +127,7 @@ impl Outlet {
         self.gateway.0.record(refusal, request);
     }
 
-    /// Whether the tenant may make another request or socket.
+    /// Whether the tenant may make another request, look-up or socket.
     pub(crate) fn may_begin(&self) -> Result<(), OverQuota> {
         self.gateway
             .0
@@ -206,13 +205,10 @@ impl Outlet {
     ) -> Result<Vec<IpAddr>, ResolveError> {
         let found = match host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => {
-                match timeout(within, self.gateway.0.network.0.resolver.resolve(name)).await {
-                    Ok(Ok(found)) => found,
-                    Ok(Err(error)) => return Err(ResolveError::NotFound(error)),
-                    Err(_) => return Err(ResolveError::Timeout),
-                }
-            }
+            Host::Name(name) => self
+                .addresses_of_name(name, within)
+                .await
+                .map_err(ResolveError::NotLookedUp)?,
         };
         let mut refusal = None;
         let mut addresses = Vec::new();
@@ -231,8 +227,27 @@ impl Outlet {
         match (addresses.is_empty(), refusal) {
             (false, _) => Ok(addresses),
             (true, Some(refusal)) => Err(ResolveError::Refused(refusal)),
-            (true, None) => Err(ResolveError::NotFound(std::io::ErrorKind::NotFound.into())),
+            (true, None) => {
+                let none = std::io::ErrorKind::NotFound.into();
+                Err(ResolveError::NotLookedUp(LookupError::Failed(none)))
+            }
         }
+    }
+
+    /// All addresses of `name`. That there were too many look-ups is written down.
+    pub(crate) async fn addresses_of_name(
+        &self,
+        name: &str,
+        within: Duration,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        let Shared {
+            network, account, ..
+        } = &*self.gateway.0;
+        let found = network.0.lookups.look_up(account, name, within).await;
+        if let Err(LookupError::Busy(over)) = &found {
+            self.record_quota(*over);
+        }
+        found
     }
 
     /// Whether a socket may be used so; a refusal is written down.

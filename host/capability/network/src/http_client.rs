@@ -187,7 +187,10 @@ impl Outlet {
 /// What a guest is told of a quota of its tenant.
 pub(crate) fn over(quota: OverQuota) -> Error {
     match quota {
-        OverQuota::Connections { .. } | OverQuota::Rate { .. } => Error::ConnectionLimitReached,
+        OverQuota::Connections { .. }
+        | OverQuota::Rate { .. }
+        | OverQuota::Lookups { .. }
+        | OverQuota::NodeLookups { .. } => Error::ConnectionLimitReached,
         OverQuota::Bytes { .. } => Error::InternalError(Some(quota.to_string())),
     }
 }

@@ -11,6 +11,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use crate::bindings::{Lookup, p2, p3};
 use crate::ctx::{NetworkView, Outlet, ResolveError};
 use crate::host::Host;
+use crate::lookups::LookupError;
 use crate::policy::Refusal;
 
 /// Why a name has no addresses for this component.
@@ -34,6 +35,7 @@ impl Outlet {
             return Err(Refused::NotGranted);
         }
         let _permit = self.admit().ok_or(Refused::TooMany)?;
+        self.may_begin().map_err(|_| Refused::TooMany)?;
         let within = self.settings().connect_timeout;
         match self.resolve(&host, None, within).await {
             Ok(addresses) => {
@@ -44,8 +46,11 @@ impl Outlet {
                 self.record(&refusal);
                 Err(Refused::NotGranted)
             }
-            Err(ResolveError::NotFound(_)) => Err(Refused::NotFound),
-            Err(ResolveError::Timeout) => Err(Refused::Timeout),
+            Err(ResolveError::NotLookedUp(error)) => Err(match error {
+                LookupError::Busy(_) => Refused::TooMany,
+                LookupError::Timeout => Refused::Timeout,
+                LookupError::Failed(_) => Refused::NotFound,
+            }),
         }
     }
 }
@@ -179,3 +184,50 @@ impl<T> p3::ip_name_lookup::HostWithStore<T> for Lookup {
 }
 
 impl p3::ip_name_lookup::Host for NetworkView<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    use canopy_ids::TenantId;
+
+    use super::*;
+    use crate::account::TenantEgress;
+    use crate::ctx::NetworkCtx;
+    use crate::gateway::Gateway;
+    use crate::node::{Network, Resolver};
+    use crate::policy::EgressPolicy;
+    use crate::settings::NetworkSettings;
+
+    struct Known;
+
+    impl Resolver for Known {
+        fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+            Ok(vec![Ipv4Addr::new(93, 184, 216, 34).into()])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_up_counts_among_the_requests_of_the_tenant() {
+        let network = Network::with_resolver(NetworkSettings::default(), Known).expect("network");
+        let tenant = TenantId::new();
+        let limits = TenantEgress {
+            requests_per_second: 1,
+            ..TenantEgress::default()
+        };
+        let rules = vec!["db.example.com:5432".parse().expect("a rule")];
+        let policy = Arc::new(EgressPolicy::new(rules, Arc::default()));
+        let instance = || {
+            let account = (tenant, limits);
+            let gateway = Gateway::of(network.clone(), account, policy.clone(), None);
+            NetworkCtx::new(&gateway).outlet.clone()
+        };
+        let found = instance().look_up("db.example.com").await;
+        assert_eq!(found.map(|found| found.len()), Ok(1));
+        let refused = instance().look_up("db.example.com").await;
+        assert_eq!(refused, Err(Refused::TooMany));
+        let not_granted = instance().look_up("other.example.com").await;
+        assert_eq!(not_granted, Err(Refused::NotGranted), "nor is it counted");
+    }
+}

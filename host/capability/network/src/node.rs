@@ -1,8 +1,7 @@
 //! What all guests of a node share: limits, trusted certificates, the resolver.
 
 use std::io;
-use std::net::IpAddr;
-use std::pin::Pin;
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use canopy_ids::TenantId;
@@ -10,6 +9,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
 use crate::account::{Accounts, EgressUsage};
+use crate::lookups::Lookups;
 use crate::pool::IdleCount;
 use crate::settings::NetworkSettings;
 
@@ -26,13 +26,10 @@ pub enum NetworkError {
     },
 }
 
-/// The addresses of a name.
-pub type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
-
 /// Resolves names.
 pub trait Resolver: Send + Sync + 'static {
-    /// The addresses of `name`.
-    fn resolve(&self, name: &str) -> Resolution;
+    /// The addresses of `name`. It is called on a thread of its own and may take as long as it likes.
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The resolver of the operating system.
@@ -40,12 +37,9 @@ pub trait Resolver: Send + Sync + 'static {
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
-    fn resolve(&self, name: &str) -> Resolution {
-        let name = name.to_owned();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let found = (name, 0).to_socket_addrs()?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 }
 
@@ -55,7 +49,7 @@ pub struct Network(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) settings: NetworkSettings,
-    pub(crate) resolver: Box<dyn Resolver>,
+    pub(crate) lookups: Lookups,
     /// Which authorities every owner trusts.
     pub(crate) roots: RootCertStore,
     /// What the tenants use.
@@ -92,11 +86,11 @@ impl Network {
                 })?;
         }
         Ok(Self(Arc::new(Inner {
+            lookups: Lookups::new(resolver, settings.lookups),
+            accounts: Accounts::new(settings.tenant_lookups),
             settings,
-            resolver: Box::new(resolver),
             roots,
             idle: Arc::default(),
-            accounts: Accounts::default(),
         })))
     }
 }

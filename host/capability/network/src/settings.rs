@@ -20,6 +20,12 @@ pub struct NetworkSettings {
     /// Requests, look-ups and new sockets of one instance during one call. Default 100; beyond it
     /// `connection-limit-reached` (`temporary-resolver-failure`, `new-socket-limit`).
     pub per_call: usize,
+    /// Names of one tenant that are looked up at once; each takes a thread until the system's resolver
+    /// has answered or given up. Default 8; beyond it a look-up waits, and ends with
+    /// `connection-limit-reached` (`temporary-resolver-failure`) when its time is over.
+    pub tenant_lookups: usize,
+    /// Names of the node that are looked up at once, likewise. Default 64.
+    pub lookups: usize,
     /// Bytes of one request's body. Default 64 MiB; beyond it `HTTP-request-body-size`.
     pub request_body_bytes: u64,
     /// Bytes of one response's body. Default 256 MiB; beyond it `HTTP-response-body-size`.
@@ -69,6 +75,8 @@ impl Default for NetworkSettings {
             total_timeout: Duration::from_secs(60),
             concurrent: 16,
             per_call: 100,
+            tenant_lookups: 8,
+            lookups: 64,
             request_body_bytes: 64 << 20,
             response_body_bytes: 256 << 20,
             uri_bytes: 16 << 10,

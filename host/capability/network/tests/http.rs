@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_capability_network::{
-    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolution, Resolver, TlsIdentity,
+    EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolver, TlsIdentity,
 };
 use canopy_ids::RequestId;
 use http::{Request, Response};
@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 #[path = "http/deadlines.rs"]
 mod deadlines;
+#[path = "http/lookups.rs"]
+mod lookups;
 #[path = "http/pool.rs"]
 mod pool;
 #[path = "http/proxy.rs"]
@@ -39,10 +41,9 @@ struct Fixed {
 }
 
 impl Resolver for Fixed {
-    fn resolve(&self, name: &str) -> Resolution {
+    fn resolve(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
         self.asked.lock().expect("lock").push(name.to_owned());
-        let addresses = self.addresses.clone();
-        Box::pin(async move { Ok(addresses) })
+        Ok(self.addresses.clone())
     }
 }
 

@@ -103,6 +103,10 @@ keys! {
         "Outgoing requests and connections of one instance under way at once.";
     count "egress.per_call" => runtime.network.per_call:
         "Outgoing requests and connections of one instance during one call.";
+    count "egress.tenant_lookups" => runtime.network.tenant_lookups:
+        "Names looked up at once for one tenant; further ones wait. Each takes a thread until the system's resolver has answered or given up.";
+    count "egress.lookups" => runtime.network.lookups:
+        "Names looked up at once on the node, likewise.";
     size "egress.request_body" => runtime.network.request_body_bytes:
         "Body of an outgoing request.";
     size "egress.response_body" => runtime.network.response_body_bytes:
@@ -299,7 +303,7 @@ keys! {
     count "plan.egress_connections" => app.tenant_limits.egress.connections:
         "Outgoing requests under way and connections of sockets of one tenant, at once.";
     count "plan.egress_requests_per_second" => app.tenant_limits.egress.requests_per_second:
-        "Outgoing requests and new sockets a second of one tenant.";
+        "Outgoing requests, look-ups of names and new sockets a second of one tenant.";
     size "plan.egress_bytes_per_day" => app.tenant_limits.egress.bytes_per_day:
         "Bytes of outgoing requests, their responses and sockets of one tenant, in a day (UTC).";
     time "plan.cpu_per_second" => app.tenant_limits.cpu_per_second:
