@@ -368,3 +368,23 @@ fn subscriptions_that_nobody_would_take_are_not_published() {
         assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_handlers_take_long_keeps_nobody_elses_messages() {
+    let node = Node::start_with("[messages]\nconcurrent = 3\ntenant_concurrent = 2");
+    node.serve(&guest("courier"), "guests/courier", &["acme", "globex"]);
+    let begun = async || node.get("courier.acme", "/begun").await.body;
+    for _ in 0..4 {
+        let sent = send(&node, "courier.acme", "topic=events", "sleep 15000").await;
+        assert_eq!(sent.status, 202, "{sent:?}");
+    }
+    let patience = Instant::now() + Duration::from_secs(60);
+    while begun().await.parse::<u32>().expect("a number") < 2 {
+        assert!(Instant::now() < patience, "nothing is delivered");
+    }
+    send(&node, "courier.globex", "topic=events", "soon").await;
+    assert_eq!(got(&node, "courier.globex", 1).await[0]["body"], "soon");
+    assert_eq!(begun().await, "2", "its part of three");
+    let none = Value::from(Vec::<Value>::new());
+    assert_eq!(node.get("courier.acme", "/got").await.json(), none);
+}

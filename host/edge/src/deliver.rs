@@ -6,14 +6,17 @@
 //! refuses is no failure of the message. A lane of one delivery at a time keeps the order: what has
 //! failed holds up what is behind it. After a restart everything that is in the queue is delivered,
 //! so a message may come twice.
+//!
+//! So many deliveries of the node are under way at once, and so many of each tenant: one whose
+//! applications take long keeps others waiting with no more than its part.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use canopy_admission::Refused;
-use canopy_ids::{InstallationId, MessageId, RequestId};
+use canopy_ids::{InstallationId, MessageId, RequestId, TenantId};
 use canopy_runtime::queue::{Message, QueueError};
 use canopy_runtime::{
     Caller, CallerKind, Clock as _, Destination, MessageDelivery, Messages, StorageError,
@@ -46,8 +49,38 @@ struct Lane<G: Guests> {
     edge: Arc<Edge<G>>,
     messages: Messages,
     subscription: Arc<Subscription>,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     stop: CancellationToken,
+}
+
+/// Leave to deliver: of a tenant, and of the node.
+struct Slots {
+    tenant: Arc<Semaphore>,
+    node: Arc<Semaphore>,
+}
+
+/// The slots of a node.
+struct AllSlots {
+    node: Arc<Semaphore>,
+    /// Those of each tenant, as long as it has a lane.
+    tenants: HashMap<TenantId, Weak<Semaphore>>,
+    of_tenant: usize,
+}
+
+impl AllSlots {
+    fn of(&mut self, tenant: TenantId) -> Slots {
+        let known = self.tenants.get(&tenant).and_then(Weak::upgrade);
+        let own = known.unwrap_or_else(|| {
+            self.tenants.retain(|_, slots| slots.strong_count() > 0);
+            let own = Arc::new(Semaphore::new(self.of_tenant));
+            self.tenants.insert(tenant, Arc::downgrade(&own));
+            own
+        });
+        Slots {
+            tenant: own,
+            node: Arc::clone(&self.node),
+        }
+    }
 }
 
 /// What came of one delivery.
@@ -68,8 +101,12 @@ enum Came {
 impl<G: Guests> Edge<G> {
     /// Delivers messages until `stop`, then lets deliveries under way end within the grace.
     pub async fn deliver(self: Arc<Self>, messages: Messages, stop: CancellationToken) {
-        let slots = messages.settings().concurrency.max(1);
-        let slots = Arc::new(Semaphore::new(slots));
+        let settings = messages.settings();
+        let mut slots = AllSlots {
+            node: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+            tenants: HashMap::new(),
+            of_tenant: settings.tenant_concurrency.max(1),
+        };
         let mut changes = messages.subscriptions().changes();
         let mut lanes: HashMap<(InstallationId, String), (Arc<Subscription>, _)> = HashMap::new();
         while !stop.is_cancelled() {
@@ -92,7 +129,7 @@ impl<G: Guests> Edge<G> {
                     edge: Arc::clone(&self),
                     messages: messages.clone(),
                     subscription: Arc::clone(&subscription),
-                    slots: Arc::clone(&slots),
+                    slots: slots.of(subscription.scope.tenant),
                     stop: stop.clone(),
                 };
                 let task = AbortOnDropHandle::new(tokio::spawn(Arc::new(lane).run()));
@@ -230,8 +267,10 @@ impl<G: Guests> Lane<G> {
         } = &*self.subscription;
         let (scope, in_order) = (*scope, *concurrency <= 1);
         let queue = self.messages.queue();
-        // Closed it never is.
-        let _slot = self.slots.acquire().await;
+        // Closed they never are. The tenant's comes first, so that of the node's no more than that
+        // many are waited for.
+        let _part = self.slots.tenant.acquire().await;
+        let _slot = self.slots.node.acquire().await;
         let (request_id, came) = self.deliver_once(message).await;
         let failure = match came {
             Came::Taken => {

@@ -1,5 +1,5 @@
-//! Which indexes are open: bounded in number, opened by the first who needs one, closed when they
-//! are not used or their place is.
+//! Which indexes are open: bounded in number, for each tenant and for all, opened by the first who
+//! needs one, closed when they are not used or their place is.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -110,13 +110,20 @@ impl Pool {
                 return Ok(slot);
             }
             if Instant::now() >= until {
-                let limit = self.settings.open_stores;
-                return Err(StorageError::Busy(format!(
-                    "all {limit} indexes that may be open are in use"
-                )));
+                return Err(self.all_in_use(scope.tenant));
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Why an operation of `tenant` has waited for long enough.
+    fn all_in_use(&self, tenant: TenantId) -> StorageError {
+        let settings = &self.settings;
+        let (limit, whose) = match self.places.lock().of(tenant) >= settings.tenant_stores {
+            true => (settings.tenant_stores, "indexes of one tenant"),
+            false => (settings.open_stores, "indexes"),
+        };
+        StorageError::Busy(format!("all {limit} {whose} that may be open are in use"))
     }
 
     /// `None`: all places are in use.
@@ -126,9 +133,10 @@ impl Pool {
         if let Some(slot) = places.slots.get(&scope) {
             return Ok(Some(slot.clone()));
         }
-        let unused = if places.slots.len() < self.settings.open_stores {
+        let own = places.of(scope.tenant) >= self.settings.tenant_stores;
+        let unused = if !own && places.slots.len() < self.settings.open_stores {
             None
-        } else if let Some(unused) = places.take_least_recently_used() {
+        } else if let Some(unused) = places.take_least_recently_used(own.then_some(scope.tenant)) {
             Some(unused)
         } else {
             return Ok(None);
@@ -284,10 +292,19 @@ impl Places {
             .collect()
     }
 
-    fn take_least_recently_used(&mut self) -> Option<(Scope, Slot)> {
+    /// How many places `tenant` has.
+    fn of(&self, tenant: TenantId) -> usize {
+        let all = self.slots.keys();
+        all.filter(|scope| scope.tenant == tenant).count()
+    }
+
+    /// Of those of `tenant`, or of all.
+    fn take_least_recently_used(&mut self, tenant: Option<TenantId>) -> Option<(Scope, Slot)> {
+        let wanted = |scope: &Scope| tenant.is_none_or(|tenant| scope.tenant == tenant);
         let unused = self
             .slots
             .iter()
+            .filter(|(scope, _)| wanted(scope))
             .filter_map(|(scope, slot)| is_unused(slot).map(|store| (store.idle(), *scope)));
         let (_, scope) = unused.max()?;
         self.slots.remove_entry(&scope)

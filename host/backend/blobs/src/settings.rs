@@ -14,6 +14,9 @@ pub struct BlobSettings {
     /// Installations whose index is open at once; each takes 3 file descriptors. Beyond that the
     /// one used least recently is closed. Default: 128.
     pub open_stores: usize,
+    /// Installations of one tenant whose index is open at once; beyond that the tenant's own used
+    /// least recently is closed. Default: 64.
+    pub tenant_stores: usize,
     /// How long an operation waits for one of them when all are in use; then it fails with
     /// [`canopy_backend::StorageError::Busy`]. Default: 5 s.
     pub open_wait: Duration,
@@ -41,6 +44,7 @@ impl Default for BlobSettings {
                 page: 1000,
             },
             open_stores: 128,
+            tenant_stores: 64,
             open_wait: Duration::from_secs(5),
             idle_close: Duration::from_secs(60),
             upload_expiry: Duration::from_secs(7 * 24 * 3600),

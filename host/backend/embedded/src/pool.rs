@@ -1,5 +1,5 @@
-//! Which databases are open: bounded in number, opened by the first who needs one, closed when
-//! they are not used or their place is.
+//! Which databases are open: bounded in number, for each tenant and for all, opened by the first who
+//! needs one, closed when they are not used or their place is.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -163,10 +163,7 @@ impl Pool {
                 }
                 Step::Wait => {
                     if timeout_at(deadline, waiting.changed).await.is_err() {
-                        let limit = self.shared.settings.open_databases;
-                        return Err(StorageError::Busy(format!(
-                            "all {limit} databases that may be open are in use"
-                        )));
+                        return Err(self.all_in_use(scope.tenant));
                     }
                 }
             }
@@ -184,14 +181,16 @@ impl Pool {
             Some(Place::Changing) => return Ok(Step::Wait),
             None => {}
         }
-        if places.taken.len() < self.shared.settings.open_databases {
+        let settings = &self.shared.settings;
+        let own = places.of(scope.tenant) >= settings.tenant_databases;
+        if !own && places.taken.len() < settings.open_databases {
             places.taken.insert(scope, Place::Changing);
             drop(places);
             return Ok(Step::Opening(self.open(scope)));
         }
         // Each of those who wait needs one place, not more.
         if places.closing < self.waiting.load(Ordering::Relaxed)
-            && let Some(unused) = places.least_recently_used()
+            && let Some(unused) = places.least_recently_used(own.then_some(scope.tenant))
             && let Some(database) = places.begin_closing(unused)
         {
             drop(places);
@@ -199,6 +198,16 @@ impl Pool {
             tokio::task::spawn_blocking(move || pool.close_one(unused, database));
         }
         Ok(Step::Wait)
+    }
+
+    /// Why an operation of `tenant` has waited for long enough.
+    fn all_in_use(&self, tenant: TenantId) -> StorageError {
+        let settings = &self.shared.settings;
+        let (limit, whose) = match self.places.lock().of(tenant) >= settings.tenant_databases {
+            true => (settings.tenant_databases, "databases of one tenant"),
+            false => (settings.open_databases, "databases"),
+        };
+        StorageError::Busy(format!("all {limit} {whose} that may be open are in use"))
     }
 
     /// Opens in a task of its own, so that a caller who goes away leaves nothing half done.
@@ -456,13 +465,22 @@ impl Places {
         }
     }
 
-    fn least_recently_used(&self) -> Option<Scope> {
+    /// How many places `tenant` has.
+    fn of(&self, tenant: TenantId) -> usize {
+        let all = self.taken.keys();
+        all.filter(|scope| scope.tenant == tenant).count()
+    }
+
+    /// Of those of `tenant`, or of all.
+    fn least_recently_used(&self, tenant: Option<TenantId>) -> Option<Scope> {
         let unused = self.taken.iter().filter_map(|(scope, place)| match place {
             Place::Open(database) if Arc::strong_count(database) == 1 => {
                 Some((database.idle(), *scope))
             }
             _ => None,
         });
+        let wanted = |scope: &Scope| tenant.is_none_or(|tenant| scope.tenant == tenant);
+        let unused = unused.filter(|(_, scope)| wanted(scope));
         unused.max().map(|(_, scope)| scope)
     }
 

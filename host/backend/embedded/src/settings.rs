@@ -13,6 +13,9 @@ pub struct EmbeddedSettings {
     /// Databases open at once; each takes 3 file descriptors and 3 more for each of its readers
     /// in use. Beyond that the one used least recently is closed. Default: 128.
     pub open_databases: usize,
+    /// Databases of one tenant open at once; beyond that the tenant's own used least recently is
+    /// closed. Default: 64.
+    pub tenant_databases: usize,
     /// How long an operation waits for one of them when all are in use; then it fails with
     /// [`canopy_backend::StorageError::Busy`]. Default: 5 s.
     pub open_wait: Duration,
@@ -41,6 +44,7 @@ impl Default for EmbeddedSettings {
                 page_keys: 1000,
             },
             open_databases: 128,
+            tenant_databases: 64,
             open_wait: Duration::from_secs(5),
             idle_close: Duration::from_secs(60),
             readers: 4,
@@ -57,6 +61,8 @@ impl EmbeddedSettings {
         let limits = &self.limits;
         if self.open_databases == 0 {
             Some("open_databases must be at least 1")
+        } else if self.tenant_databases == 0 {
+            Some("tenant_databases must be at least 1")
         } else if self.readers == 0 {
             Some("readers must be at least 1")
         } else if self.commit_writes == 0 {

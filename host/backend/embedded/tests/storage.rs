@@ -2,6 +2,8 @@
 //! quota, refusals.
 
 mod support;
+#[path = "storage/tenants.rs"]
+mod tenants;
 
 use std::fs;
 use std::path::Path;

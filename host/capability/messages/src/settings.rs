@@ -20,6 +20,8 @@ pub struct MessageSettings {
     pub retry_after_most: Duration,
     /// Deliveries of the node under way at once. Default 64.
     pub concurrency: usize,
+    /// Deliveries of one tenant under way at once. Default 16.
+    pub tenant_concurrency: usize,
 }
 
 impl Default for MessageSettings {
@@ -35,6 +37,7 @@ impl Default for MessageSettings {
             retry_after: Duration::from_secs(1),
             retry_after_most: Duration::from_secs(10 * 60),
             concurrency: 64,
+            tenant_concurrency: 16,
         }
     }
 }

@@ -456,6 +456,8 @@ keys! {
         "Keys of one page of a listing.";
     count "storage.open_databases" => storage.open_databases:
         "Databases open at once; each takes 3 file descriptors and 3 more for each reader in use.";
+    count "storage.tenant_databases" => storage.tenant_databases:
+        "Databases of one tenant open at once; for a further one the tenant's own used least recently is closed.";
     time "storage.open_wait" => storage.open_wait:
         "How long an operation waits for a database to be opened when all are in use.";
     time "storage.idle_close" => storage.idle_close:
@@ -491,6 +493,8 @@ keys! {
         "Entries of one page of a listing.";
     count "blobs.open_indexes" => blobs.open_stores:
         "Installations whose index of objects is open at once; each takes 3 file descriptors.";
+    count "blobs.tenant_indexes" => blobs.tenant_stores:
+        "Installations of one tenant whose index of objects is open at once; for a further one the tenant's own used least recently is closed.";
     time "blobs.open_wait" => blobs.open_wait:
         "How long an operation waits for an index to be opened when all are in use.";
     time "blobs.idle_close" => blobs.idle_close:
@@ -613,6 +617,8 @@ keys! {
         "After what time at most.";
     count "messages.concurrent" => runtime.messages.concurrency:
         "Deliveries of the node under way at once; further ones wait.";
+    count "messages.tenant_concurrent" => runtime.messages.tenant_concurrency:
+        "Deliveries of one tenant under way at once; further ones wait.";
     time "jobs.keep" => app.upkeep.jobs_kept:
         "How long jobs that have ended are listed.";
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use canopy_backend::blob::{BlobError, BlobProvider, PutOptions, body_of};
 use canopy_backend::{Maintenance, QuotaOf, Scope, StorageError, StorageQuota, Usage};
-use canopy_ids::InstallationId;
+use canopy_ids::{InstallationId, TenantId};
 use futures::{StreamExt, stream};
 
 use crate::{Storage, id, put, quota, read};
@@ -263,6 +263,54 @@ async fn an_operation_waits_for_an_index_that_is_in_use() {
             drop(reading);
         }
     }
+}
+
+/// A tenant that reads from as many indexes as it may has no part of the others' places, and one that
+/// has many installations closes its own.
+#[tokio::test]
+async fn a_tenant_has_so_many_of_the_places_for_indexes() {
+    let storage = Storage::with(StorageQuota::default(), |settings| {
+        settings.open_stores = 4;
+        settings.tenant_stores = 2;
+        settings.open_wait = Duration::ZERO;
+    });
+    let of = async |tenant| {
+        let scope = Scope {
+            tenant,
+            installation: InstallationId::new(),
+        };
+        let blobs = BlobProvider::open(&storage.blobs, scope).await;
+        blobs.expect("objects")
+    };
+    let mut readings = Vec::new();
+    for _ in 0..2 {
+        let blobs = of(storage.scope.tenant).await;
+        blobs.create_container("box").await.expect("a container");
+        put(&*blobs, "it", "x").await;
+        readings.push((blobs.get(id("it"), None).await.expect("a reading"), blobs));
+    }
+    let third = of(storage.scope.tenant).await;
+    let refused = third.create_container("box").await;
+    assert!(
+        matches!(&refused, Err(BlobError::Storage(StorageError::Busy(told))) if told.contains("one tenant")),
+        "{refused:?}"
+    );
+    let neighbour = of(TenantId::new()).await;
+    neighbour
+        .create_container("box")
+        .await
+        .expect("a container");
+    put(&*neighbour, "it", "y").await;
+    let reading = neighbour.get(id("it"), None).await.expect("a reading");
+    drop(readings.pop());
+    // Whoever reads tells nobody when it is done.
+    let freed = tokio::time::timeout(Duration::from_secs(60), async {
+        while third.create_container("box").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    });
+    freed.await.expect("a place of its own is free");
+    drop((reading, readings));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Sends the body of `/send?topic=` as a message, with `&delay=` held back, with `&by=wasmcloud` by
 //! `wasmcloud:messaging`, with `&by=request` as a question whose answer it tells, if it comes within
 //! `&within=` milliseconds; answers `questions`; writes down what it gets, listed by `/got`. A message
-//! that says `twice` it takes at the third attempt, one that says `broken` not before `/mend` was called.
+//! that says `twice` it takes at the third attempt, one that says `broken` not before `/mend` was called,
+//! and for one that says `sleep MS` it takes so long; `/begun` tells how many of those it has begun with.
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ fn app() -> Router {
         .route("/send", any(send))
         .route("/got", get(got))
         .route("/mend", any(mend))
+        .route("/begun", get(begun))
         .route("/on/orders", any(take))
         .route("/on/events", any(take))
         .route("/on/questions", any(reply))
@@ -101,6 +103,12 @@ fn take(headers: HeaderMap, delivery: Delivery<String>) -> Result<StatusCode, St
         "broken" if !bucket.exists("mended").map_err(failed)? => panic!("on purpose"),
         _ => {}
     }
+    if let Some(ms) = delivery.body.strip_prefix("sleep ") {
+        let ms = ms.parse().map_err(|_| StatusCode::BAD_REQUEST)?;
+        let key = format!("begun/{}", delivery.id);
+        bucket.set(&key, &true).map_err(failed)?;
+        std::thread::sleep(Duration::from_millis(ms));
+    }
     let number = bucket.increment("count", 1).map_err(failed)?;
     let caller = identity::caller();
     let got = json!({
@@ -116,6 +124,12 @@ fn take(headers: HeaderMap, delivery: Delivery<String>) -> Result<StatusCode, St
     let key = format!("got/{number:06}");
     bucket.set(&key, &got).map_err(failed)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn begun() -> Result<String, StatusCode> {
+    let bucket = Bucket::open("default").map_err(failed)?;
+    let begun = bucket.keys_with_prefix("begun/").map_err(failed)?;
+    Ok(begun.len().to_string())
 }
 
 fn got() -> Result<Json<Vec<Value>>, StatusCode> {
