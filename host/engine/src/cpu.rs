@@ -8,7 +8,8 @@
 //!
 //! What the host does in calls of the guest has a limit of its own
 //! ([`EngineSettings::host_time`](crate::EngineSettings::host_time)), so that a guest that does
-//! nothing but call the host is ended too. For turns on the CPU both count.
+//! nothing but call the host is ended too. For turns on the CPU, and for the budget of all guests of an
+//! owner (`cpu_account.rs`), both count.
 //!
 //! A slice beyond the first ticks runs beside the runtime's threads (`aside.rs`), so that however many
 //! guests compute, the requests of others meet threads that are free.

@@ -1,6 +1,10 @@
 //! What the guests of one owner use of the CPU together: a budget in the course of time, and a
 //! weight by which they take turns with others'.
 //!
+//! The budget counts all that is done for them: by their own code, by the host in their calls, and by
+//! the host on threads of its own ([`CpuAccount::charge_host`]). It is a core's time that others do
+//! not have, whoever's code it runs.
+//!
 //! The budget is a bucket that fills by so much CPU time a second. It may be overdrawn by the
 //! slices that are under way; then no guest of the owner goes on until it has filled again.
 
@@ -14,7 +18,7 @@ use crate::limits::LimitExceeded;
 use crate::share::{Account, Place, Shares};
 use crate::stopwatch::{Split, nanoseconds};
 
-/// CPU time that guests may use in the course of time.
+/// CPU time that guests, and the host for them, may use in the course of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuRate {
     /// In the long run, each second. More than a second is more than one core.
@@ -71,8 +75,7 @@ impl CpuAccount {
         Duration::from_nanos(self.bucket.lock().used.guest)
     }
 
-    /// CPU time that the host has used in calls of the owner's guests since the account was made. The
-    /// budget does not limit it.
+    /// CPU time that the host has used for the owner's guests since the account was made.
     pub fn host_used(&self) -> Duration {
         Duration::from_nanos(self.bucket.lock().used.host)
     }
@@ -98,13 +101,21 @@ impl CpuAccount {
         })
     }
 
-    /// Counts CPU time: the guest's for the budget, both for turns.
+    /// Counts CPU time that the host has used for the owner's guests elsewhere than in their calls.
+    pub fn charge_host(&self, time: Duration) {
+        self.charge(Split {
+            guest: 0,
+            host: nanoseconds(time),
+        });
+    }
+
+    /// Counts CPU time, for the budget and for turns.
     pub(crate) fn charge(&self, spent: Split) {
         if spent != Split::default() {
             self.turns.charge(spent.sum());
             let mut bucket = self.bucket.lock();
             bucket.fill(Instant::now());
-            bucket.level -= i128::from(spent.guest);
+            bucket.level -= i128::from(spent.sum());
             bucket.used = Split {
                 guest: bucket.used.guest.saturating_add(spent.guest),
                 host: bucket.used.host.saturating_add(spent.host),
@@ -185,6 +196,21 @@ mod tests {
         let wait = retry_after.as_millis();
         assert!((500..=1_001).contains(&wait), "10 ms at 10 ms/s: {wait} ms");
         assert_eq!(account.used(), Duration::from_millis(60));
+    }
+
+    #[test]
+    fn what_the_host_does_is_paid_for_too() {
+        let account = account(10, 50);
+        account.charge(Split {
+            guest: 10_000_000,
+            host: 20_000_000,
+        });
+        assert_eq!(account.overdrawn(), None);
+        account.charge_host(Duration::from_millis(30));
+        assert!(account.overdrawn().is_some());
+        assert_eq!(account.used(), Duration::from_millis(10));
+        assert_eq!(account.host_used(), Duration::from_millis(50));
+        assert_eq!(account.turns.virtual_time(), 60_000_000);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Account {
         }
     }
 
-    fn virtual_time(&self) -> u64 {
+    pub(crate) fn virtual_time(&self) -> u64 {
         self.virtual_time.load(Relaxed)
     }
 }

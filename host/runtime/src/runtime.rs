@@ -71,7 +71,7 @@ pub enum RuntimeError {
 pub struct CpuUsage {
     /// Time of their own code since the node was started, or since the first of the tenant's components was loaded.
     pub used: Duration,
-    /// Time that the host has used in their calls since then, which no budget of the tenant limits.
+    /// Time that the host has used since then in their calls, and for statements of SQL.
     pub host: Duration,
     /// How much of [`TenantLimits::cpu_burst`](crate::TenantLimits::cpu_burst) is used now.
     pub drawn: Duration,
@@ -116,6 +116,8 @@ impl Runtime {
         } = parts;
         let platform =
             Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let cpu = TenantCpu::default();
+        sql.paid_by(cpu.payer());
         let prepared = settings.prepared_installations;
         let settings = Arc::new(settings);
         let messages = Messages::new(storage.clone(), settings.messages.clone(), logs.clone());
@@ -126,7 +128,7 @@ impl Runtime {
                 logs,
                 settings,
                 memory: TenantMemory::default(),
-                cpu: TenantCpu::default(),
+                cpu,
             },
             artifacts,
             component_path,

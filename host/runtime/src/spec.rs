@@ -196,9 +196,10 @@ pub struct TenantLimits {
     pub weight: u32,
     /// What they may use of the network outward.
     pub egress: TenantEgress,
-    /// CPU time of its guests each second, in the long run; more than a second is more than a core.
+    /// CPU time that its guests, and the host for them, may use each second, in the long run; more
+    /// than a second is more than a core.
     pub cpu_per_second: Duration,
-    /// CPU time of its guests at once, after a quiet time.
+    /// CPU time that they may use at once, after a quiet time.
     pub cpu_burst: Duration,
 }
 

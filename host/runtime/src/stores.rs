@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use canopy_backend::UnderWay;
+use canopy_backend::sql::CpuPayer;
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
 use canopy_capability_blobs::BlobsCtx;
 use canopy_capability_config::ConfigCtx;
@@ -86,6 +87,17 @@ impl TenantCpu {
         let account = engine.cpu_account(limits.weight, rate);
         accounts.insert(tenant.id, account.clone());
         account
+    }
+
+    /// Charges tenants with what is done for them beside their calls. That of a tenant none of whose
+    /// components has been loaded is its members' doing, by the API, and nobody's.
+    pub(crate) fn payer(&self) -> CpuPayer {
+        let accounts = self.clone();
+        Arc::new(move |tenant, time| {
+            if let Some(account) = accounts.get(tenant) {
+                account.charge_host(time);
+            }
+        })
     }
 
     /// The account of a tenant, if any of its components has been loaded.

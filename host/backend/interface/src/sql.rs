@@ -4,8 +4,10 @@
 //! That is the backend's [`SqlProvider::dialect`], and part of what a package is written for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use canopy_ids::TenantId;
 
 use crate::{Scope, StorageError};
 
@@ -283,11 +285,17 @@ pub enum MigrateError {
     },
 }
 
+/// Is told of processor time of this node that statements of a tenant have used.
+pub type CpuPayer = Arc<dyn Fn(TenantId, Duration) + Send + Sync>;
+
 /// The SQL databases of installations.
 #[async_trait]
 pub trait SqlProvider: Send + Sync + 'static {
     /// Which SQL it is.
     fn dialect(&self) -> Dialect;
+    /// Has `payer` told, from now on, of the processor time that statements use on threads of this
+    /// node. A backend whose statements run elsewhere has nothing to tell.
+    fn paid_by(&self, _payer: CpuPayer) {}
     /// How much one statement may use.
     fn limits(&self) -> SqlLimits;
     /// The database `name` of `scope`. Its first use makes it.

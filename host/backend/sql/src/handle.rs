@@ -165,10 +165,11 @@ impl Sql for Handle {
             let (mut sink, pending) = rows::channel(&self.node, deadline, cancel.clone());
             let (handle, tried) = (self.clone(), statement.clone());
             tokio::task::spawn_blocking(move || {
-                let _thread = thread;
+                let mut running = thread.begin();
                 let mut lease = lease;
                 let outcome = handle.run(&mut lease, &tried, &cancel, Some(&mut sink));
                 drop(lease);
+                running.charge();
                 sink.end(outcome);
             });
             match pending.rows().await {
@@ -185,11 +186,12 @@ impl Sql for Handle {
         let (mut sink, pending) = rows::channel(&self.node, deadline, cancel.clone());
         let handle = self.clone();
         tokio::task::spawn_blocking(move || {
-            let _thread = thread;
+            let mut running = thread.begin();
             let mut lease = lease;
             let statements = std::slice::from_ref(&*statement);
             let outcomes = handle.write(&mut lease, statements, &cancel, Some(&mut sink));
             let outcome = outcomes.map(|outcomes| outcomes.first().copied().unwrap_or_default());
+            running.charge();
             finish(lease, || {
                 sink.end(outcome.map_err(|(_, error)| Stop::Error(error)))
             });
@@ -232,8 +234,9 @@ pub(crate) async fn on_thread<T: Send + 'static>(
 ) -> Result<T, SqlError> {
     let (send, receive) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let _thread = thread;
+        let mut running = thread.begin();
         let result = work(&mut lease);
+        running.charge();
         // Whoever waited may have gone.
         finish(lease, || drop(send.send(result)));
     });

@@ -53,7 +53,7 @@ pub(crate) async fn migrate(
         ..node.settings.clone()
     };
     let all = move || {
-        let _thread = thread;
+        let _running = thread.begin();
         apply(work, settings)
     };
     tokio::task::spawn_blocking(all)

@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use canopy_backend::files::create_dir;
 use canopy_backend::sql::{
-    DatabaseMigrations, Dialect, MigrateError, Migrated, Sql, SqlError, SqlLimits, SqlProvider,
+    CpuPayer, DatabaseMigrations, Dialect, MigrateError, Migrated, Sql, SqlError, SqlLimits,
+    SqlProvider,
 };
 use canopy_backend::{Ledger, Scope, StorageError};
 use canopy_backend_keys::Keyring;
@@ -151,6 +152,10 @@ fn lock_file(dir: &Path) -> io::Result<File> {
 impl SqlProvider for SqlStorage {
     fn dialect(&self) -> Dialect {
         Dialect::Sqlite
+    }
+
+    fn paid_by(&self, payer: CpuPayer) {
+        self.node.paid_by(payer);
     }
 
     fn limits(&self) -> SqlLimits {

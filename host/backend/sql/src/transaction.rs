@@ -165,7 +165,7 @@ fn run(
 
 async fn begin_on(lease: Lease, thread: Thread, writes: bool) -> Result<Lease, SqlError> {
     let begin = move || {
-        let (mut lease, _thread) = (lease, thread);
+        let (mut lease, _running) = (lease, thread.begin());
         match writes {
             true => lease.begin_writing()?,
             false => lease.begin_reading()?,
@@ -189,7 +189,7 @@ impl SqlTransaction for Transaction {
             let (handle, shared) = (self.handle.clone(), self.shared.clone());
             let tried = statement.clone();
             let ran = tokio::task::spawn_blocking(move || {
-                let _thread = thread;
+                let _running = thread.begin();
                 let result = run(&handle, &shared, &mut locked, &tried, upgraded, None);
                 (result, locked)
             });
@@ -218,10 +218,11 @@ impl SqlTransaction for Transaction {
             let (handle, shared) = (self.handle.clone(), self.shared.clone());
             let tried = statement.clone();
             tokio::task::spawn_blocking(move || {
-                let _thread = thread;
+                let mut running = thread.begin();
                 let sinking = Some(&mut sink as &mut dyn Sink);
                 let result = run(&handle, &shared, &mut locked, &tried, upgraded, sinking);
                 drop(locked);
+                running.charge();
                 sink.finish(result);
             });
             let rows = pending.rows_of(Some(self.shared.reading.clone())).await;

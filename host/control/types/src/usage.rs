@@ -52,7 +52,7 @@ pub struct TenantUsage {
     /// this node, since it was started or since the first of them was loaded.
     pub cpu_ms: u64,
     /// Milliseconds of processor time that the platform has used since then in calls that they made
-    /// of it.
+    /// of it, statements of SQL included.
     pub host_cpu_ms: u64,
     /// By installation, in the order of their names.
     pub installations: Vec<InstallationUsage>,

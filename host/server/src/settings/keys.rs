@@ -307,9 +307,9 @@ keys! {
     size "plan.egress_bytes_per_day" => app.tenant_limits.egress.bytes_per_day:
         "Bytes of outgoing requests, their responses and sockets of one tenant, in a day (UTC).";
     time "plan.cpu_per_second" => app.tenant_limits.cpu_per_second:
-        "Processor time of one tenant's calls together, each second in the long run; 1 s is one core.";
+        "Processor time of one tenant's calls together, what the platform does in them and its statements of SQL included, each second in the long run; 1 s is one core.";
     time "plan.cpu_burst" => app.tenant_limits.cpu_burst:
-        "Processor time of one tenant's calls together, at once after a quiet time.";
+        "Processor time of one tenant's calls together, likewise, at once after a quiet time.";
     count "plan.installation_requests_per_second" => app.max_limits.requests_per_second:
         "Requests a second of one installation in the long run.";
     count "plan.installation_burst" => app.max_limits.burst:

@@ -1,9 +1,10 @@
 //! Statements that reach for more than their share. Each names how it ends.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use canopy_backend::conformance::sql::{database, number, rows};
-use canopy_backend::sql::SqlError;
+use canopy_backend::conformance::sql::{database, number, rows, scope};
+use canopy_backend::sql::{SqlError, SqlMode, SqlProvider as _, SqlStatement};
 use canopy_backend_sql::SqlSettings;
 
 use crate::attack::{End, ends, victim};
@@ -114,5 +115,85 @@ async fn results_end_at_their_limits() {
     assert!(
         matches!(&over, Err(SqlError::TooLarge(text)) if text.contains("bytes")),
         "{over:?}"
+    );
+}
+
+/// Whichever way a statement is run, its tenant is told to pay for the thread that ran it, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_processor_time_of_a_statement_is_its_tenants() {
+    const LEAST: Duration = Duration::from_millis(5);
+    let (provider, _dir) = support::open();
+    let charges: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = charges.clone();
+    provider.paid_by(Arc::new(move |tenant, time| {
+        told.lock().expect("lock").push((tenant, time));
+    }));
+    let (scope, other) = (scope(), scope());
+    let database = provider.open(scope, "default").await.expect("a database");
+    let count = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
+                 SELECT count(*) FROM n";
+    let write = format!("INSERT INTO t {count}");
+    let statement = |text: &str| SqlStatement::new(text, Vec::new());
+    let create = statement("CREATE TABLE t (n INTEGER)");
+    database.execute(create).await.expect("a table");
+    let charged = |since: Instant, way: &str| {
+        let charges = std::mem::take(&mut *charges.lock().expect("lock"));
+        assert!(charges.iter().all(|(tenant, _)| *tenant == scope.tenant));
+        let sum: Duration = charges.iter().map(|(_, time)| *time).sum();
+        // What is left to do after a write is charged when it is done.
+        let passed = since.elapsed() + LEAST;
+        assert!(
+            (LEAST..=passed).contains(&sum),
+            "{way}: {sum:?} of {passed:?}"
+        );
+    };
+    charges.lock().expect("lock").clear();
+
+    let since = Instant::now();
+    database.execute(statement(count)).await.expect("counted");
+    charged(since, "execute");
+    let since = Instant::now();
+    database.execute(statement(&write)).await.expect("written");
+    charged(since, "a write");
+    let since = Instant::now();
+    assert_eq!(number(&*database, count).await, 300_000);
+    charged(since, "query");
+    let since = Instant::now();
+    assert_eq!(
+        rows(&*database, &format!("{write} RETURNING n"))
+            .await
+            .expect("one")
+            .len(),
+        1
+    );
+    charged(since, "a query that writes");
+    let since = Instant::now();
+    database
+        .batch(vec![statement(&write)])
+        .await
+        .expect("a batch");
+    charged(since, "batch");
+    let since = Instant::now();
+    let transaction = database.begin(SqlMode::Immediate).await.expect("begun");
+    transaction
+        .execute(statement(&write))
+        .await
+        .expect("written");
+    charged(since, "a transaction's execute");
+    let since = Instant::now();
+    let mut found = transaction.query(statement(count)).await.expect("rows");
+    while found.next().await.expect("rows").is_some() {}
+    charged(since, "a transaction's query");
+    drop(found);
+    transaction.rollback().await.expect("over");
+
+    charges.lock().expect("lock").clear();
+    let theirs = provider.open(other, "default").await.expect("a database");
+    theirs.execute(statement(count)).await.expect("counted");
+    let charges = charges.lock().expect("lock");
+    assert!(
+        charges
+            .iter()
+            .any(|(tenant, time)| *tenant == other.tenant && *time >= LEAST)
     );
 }
