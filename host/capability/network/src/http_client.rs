@@ -161,17 +161,18 @@ impl Outlet {
         }
     }
 
-    /// Steps 1 to 4 of the policy, and step 6 where no name is to be resolved.
+    /// Steps 2 to 4 of the policy, and step 6 where no name is to be resolved.
     fn check(&self, destination: &Destination) -> Result<(), Error> {
         let Destination { host, port, .. } = destination;
         let (policy, way) = (self.policy(), destination.way());
+        let granted = policy.check_host(host, *port, way);
         let verdict = match host {
-            Host::Address(address) => policy.check_destination(*address, *port, way),
-            Host::Name(_) => Ok(()),
+            Host::Address(address) => {
+                granted.and_then(|()| policy.check_destination(*address, *port, way))
+            }
+            Host::Name(_) => granted,
         };
-        verdict
-            .and_then(|()| policy.check_host(host, *port, way))
-            .map_err(|refusal| self.refused(&refusal))
+        verdict.map_err(|refusal| self.refused(&refusal))
     }
 
     /// What the guest is told of `refusal`, which is written down.

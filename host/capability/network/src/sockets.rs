@@ -74,7 +74,18 @@ impl Sockets {
         port: u16,
         way: Way<'_>,
     ) -> Result<(), Refusal> {
-        policy.check_destination(ip, port, way)?;
+        self.granted(policy, ip, port, way)?;
+        policy.check_destination(ip, port, way)
+    }
+
+    /// Whether the address is granted, or a name that it was found by.
+    fn granted(
+        &self,
+        policy: &EgressPolicy,
+        ip: IpAddr,
+        port: u16,
+        way: Way<'_>,
+    ) -> Result<(), Refusal> {
         let refusal = match policy.check_host(&Host::Address(ip), port, way) {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
