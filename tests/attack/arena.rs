@@ -87,8 +87,9 @@ impl Arena {
         node.publish(&guest("fetch"));
         node.publish(&guest("circle"));
         let port = node.apps_port();
-        node.run("install guests/fetch --tenant attacker");
+        node.run("install guests/fetch --tenant attacker --egress 127.0.0.1:*");
         node.run("install guests/circle --tenant attacker --egress 127.0.0.1:*");
+        node.run("egress allow hostile-p3 --tenant attacker 127.0.0.1:*");
         node.run("publisher create attacks");
         let pid = process_of(&node);
         let victim = Victim::start(SocketAddr::from(([127, 0, 0, 1], port)));

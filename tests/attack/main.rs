@@ -62,7 +62,9 @@ static CASES: &[Case] = cases! {
         a03_recursion a04_sleep_and_poll a05_calls_without_end a06_memory_fill a07_memory_growth a10_all_slots
         a12_resources a13_pinned_memory a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
         a33_wrong_answers a40_leftover_memory;
-    network: a20_forbidden_destinations a21_spellings_of_addresses a26_circle;
+    network:
+        a20_forbidden_destinations a21_spellings_of_addresses a22_silent_servers_of_names a26_circle
+        a28_a29_framing_outward;
     uploads:
         a08_many_memories a09_large_tables u01_mutants u03_compile_bomb u04_type_bombs u08_same_version
         u10_more_than_the_limits f09_stopped_compiler;

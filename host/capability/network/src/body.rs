@@ -1,10 +1,16 @@
 //! Bodies of outgoing requests and their responses, under their limits.
+//!
+//! Threat: a guest says of a body that it is longer or shorter than it is, so that who reads it takes
+//! the rest of it for a request, or the next request for the rest; or it has fields in its trailers
+//! that it may not have in its head. So a body that is not as long as was said ends the connection
+//! with its last frame that fits, and what could be seen before is not sent at all.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -13,31 +19,115 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::account::Place;
 use crate::gateway::Meter;
-use crate::http_client::over;
+use crate::http_client::{is_forbidden, over};
 use crate::pool::Lease;
 
 /// A request's body on its way out.
 pub(crate) struct RequestBody {
     inner: WasiBody,
-    left: u64,
+    sent: u64,
     limit: u64,
+    /// How long the request's head says that it is.
+    said: Option<u64>,
     meter: Meter,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: WasiBody, limit: u64, meter: Meter) -> Self {
-        Self {
-            inner,
-            left: limit,
-            limit,
-            meter,
+    /// A body of a request whose head has `headers`.
+    pub(crate) fn new(
+        inner: WasiBody,
+        headers: &HeaderMap,
+        limit: u64,
+        meter: Meter,
+    ) -> Result<Self, Error> {
+        let said = said_length(headers)?;
+        let known = inner.size_hint().exact();
+        if let (Some(said), Some(known)) = (said, known)
+            && said != known
+        {
+            return Err(Error::HttpRequestBodySize(Some(known)));
         }
+        Ok(Self {
+            inner,
+            sent: 0,
+            limit,
+            said,
+            meter,
+        })
     }
 
     /// No body.
     pub(crate) fn empty(meter: Meter) -> Self {
         let inner = Empty::new().map_err(|never| match never {});
-        Self::new(inner.boxed_unsync(), 0, meter)
+        Self {
+            inner: inner.boxed_unsync(),
+            sent: 0,
+            limit: 0,
+            said: None,
+            meter,
+        }
+    }
+
+    /// `frame` may go out.
+    fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let sent = self.sent.saturating_add(length);
+        if sent > self.limit {
+            return Err(Error::HttpRequestBodySize(Some(self.limit)));
+        }
+        if self.said.is_some_and(|said| sent > said) {
+            return Err(Error::HttpRequestBodySize(Some(sent)));
+        }
+        if let Some(trailers) = frame.trailers_mut() {
+            self.is_whole()?;
+            remove(trailers, |name| {
+                is_forbidden(name) || NOT_IN_TRAILERS.contains(name)
+            });
+        }
+        self.sent = sent;
+        self.meter.count(length).map_err(over)?;
+        Ok(frame)
+    }
+
+    /// Whether as much has gone out as was said.
+    fn is_whole(&self) -> Result<(), Error> {
+        match self.said {
+            Some(said) if said != self.sent => Err(Error::HttpRequestBodySize(Some(self.sent))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a message is to be read, and for whom, is said in its head.
+const NOT_IN_TRAILERS: [HeaderName; 3] = [
+    header::CONTENT_LENGTH,
+    header::TRAILER,
+    header::AUTHORIZATION,
+];
+
+/// Removes the fields that `unwanted` says.
+pub(crate) fn remove(fields: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = fields
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in names {
+        fields.remove(name);
+    }
+}
+
+/// The length that a request's head says its body has. What could be read as two lengths is refused.
+fn said_length(headers: &HeaderMap) -> Result<Option<u64>, Error> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let is_plain = text.bytes().all(|c| c.is_ascii_digit());
+    match (text.parse(), values.next()) {
+        (Ok(said), None) if is_plain => Ok(Some(said)),
+        _ => Err(Error::HttpProtocolError),
     }
 }
 
@@ -51,23 +141,14 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match self.left.checked_sub(length) {
-                    Some(left) => {
-                        self.left = left;
-                        let counted = self.meter.count(length);
-                        Some(counted.map(|()| frame).map_err(over))
-                    }
-                    None => Some(Err(Error::HttpRequestBodySize(Some(self.limit)))),
-                }
-            }
-            other => other,
+            Some(Ok(frame)) => Some(self.pass(frame)),
+            Some(Err(error)) => Some(Err(error)),
+            None => self.is_whole().err().map(Err),
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.is_end_stream() && self.is_whole().is_ok()
     }
 
     fn size_hint(&self) -> SizeHint {

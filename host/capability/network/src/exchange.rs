@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::body::{Held, RequestBody, ResponseBody, caused};
+use crate::body::{Held, RequestBody, ResponseBody, caused, remove};
 use crate::ctx::Outlet;
 use crate::gateway::Meter;
 use crate::http_client::{DEPTH, Destination, Io, is_forbidden};
@@ -180,14 +180,8 @@ fn prepare(
         format!("/{path}").parse()
     };
     let mut headers = parts.headers;
-    let forbidden: Vec<_> = headers
-        .keys()
-        .filter(|name| is_forbidden(name))
-        .cloned()
-        .collect();
-    for name in forbidden {
-        headers.remove(name);
-    }
+    remove(&mut headers, is_forbidden);
+    let body = RequestBody::new(body, &headers, body_limit, meter)?;
     let authority = HeaderValue::try_from(destination.authority());
     let head = Head {
         method: parts.method,
@@ -197,7 +191,7 @@ fn prepare(
         is_tls: destination.tls,
         is_proxied: false,
     };
-    Ok((head, RequestBody::new(body, body_limit, meter)))
+    Ok((head, body))
 }
 
 /// Whether the connection ended before there was an answer.

@@ -22,6 +22,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 #[path = "http/deadlines.rs"]
 mod deadlines;
+#[path = "http/framing.rs"]
+mod framing;
 #[path = "http/lookups.rs"]
 mod lookups;
 #[path = "http/pool.rs"]

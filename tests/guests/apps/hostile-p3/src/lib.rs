@@ -1,10 +1,13 @@
 //! Takes `?COUNT&MS` of the host by WASI 0.3 and holds it for so long: `/pin-fields` header fields,
 //! `/pin-waits` calls that wait, `/pin-streams` streams and futures, `/pin-values` writes of 1 MiB that are
-//! under way at once, `/pin-nothing` nothing.
+//! under way at once, `/pin-nothing` nothing. `/outward?PORT&SAID&GIVEN` sends a request to this machine
+//! that says of its body that it has SAID bytes (`-`: nothing), and gives GIVEN, with fields in its trailers
+//! that it may not have; it tells which of them the host took, and what came of it.
 
 use bindings::canopy::storage::key_value::{SetOptions, Store};
 use wasip3::clocks::monotonic_clock::wait_for;
-use wasip3::http::types::{ErrorCode, Fields, Request, Response};
+use wasip3::http::client;
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
 use wasip3::{spawn_local, wit_future, wit_stream};
 
 mod bindings {
@@ -23,6 +26,9 @@ impl wasip3::exports::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((&target, "0&0"));
+        if path == "/outward" {
+            return Ok(text(outward(query).await));
+        }
         let (count, ms) = query.split_once('&').expect("a number of things and of ms");
         let count: u32 = count.parse().expect("a number");
         let time = ms.parse::<u64>().expect("a number of ms") * 1_000_000;
@@ -55,14 +61,69 @@ impl wasip3::exports::http::handler::Guest for Component {
             }
             _ => wait_for(time).await,
         }
-        let (mut writer, body) = wit_stream::new();
-        let (_, trailers) = wit_future::new(|| Ok(None));
-        let (response, _) = Response::new(Fields::new(), Some(body), trailers);
-        spawn_local(async move {
-            writer.write_all(b"held".to_vec()).await;
-        });
-        Ok(response)
+        Ok(text("held".to_owned()))
     }
+}
+
+fn text(text: String) -> Response {
+    let (mut writer, body) = wit_stream::new();
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let (response, _) = Response::new(Fields::new(), Some(body), trailers);
+    spawn_local(async move {
+        writer.write_all(text.into_bytes()).await;
+    });
+    response
+}
+
+/// Begins like a body and goes on like a request.
+const TWO_FOLD: &[u8] = b"helloGET /smuggled HTTP/1.1\r\nhost: inner\r\n\r\n";
+
+/// In trailers one of its own, and those of the platform, of the connection and of the length.
+const TRAILERS: [&str; 8] = [
+    "x-own",
+    "x-canopy-tenant",
+    "x-canopy-depth",
+    "host",
+    "connection",
+    "transfer-encoding",
+    "te",
+    "content-length",
+];
+
+async fn outward(query: &str) -> String {
+    let mut numbers = query.split('&');
+    let mut number = || numbers.next().expect("a port and two lengths");
+    let (port, said, given) = (number(), number(), number());
+    let given: usize = given.parse().expect("a number of bytes");
+    let head = Fields::new();
+    if said != "-" {
+        head.append("content-length", said.as_bytes())
+            .expect("its own word");
+    }
+    head.append("trailer", TRAILERS.join(", ").as_bytes())
+        .expect("its own word");
+    let fields = Fields::new();
+    let took = |name: &&str| fields.append(name, b"1").is_ok();
+    let taken: Vec<_> = TRAILERS.into_iter().filter(took).collect();
+    let (mut writer, body) = wit_stream::new();
+    let (last, trailers) = wit_future::new(|| Ok(None));
+    let (request, _) = Request::new(head, Some(body), trailers, None);
+    request
+        .set_method(&Method::Post)
+        .and_then(|()| request.set_scheme(Some(&Scheme::Http)))
+        .and_then(|()| request.set_authority(Some(&format!("127.0.0.1:{port}"))))
+        .and_then(|()| request.set_path_with_query(Some(&format!("/{said}/{given}"))))
+        .expect("a request");
+    spawn_local(async move {
+        writer.write_all(TWO_FOLD[..given].to_vec()).await;
+        drop(writer);
+        let _ = last.write(Ok(Some(fields))).await;
+    });
+    let came = match client::send(request).await {
+        Ok(answer) => answer.get_status_code().to_string(),
+        Err(error) => format!("{error:?}"),
+    };
+    format!("took {}; {came}", taken.join(" "))
 }
 
 /// As large as the host lets it be: field after field, each smaller than the one before.
