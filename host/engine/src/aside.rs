@@ -7,10 +7,15 @@
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
+use crate::timeslice::GivesWay;
+
 /// Does `work`, where the runtime has threads for that, without keeping any of them.
 pub fn aside<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(|| {
+            let _gives_way = GivesWay::begin();
+            work()
+        }),
         _ => work(),
     }
 }

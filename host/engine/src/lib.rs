@@ -39,6 +39,7 @@ mod seal;
 mod settings;
 mod share;
 mod stopwatch;
+mod timeslice;
 
 pub use artifacts::{ArtifactError, Artifacts, damaged_artifacts};
 pub use aside::aside;

@@ -92,21 +92,22 @@ impl Instance {
         cpu.tell_apart(&mut self.store);
     }
 
-    /// Makes the instance, if it is not there yet: in a box, as [`Self::call`].
+    /// Whether it has been made.
+    pub(crate) fn is_there(&self) -> bool {
+        self.exports.is_some()
+    }
+
+    /// Makes the instance: in a box, as [`Self::call`].
     pub(crate) async fn instantiate(&mut self, program: &Program) -> wasmtime::Result<()> {
-        if self.exports.is_none() {
-            let store = &mut self.store;
-            self.exports = Some(match program {
-                Program::P2(pre) => Exports::P2(Box::pin(pre.instantiate_async(store)).await?),
-                Program::P3(pre) => Exports::P3(Box::pin(pre.instantiate_async(store)).await?),
-                Program::Socket(pre) => {
-                    Exports::Socket(Box::pin(pre.instantiate_async(store)).await?)
-                }
-                Program::Message(pre) => {
-                    Exports::Message(Box::pin(pre.instantiate_async(store)).await?)
-                }
-            });
-        }
+        let store = &mut self.store;
+        self.exports = Some(match program {
+            Program::P2(pre) => Exports::P2(Box::pin(pre.instantiate_async(store)).await?),
+            Program::P3(pre) => Exports::P3(Box::pin(pre.instantiate_async(store)).await?),
+            Program::Socket(pre) => Exports::Socket(Box::pin(pre.instantiate_async(store)).await?),
+            Program::Message(pre) => {
+                Exports::Message(Box::pin(pre.instantiate_async(store)).await?)
+            }
+        });
         Ok(())
     }
 

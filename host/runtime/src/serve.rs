@@ -233,18 +233,12 @@ impl Task {
         instance.begin(call.clone());
         spent.begin(instance.store.data().cpu.clone());
 
-        let mut outcome = within(&pace, &mut instance, async |instance| {
-            instance.instantiate(program).await
-        })
-        .await;
+        let mut outcome = there(&pace, &mut instance, program).await;
         while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
             instance = Instance::unborn(stores.store());
             instance.begin(call.clone());
             spent.begin(instance.store.data().cpu.clone());
-            outcome = within(&pace, &mut instance, async |instance| {
-                instance.instantiate(program).await
-            })
-            .await;
+            outcome = there(&pace, &mut instance, program).await;
         }
         if let Ok(Ok(())) = outcome {
             outcome = within(&pace, &mut instance, async |instance| {
@@ -280,6 +274,17 @@ impl Task {
 
 /// Outer error: the call's time is over.
 type Outcome = Result<wasmtime::Result<()>, ServeError>;
+
+/// Makes an instance that is not there yet. One that is costs no look at the clocks.
+async fn there(pace: &Pace, instance: &mut Instance, program: &Program) -> Outcome {
+    match instance.is_there() {
+        true => Ok(Ok(())),
+        false => {
+            let make = async |instance: &mut Instance| instance.instantiate(program).await;
+            within(pace, instance, make).await
+        }
+    }
+}
 
 /// Runs what drives an instance for as long as the call may go on, and has its CPU time measured.
 async fn within(

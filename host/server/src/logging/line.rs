@@ -1,15 +1,17 @@
 //! A record of the log as one line of text: when, how grave, from where, what, and its fields.
 //!
-//! Each request writes one, so it is made for a line to cost little: texts of visible ASCII, which
-//! nearly all are, pass as they are. In whatever is not, control characters are escaped, so that
-//! nothing a client sends begins a line of its own or moves a terminal.
+//! Each request writes one, so it is made for a line to cost little: it is put together in a buffer of
+//! the thread, numbers and texts of visible ASCII, which nearly all are, without the machinery of
+//! formatting. In whatever is not, control characters are escaped, so that nothing a client sends
+//! begins a line of its own or moves a terminal.
 
+use std::cell::Cell;
 use std::fmt::{self, Debug, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -17,6 +19,17 @@ use tracing_subscriber::registry::LookupSpan;
 pub(crate) struct Line {
     /// Whether the level has a colour of its own.
     pub(crate) colours: bool,
+}
+
+/// What a thread uses again for each line.
+#[derive(Default)]
+struct Buffer {
+    line: String,
+    clock: Clock,
+}
+
+thread_local! {
+    static BUFFER: Cell<Buffer> = Cell::default();
 }
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -30,26 +43,33 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        // Taken and given back, so that nothing is borrowed while fields write themselves.
+        let mut buffer = BUFFER.take();
+        let Buffer { line, clock } = &mut buffer;
+        line.clear();
+        clock.write(SystemTime::now(), line);
         let metadata = event.metadata();
-        SystemTime.format_time(&mut out)?;
         let (name, colour) = level(metadata.level());
         if self.colours {
-            out.write_str(colour)?;
+            line.push_str(colour);
         }
-        out.write_str(name)?;
+        line.push_str(name);
         if self.colours {
-            out.write_str("\x1b[0m")?;
+            line.push_str("\x1b[0m");
         }
-        out.write_char(' ')?;
-        out.write_str(metadata.target())?;
-        out.write_char(':')?;
+        line.push(' ');
+        line.push_str(metadata.target());
+        line.push(':');
         let mut fields = Fields {
-            out: Escaping(out.by_ref()),
+            line,
             written: Ok(()),
         };
         event.record(&mut fields);
-        fields.written?;
-        out.write_char('\n')
+        let written = fields.written;
+        line.push('\n');
+        let written = written.and_then(|()| out.write_str(line));
+        BUFFER.set(buffer);
+        written
     }
 }
 
@@ -63,41 +83,84 @@ fn level(level: &Level) -> (&'static str, &'static str) {
     }
 }
 
+/// Writes times, as `2026-11-26T22:56:42.175406Z`, and keeps the second that it wrote last.
+#[derive(Default)]
+pub(crate) struct Clock {
+    second: u64,
+    /// Up to the second.
+    text: String,
+}
+
+impl Clock {
+    pub(crate) fn write(&mut self, now: SystemTime, line: &mut String) {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        if self.text.is_empty() || self.second != since.as_secs() {
+            self.second = since.as_secs();
+            self.text = i64::try_from(self.second)
+                .ok()
+                .and_then(|second| jiff::Timestamp::from_second(second).ok())
+                .unwrap_or_default()
+                .to_string();
+            self.text.pop();
+        }
+        line.push_str(&self.text);
+        line.push('.');
+        // With a digit ahead, so that zeros are written too.
+        line.push_str(&itoa::Buffer::new().format(1_000_000 + since.subsec_micros())[1..]);
+        line.push('Z');
+    }
+}
+
 /// Writes ` name=value` for each field, and the message without its name.
 struct Fields<'a> {
-    out: Escaping<'a>,
+    line: &'a mut String,
     written: fmt::Result,
 }
 
 impl Fields<'_> {
-    fn field(&mut self, field: &Field, value: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
-        let out = &mut self.out;
+    fn name(&mut self, field: &Field) {
+        self.line.push(' ');
         let name = field.name();
-        self.written = self.written.and_then(|()| {
-            out.0.write_char(' ')?;
-            if name != "message" {
-                out.0.write_str(name)?;
-                out.0.write_char('=')?;
-            }
-            value(out)
-        });
+        if name != "message" {
+            self.line.push_str(name);
+            self.line.push('=');
+        }
+    }
+
+    fn plain(&mut self, field: &Field, value: &str) {
+        self.name(field);
+        self.line.push_str(value);
     }
 }
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, |out| match value.bytes().all(is_plain) {
-            true => {
-                out.0.write_char('"')?;
-                out.0.write_str(value)?;
-                out.0.write_char('"')
-            }
-            false => write!(out, "{value:?}"),
-        });
+        if value.bytes().all(is_plain) {
+            self.name(field);
+            self.line.push('"');
+            self.line.push_str(value);
+            self.line.push('"');
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.plain(field, itoa::Buffer::new().format(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.plain(field, itoa::Buffer::new().format(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.plain(field, if value { "true" } else { "false" });
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.field(field, |out| write!(out, "{value:?}"));
+        self.name(field);
+        let written = write!(Escaping(self.line), "{value:?}");
+        self.written = self.written.and(written);
     }
 }
 
@@ -107,17 +170,18 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Escapes control characters.
-struct Escaping<'a>(Writer<'a>);
+struct Escaping<'a>(&'a mut String);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            return self.0.write_str(text);
+            self.0.push_str(text);
+            return Ok(());
         }
         for character in text.chars() {
             match character.is_control() {
                 true => write!(self.0, "{}", character.escape_debug())?,
-                false => self.0.write_char(character)?,
+                false => self.0.push(character),
             }
         }
         Ok(())

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::line::Line;
+use super::line::{Clock, Line};
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
@@ -88,4 +89,19 @@ fn nothing_begins_a_line_or_moves_a_terminal() {
 fn only_the_level_has_a_colour() {
     let line = line(true, || tracing::warn!(target: "t", a = "b", "m"));
     assert_eq!(line, "\x1b[33m  WARN\x1b[0m t: m a=\"b\"\n");
+}
+
+#[test]
+fn times_are_written_to_the_microsecond_whether_or_not_the_second_is_another() {
+    let mut clock = Clock::default();
+    let mut at = |second: u64, micros: u32| {
+        let mut line = String::new();
+        let since = Duration::new(second, micros * 1_000);
+        clock.write(UNIX_EPOCH + since, &mut line);
+        line
+    };
+    assert_eq!(at(0, 7), "1970-01-01T00:00:00.000007Z");
+    assert_eq!(at(1_795_863_402, 175_406), "2026-11-28T10:56:42.175406Z");
+    assert_eq!(at(1_795_863_402, 0), "2026-11-28T10:56:42.000000Z");
+    assert_eq!(at(1_795_863_403, 999_999), "2026-11-28T10:56:43.999999Z");
 }
