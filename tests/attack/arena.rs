@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::client::{get, request_from};
+use crate::client::{Reply, get, request_from};
 use crate::components::{module, publish};
 use crate::support::{Node, guest};
 
@@ -38,6 +38,14 @@ wall_seconds = 30
 "
     )
 }
+
+/// What one call may use of the processor by these, the guest and the host for it together, and what the
+/// victim takes meanwhile.
+const BUDGETS: Duration = Duration::from_millis(800);
+/// What Linux counts processor time in for others to read.
+const TICK: Duration = Duration::from_millis(10);
+/// How often a machine that is too busy is asked for that.
+const TRIES: u32 = 10;
 
 /// Components that the node keeps loaded, each by an open file.
 const RESIDENT: usize = 32;
@@ -143,9 +151,40 @@ impl Arena {
     }
 
     /// Asks one of the attacker's applications and reads the answer to its end.
-    pub(crate) async fn get(&self, app: &str, path: &str) -> crate::client::Reply {
+    pub(crate) async fn get(&self, app: &str, path: &str) -> Reply {
         let request = get(&format!("{app}.attacker.localhost"), path);
         request_from(Ipv4Addr::LOCALHOST, self.address(), request.as_bytes()).await
+    }
+
+    /// Asks one of the attacker's applications so many times at once for what has no end but by its budgets
+    /// of the processor. Its time may end it before only where the machine has not given the node as much of
+    /// the processor as these are; then it is asked anew.
+    pub(crate) async fn exhausted(&self, app: &str, requests: u32) -> Vec<Reply> {
+        for _ in 0..TRIES {
+            let (before, began) = (self.processor_time(), Instant::now());
+            let asked = (0..requests).map(|_| self.get(app, "/"));
+            let replies = futures::future::join_all(asked).await;
+            let had = self.processor_time() - before;
+            assert!(began.elapsed() < Duration::from_secs(20), "{replies:?}");
+            let late = |reply: &Reply| reply.code() == "deadline-exceeded";
+            if had >= BUDGETS * requests || !replies.iter().any(late) {
+                return replies;
+            }
+        }
+        panic!("{TRIES} times the machine had not {BUDGETS:?} for each request in its time");
+    }
+
+    /// What the node has used of the processor.
+    fn processor_time(&self) -> Duration {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("it is alive");
+        // The name of the program before it may hold anything.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u32 = ticks
+            .map(|field| field.parse::<u32>().expect("ticks"))
+            .sum();
+        ticks * TICK
     }
 
     /// Memory of the node in bytes, without files that are mapped.
