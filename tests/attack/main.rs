@@ -22,6 +22,7 @@ mod http2;
 mod killed;
 mod machine;
 mod network;
+mod pool;
 #[path = "../faults/shim.rs"]
 #[allow(dead_code, reason = "shared with the fault runs, which use all of it")]
 mod shim;
@@ -62,6 +63,7 @@ static CASES: &[Case] = cases! {
         a03_recursion a04_sleep_and_poll a05_calls_without_end a06_memory_fill a07_memory_growth a10_all_slots
         a12_resources a13_pinned_memory a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
         a33_wrong_answers a40_leftover_memory;
+    pool: a10_all_tables a10_all_memories;
     network:
         a20_forbidden_destinations a21_spellings_of_addresses a22_silent_servers_of_names a26_circle
         a28_a29_framing_outward;

@@ -18,8 +18,9 @@ use crate::board::{Board, Next};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
 use crate::handle::{Call, DriverHandle, Giving, Info, Message, Place, Target};
-use crate::host::{DriverHost, DriverProgram, metered};
+use crate::host::{DriverHost, DriverProgram, Room, metered};
 use crate::live::{Live, Unpacked};
+use crate::rest::Resting;
 use crate::session::Session;
 use crate::values::{Handle, Parcel};
 
@@ -31,11 +32,13 @@ pub(crate) async fn run<P: DriverProgram>(
     program: Arc<P>,
     info: Arc<Info>,
     board: Arc<Board<CallerOf<P>>>,
+    resting: Arc<Resting<P::Data>>,
     store: usize,
 ) {
     let mut actor = Actor {
         program,
         info,
+        resting,
         changed: board.word(store),
         board,
         store,
@@ -59,6 +62,8 @@ struct Actor<P: DriverProgram> {
     /// Which of the driver's stores it is.
     store: usize,
     live: Option<Live<P::Data>>,
+    /// Where `live` is while it waits.
+    resting: Arc<Resting<P::Data>>,
     /// Wakes the actor where it has had nothing to do for long. Kept from call to call, as setting a
     /// timer costs more than what is left of a call's accounting.
     idle: Option<Pin<Box<Sleep>>>,
@@ -98,11 +103,15 @@ impl<P: DriverProgram> Actor<P> {
         }
     }
 
-    /// Waits for word. A store that nobody needs for long is dropped, and one of a driver that was
-    /// replaced at once.
+    /// Waits for word. A store that nobody needs for long is dropped, one that somebody needs room for
+    /// before, and one of a driver that was replaced at once.
     async fn wait(&mut self) {
-        if self.live.as_ref().is_some_and(|live| live.given() == 0) {
-            if !self.board.is_replaced() && self.has_word().await {
+        if let Some(live) = self.live.take_if(|live| live.given() == 0) {
+            let is_replaced = self.board.is_replaced();
+            self.resting.put(self.store, live);
+            let has_word = !is_replaced && self.has_word().await;
+            self.live = self.resting.take(self.store);
+            if has_word {
                 return;
             }
             self.retire();
@@ -443,29 +452,45 @@ async fn start<P: DriverProgram>(
     let limit = info.settings.start_timeout;
     info.supervision.begin_start()?;
     let attempt = async {
-        let mut store = program.new_store()?;
-        let cpu = store.data().cpu().cloned();
-        let start = program.instance_pre().instantiate_async(&mut store);
-        let instance = metered(cpu, start).await?;
-        Live::new(store, instance, &info.exports, info.incarnation())
+        loop {
+            let error = match make(program, info).await {
+                Ok(live) => return Ok(live),
+                Err(error) => error,
+            };
+            match program.make_room(&error) {
+                Room::Made => {}
+                Room::Lacking => return Err(FailureCause::NoRoom(Cause::new(error))),
+                Room::NotAsked => return Err(FailureCause::Start(Cause::new(error))),
+            }
+        }
     };
-    let outcome = timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await;
-    let error = match outcome {
+    let failed = |message: String| FailureCause::Start(Cause::new(wasmtime::Error::msg(message)));
+    let cause = match timeout(limit, AssertUnwindSafe(attempt).catch_unwind()).await {
         Ok(Ok(Ok(live))) => {
             info.supervision.end_start(true);
             return Ok(live);
         }
-        Ok(Ok(Err(error))) => error,
-        Ok(Err(_)) => wasmtime::Error::msg(PANICKED),
-        Err(_) => wasmtime::Error::msg(format!("not ready within {limit:?}")),
+        Ok(Ok(Err(cause))) => cause,
+        Ok(Err(_)) => failed(PANICKED.to_owned()),
+        Err(_) => failed(format!("not ready within {limit:?}")),
     };
     info.supervision.end_start(false);
-    let last = Cause::new(error);
-    info.supervision.failed(&last, true);
-    let cause = FailureCause::Start(last);
+    // Where there is no room, that says nothing of the driver.
+    if let FailureCause::Start(last) = &cause {
+        info.supervision.failed(last, true);
+    }
     let failure = info.failure("its own".into(), "[start]".into(), cause.clone());
     program.failed(&failure, 0, Some(caller));
     Err(cause)
+}
+
+/// Makes a store and instantiates the driver in it.
+async fn make<P: DriverProgram>(program: &P, info: &Info) -> wasmtime::Result<Live<P::Data>> {
+    let mut store = program.new_store()?;
+    let cpu = store.data().cpu().cloned();
+    let start = program.instance_pre().instantiate_async(&mut store);
+    let instance = metered(cpu, start).await?;
+    Live::new(store, instance, &info.exports, info.incarnation())
 }
 
 const PANICKED: &str = "the host failed while the driver ran";

@@ -41,6 +41,10 @@ pub enum FailureCause {
     /// The driver could not be started.
     #[error("it could not be started: {0}")]
     Start(Cause),
+    /// The node, or the driver's owner on it, has no room for one more store. That says nothing of the
+    /// driver, and the next call tries again.
+    #[error("there is no room for it: {0}")]
+    NoRoom(Cause),
     /// The driver has failed repeatedly, or could not be started, and is not started again yet.
     #[error("it failed and is started again in {} ms: {last}", retry_after.as_millis())]
     Restarting {

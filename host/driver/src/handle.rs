@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use canopy_ids::DriverInstanceId;
 use tokio::runtime::Handle as Runtime;
@@ -19,6 +20,7 @@ use crate::error::{DriverFailed, FailureCause};
 use crate::exports::Exports;
 use crate::host::{DriverHost, DriverProgram};
 use crate::links::Links;
+use crate::rest::{Rest, Resting};
 use crate::settings::DriverSettings;
 use crate::shape::Handles;
 use crate::supervise::{DriverHealth, Supervision};
@@ -46,6 +48,7 @@ struct Shared<C> {
     /// One permit per call that waits or runs; bounds the board. What else is on it, drops of
     /// resources, is bounded by the resources that exist.
     queue: Arc<Semaphore>,
+    resting: Arc<dyn Rest>,
     links: Arc<Links<C>>,
 }
 
@@ -256,12 +259,14 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             incarnations: AtomicU64::new(0),
         });
         let board = Arc::new(Board::new(program.max_stores()));
+        let resting = Arc::new(Resting::<P::Data>::new(info.clone()));
         let begin = {
-            let (info, board) = (info.clone(), board.clone());
+            let (info, board, resting) = (info.clone(), board.clone(), resting.clone());
             let (program, runtime) = (Arc::new(program), Runtime::current());
             move |store| {
-                let (program, info, board) = (program.clone(), info.clone(), board.clone());
-                runtime.spawn(actor::run(program, info, board, store));
+                let (program, info) = (program.clone(), info.clone());
+                let (board, resting) = (board.clone(), resting.clone());
+                runtime.spawn(actor::run(program, info, board, resting, store));
             }
         };
         Self {
@@ -270,6 +275,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
                 board,
                 begin: Box::new(begin),
                 queue,
+                resting,
                 links,
             }),
         }
@@ -433,6 +439,18 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
 }
 
 impl<C> DriverHandle<C> {
+    /// Since when the store waits for a call that does so longest, of those that own nothing of
+    /// anybody's.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.shared.resting.since()
+    }
+
+    /// Ends that store, for somebody who needs what it has; the next call starts a fresh one. Whether
+    /// there was one.
+    pub fn end_idle(&self) -> bool {
+        self.shared.resting.end_one()
+    }
+
     /// The driver instance.
     pub fn id(&self) -> DriverInstanceId {
         self.shared.info.id

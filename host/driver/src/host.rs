@@ -73,6 +73,13 @@ pub trait DriverProgram: Send + Sync + 'static {
         1
     }
 
+    /// A store could not be made, or the driver not instantiated in it, by this error: ends something
+    /// that waits, where that is what is lacking.
+    fn make_room(&self, error: &wasmtime::Error) -> Room {
+        let _ = error;
+        Room::NotAsked
+    }
+
     /// The instance failed and its store is dropped: write it to the driver's log. `resources` of
     /// callers were lost with it, and `caller` is on whose behalf it ran.
     fn failed(
@@ -81,6 +88,17 @@ pub trait DriverProgram: Send + Sync + 'static {
         resources: usize,
         caller: Option<&<Self::Data as DriverHost>::Caller>,
     );
+}
+
+/// What there is for a store that could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// More than there was: it is worth trying again.
+    Made,
+    /// Nothing that could be ended.
+    Lacking,
+    /// It is not room that is lacking.
+    NotAsked,
 }
 
 /// Runs `work`, which drives a store with this budget, and has its CPU time measured.

@@ -52,6 +52,9 @@
 //!   future gets that error. Where the caller's store is gone in the middle, the driver is never told
 //!   that it was all; its store is replaced as for an abandoned call. Whoever writes learns that the
 //!   reader is gone by its write.
+//! - A store that waits for a call and owns nothing of anybody's is ended after
+//!   [`DriverSettings::idle_timeout`], or before by [`DriverHandle::end_idle`], for somebody who needs
+//!   room. Where there is none for a store of its own, the call fails by [`FailureCause::NoRoom`].
 //! - A driver runs only while it is called or has streams open; what it left unfinished goes on at
 //!   its next call.
 //!
@@ -90,6 +93,7 @@ mod payload;
 mod pipe;
 mod plan;
 mod proxies;
+mod rest;
 mod session;
 mod settings;
 mod shape;
@@ -99,7 +103,7 @@ mod values;
 pub use context::CallContext;
 pub use error::{DriverFailed, FailureCause, HostResourceHeld, LinkError, ProxiesFull};
 pub use handle::DriverHandle;
-pub use host::{DriverHost, DriverProgram};
+pub use host::{DriverHost, DriverProgram, Room};
 pub use link::{Binding, link_interfaces};
 pub use links::Links;
 pub use objects::{HostObject, HostResource};

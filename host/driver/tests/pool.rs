@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use canopy_driver::{DriverHealth, DriverSettings, DriverState, FailureCause};
+use canopy_driver::{DriverFailed, DriverHealth, DriverSettings, DriverState, FailureCause};
 use support::{App, Handle, Seen, THINGS_APP, THINGS_DRIVER, spawn, spawn_pool, things};
 
 async fn wait_until(driver: &Handle, holds: impl Fn(&DriverHealth) -> bool) -> DriverHealth {
@@ -66,6 +67,53 @@ async fn stores_that_nobody_needs_are_dropped() {
     let mut app = App::things(&driver).await;
     app.number("calls", &[]).await.expect("it starts again");
     assert_eq!(seen.stores(), 4);
+}
+
+#[tokio::test]
+async fn a_store_that_waits_is_ended_for_somebody_who_needs_room() {
+    let (driver, seen) = spawn_pool(3, "things", THINGS_DRIVER, DriverSettings::default());
+    let mut apps = apps(3, &driver).await;
+    load(&mut apps).await;
+    assert!(!driver.end_idle(), "each owns a thing that lives");
+    drop(apps);
+    for left in (0..3).rev() {
+        while driver.idle_since().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(driver.end_idle());
+        assert_eq!(driver.health().stores, left);
+    }
+    assert!(!driver.end_idle() && driver.idle_since().is_none());
+    assert_eq!(driver.health().restarts, 0);
+    let mut app = App::things(&driver).await;
+    app.number("calls", &[]).await.expect("it starts again");
+    assert_eq!(seen.stores(), 4);
+}
+
+#[tokio::test]
+async fn want_of_room_is_no_failure_of_the_driver() {
+    let settings = DriverSettings {
+        backoff_initial: Duration::from_secs(60),
+        ..DriverSettings::default()
+    };
+    let (driver, seen) = spawn_pool(1, "things", THINGS_DRIVER, settings);
+    let mut app = App::things(&driver).await;
+    seen.crowded.store(1, Ordering::SeqCst);
+    let refused = app.number("calls", &[]).await.expect_err("no room");
+    let cause = refused
+        .downcast_ref::<DriverFailed>()
+        .map(|failed| &failed.cause);
+    assert!(
+        matches!(cause, Some(FailureCause::NoRoom(_))),
+        "{refused:?}"
+    );
+    assert_eq!(driver.health().failures, 0);
+    // At once, since there is no pause, and after room has been made twice.
+    seen.crowded.store(2, Ordering::SeqCst);
+    seen.makes_room.store(2, Ordering::SeqCst);
+    let mut app = App::things(&driver).await;
+    app.number("calls", &[]).await.expect("there is room");
+    assert_eq!((seen.stores(), driver.health().stores), (1, 1));
 }
 
 #[tokio::test]

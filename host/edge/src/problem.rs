@@ -25,6 +25,7 @@
 //! | 429 | `tenant-busy` | the tenant's limit of concurrent requests |
 //! | 429 | `tenant-connections` | the tenant's limit of connections |
 //! | 429 | `tenant-cpu` | the tenant's limit of processor time in the course of time |
+//! | 429 | `tenant-pool` | the tenant's limit of instances, their memories and tables on a node |
 //! | 429 | `tenant-rate` | the tenant's limit of requests a second |
 //! | 426 | `websocket-version` | a handshake of WebSocket of another version than 13 |
 //! | 429 | `tenant-websockets` | the tenant's limit of WebSocket connections |
@@ -288,7 +289,11 @@ impl From<&Cause> for Problem {
                 ServeError::TenantCpu { retry_after, .. }
                 | ServeError::DriverUnavailable { retry_after, .. },
             ) => Some(*retry_after),
-            Cause::Serve(ServeError::Unavailable | ServeError::TenantMemory { .. })
+            Cause::Serve(
+                ServeError::Unavailable
+                | ServeError::TenantMemory { .. }
+                | ServeError::TenantSlots { .. },
+            )
             | Cause::TenantConnections { .. }
             | Cause::Object(BlobError::Storage(StorageError::Busy(_))) => Some(SOON),
             _ => None,
@@ -355,6 +360,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::StreamEnd { .. }
             | ServeError::Memory { .. }
             | ServeError::TenantMemory { .. }
+            | ServeError::TenantSlots { .. }
             | ServeError::Table { .. }
             | ServeError::Handles
             | ServeError::Fields
@@ -393,6 +399,7 @@ fn sentence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use canopy_ids::RequestId;
+    use canopy_runtime::SlotKind;
     use http::header::RETRY_AFTER;
 
     use super::*;
@@ -411,6 +418,10 @@ mod tests {
             ServeError::StreamEnd { limit: SOON },
             ServeError::Memory { limit: 1 },
             ServeError::TenantMemory { limit: 1 },
+            ServeError::TenantSlots {
+                kind: SlotKind::Tables,
+                limit: 1,
+            },
             ServeError::Table { limit: 1 },
             ServeError::Handles,
             ServeError::Fields,

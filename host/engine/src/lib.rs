@@ -18,6 +18,8 @@
 //! compile_child_main(request: &str) -> u8                       body of the hidden `canopy compile REQUEST`
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
 //!   .within(Arc<MemoryAccount>)                                 and a sum over several stores
+//! SlotAccount::new(Slots).take(Slots::of(&Component, …))        what several stores may have of the pool;
+//!   StoreLimits::holding(TakenSlots)                            given back when the store is dropped
 //! CpuBudget::new(Duration): .meter(future) .used() .renew()     time that the guest's own code runs
 //!   .of_call() -> CpuSpent                                      and, apart from it, what the host did in its calls
 //! CpuBudget::paid_by(Arc<CpuAccount>, Duration)                 and a budget of several guests together,
@@ -38,6 +40,7 @@ mod limits;
 mod seal;
 mod settings;
 mod share;
+mod slots;
 mod stopwatch;
 mod timeslice;
 
@@ -52,4 +55,5 @@ pub use engine::{Engine, EngineError};
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};
 pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};
+pub use slots::{SlotAccount, SlotKind, Slots, TakenSlots};
 pub use stopwatch::CallLengths;

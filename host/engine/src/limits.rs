@@ -9,6 +9,7 @@ use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 
 use crate::cpu_account::CpuRate;
 use crate::settings::EngineSettings;
+use crate::slots::{SlotKind, TakenSlots};
 
 /// A limit that ended a call. It travels inside `wasmtime::Error`; [`LimitExceeded::of`] finds it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,14 @@ pub enum LimitExceeded {
     #[error("all instances together may have {limit} bytes of memory")]
     SharedMemory {
         /// All memories and tables of all of them.
+        limit: usize,
+    },
+    /// All instances of the guest's owner together would have had more slots of the pool than they may.
+    #[error("all instances together may have {limit} {kind} at once")]
+    SharedSlots {
+        /// Of what there would have been too many.
+        kind: SlotKind,
+        /// How many there may be.
         limit: usize,
     },
     /// The guest asked for a larger table than it may have.
@@ -157,6 +166,8 @@ pub struct StoreLimits {
     memories: usize,
     tables: usize,
     account: Option<Arc<MemoryAccount>>,
+    /// Given back with the rest.
+    _slots: Option<TakenSlots>,
     refused: Option<LimitExceeded>,
 }
 
@@ -173,6 +184,7 @@ impl StoreLimits {
             memories: pool.memories_per_component as usize,
             tables: pool.tables_per_component as usize,
             account: None,
+            _slots: None,
             refused: None,
         }
     }
@@ -180,6 +192,12 @@ impl StoreLimits {
     /// The same limits for a store whose memory also counts in `account`, until it is dropped.
     pub fn within(mut self, account: Arc<MemoryAccount>) -> Self {
         self.account = Some(account);
+        self
+    }
+
+    /// The same limits for a store that has these slots of the pool, until it is dropped.
+    pub fn holding(mut self, slots: TakenSlots) -> Self {
+        self._slots = Some(slots);
         self
     }
 

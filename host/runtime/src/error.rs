@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_driver::{DriverFailed, FailureCause};
-use canopy_engine::LimitExceeded;
+use canopy_engine::{LimitExceeded, SlotKind};
 
 /// Why an invocation failed. Each variant is a cause of its own for whoever asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,6 +61,14 @@ pub enum ServeError {
     #[error("the tenant's applications need more memory than the {limit} bytes that they may use")]
     TenantMemory {
         /// [`RuntimeSettings::tenant_memory_bytes`](crate::RuntimeSettings::tenant_memory_bytes).
+        limit: usize,
+    },
+    /// The tenant's instances together have as much of the node's pool as they may.
+    #[error("the tenant's applications have {limit} {kind} at once, which is as many as they may")]
+    TenantSlots {
+        /// Of what they have so many.
+        kind: SlotKind,
+        /// [`RuntimeSettings::tenant_slots`](crate::RuntimeSettings::tenant_slots).
         limit: usize,
     },
     /// The guest ended because it was refused a larger table.
@@ -294,6 +302,7 @@ impl From<LimitExceeded> for ServeError {
             },
             LimitExceeded::Memory { limit, .. } => Self::Memory { limit },
             LimitExceeded::SharedMemory { limit } => Self::TenantMemory { limit },
+            LimitExceeded::SharedSlots { kind, limit } => Self::TenantSlots { kind, limit },
             LimitExceeded::Table { limit, .. } => Self::Table { limit },
             LimitExceeded::Stack => Self::Stack {
                 backtrace: String::new(),
@@ -309,6 +318,11 @@ impl From<LimitExceeded> for ServeError {
 
 impl From<&DriverFailed> for ServeError {
     fn from(failed: &DriverFailed) -> Self {
+        if let FailureCause::NoRoom(cause) = &failed.cause
+            && let Some(limit) = LimitExceeded::of(cause.error())
+        {
+            return limit.into();
+        }
         let driver = failed.driver.to_string();
         let interface = failed.interface.to_string();
         let message = one_line(&failed.cause.to_string());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use canopy_capability_identity::Installation;
-use canopy_ids::{InstallationId, TenantId};
+use canopy_ids::InstallationId;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
@@ -36,7 +36,7 @@ impl Installed {
     }
 
     /// Its instances that wait, whatever for.
-    fn idle(&self) -> impl Iterator<Item = &Idle> {
+    pub(crate) fn idle(&self) -> impl Iterator<Item = &Idle> {
         let ways = [&self.requests, &self.sockets, &self.messages];
         ways.into_iter().flatten().map(|way| &way.idle)
     }
@@ -61,10 +61,6 @@ impl Way {
 /// How many generations of one installation are kept: the newest, and the one before it, which
 /// requests that began earlier still name.
 const GENERATIONS: usize = 2;
-
-/// Instances that make room at once when the pool is full: more than one component needs for its
-/// parts, and few enough for the others to stay warm.
-const ROOM: usize = 4;
 
 /// What of the installations is forgotten at once when there are too many, so that looking for those
 /// that were not asked for longest costs little for each: one part in so many.
@@ -158,15 +154,8 @@ impl Cache {
         }
     }
 
-    /// Drops some of the instances that have waited longest: those of `tenant`, or if none of its
-    /// own waits, anybody's. Whether there were any.
-    pub(crate) fn make_room(&self, tenant: TenantId) -> bool {
-        let ready = self.ready();
-        let own = ready.iter().filter(|one| one.stores.tenant() == tenant);
-        drop_oldest(&own.collect::<Vec<_>>()) || drop_oldest(&ready.iter().collect::<Vec<_>>())
-    }
-
-    fn ready(&self) -> Vec<Arc<Installed>> {
+    /// Those that are ready.
+    pub(crate) fn ready(&self) -> Vec<Arc<Installed>> {
         let state = self.state.lock();
         let slots = state.installations.values().flat_map(|kept| &kept.slots);
         slots.filter_map(|slot| slot.cell.get()).cloned().collect()
@@ -205,22 +194,4 @@ impl Kept {
         });
         cell
     }
-}
-
-/// Drops up to [`ROOM`] of the instances that have waited longest.
-fn drop_oldest(installed: &[&Arc<Installed>]) -> bool {
-    let mut dropped = 0;
-    while dropped < ROOM {
-        let waiting = installed
-            .iter()
-            .flat_map(|one| one.idle())
-            .filter_map(|idle| Some((idle.oldest()?, idle)));
-        let Some((_, oldest)) = waiting.min_by_key(|(since, _)| *since) else {
-            break;
-        };
-        if oldest.drop_oldest() {
-            dropped += 1;
-        }
-    }
-    dropped > 0
 }

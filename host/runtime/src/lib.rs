@@ -36,6 +36,7 @@ mod p3;
 mod pace;
 mod prepare;
 mod quiet;
+mod room;
 mod run;
 mod runtime;
 mod serve;
@@ -60,6 +61,7 @@ pub use canopy_capability_network::{
     OperatorEgress, TenantEgress, TlsIdentity, is_public,
 };
 pub use canopy_driver::{DriverHealth, DriverState};
+pub use canopy_engine::{SlotKind, Slots};
 pub use check::{BINDINGS, BindingChange, Bound, Verdict};
 pub use error::{PrepareError, ServeError, SharedResource};
 pub use handler::MessageDelivery;

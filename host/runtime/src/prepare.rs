@@ -90,7 +90,7 @@ impl Inner {
                 let handles = self.handles(&spec.bindings, among).await?;
                 self.start_driver(spec, &handles).await
             };
-            among.get(spec.id, spec.generation, start).await
+            among.get(spec, start).await
         })
     }
 
@@ -135,7 +135,7 @@ impl Inner {
         let stores = Stores::new(
             self.parts.clone(),
             &spec.tenant,
-            spec.component.clone(),
+            (spec.component.clone(), &component),
             storage,
             owner,
             !spec.bindings.is_empty(),
@@ -157,7 +157,7 @@ impl Inner {
 
     /// A driver instance. It begins to run with its first call.
     async fn start_driver(
-        &self,
+        self: &Arc<Self>,
         spec: &DriverSpec,
         drivers: &Handles,
     ) -> Result<Handle, PrepareError> {
@@ -178,13 +178,17 @@ impl Inner {
         let stores = Stores::new(
             self.parts.clone(),
             &spec.tenant,
-            spec.component.clone(),
+            (spec.component.clone(), &component),
             StorageCtx::none(),
             owner,
             true,
         )
         .borrowing(borrows);
-        let program = driver::Program { pre, stores };
+        let program = driver::Program {
+            pre,
+            stores,
+            inner: Arc::downgrade(self),
+        };
         let settings = self.parts.settings.drivers.clone();
         Ok(DriverHandle::spawn(
             spec.id,

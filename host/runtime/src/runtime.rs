@@ -27,7 +27,7 @@ use crate::serve;
 use crate::settings::RuntimeSettings;
 use crate::socket::{self, Socket, SocketIncoming, SocketOpening, SocketRefusal};
 use crate::spec::{DriverSpec, InstallationSpec};
-use crate::stores::{StoreParts, TenantCpu, TenantMemory};
+use crate::stores::{StoreParts, TenantCpu, TenantHoldings};
 
 /// Where the bytes of a component are.
 pub type ComponentPath = Arc<dyn Fn(&Digest) -> PathBuf + Send + Sync>;
@@ -92,7 +92,7 @@ pub(crate) struct Inner {
     pub(crate) messages: Messages,
     pub(crate) platform: Platform,
     pub(crate) drivers: Drivers,
-    installed: Cache,
+    pub(crate) installed: Cache,
 }
 
 impl Runtime {
@@ -127,7 +127,7 @@ impl Runtime {
                 network,
                 logs,
                 settings,
-                memory: TenantMemory::default(),
+                holdings: TenantHoldings::default(),
                 cpu,
             },
             artifacts,
@@ -307,12 +307,6 @@ impl Inner {
             }
         };
         slot.get_or_try_init(install).await.cloned()
-    }
-
-    /// Gives the slots of some waiting instances back to the pool, of those of `tenant` first.
-    /// Whether there were any.
-    pub(crate) fn make_room(&self, tenant: TenantId) -> bool {
-        self.installed.make_room(tenant)
     }
 }
 

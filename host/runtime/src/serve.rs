@@ -25,6 +25,7 @@ use crate::quiet::quietly;
 use crate::run::{Collected, Run};
 use crate::runtime::Inner;
 use crate::spent::Spent;
+use crate::stores::Stores;
 use crate::{p2, p3};
 
 /// What both kinds of guests answer.
@@ -226,20 +227,27 @@ impl Task {
             verdict.fail(ServeError::Internal(message.into()));
             return;
         };
-        let waiting = idle.take();
-        let mut instance = waiting.unwrap_or_else(|| Instance::unborn(stores.store()));
-        // Declared after the store, so that it speaks before the store is dropped by a panic.
         let guard = PanicGuard(Some(verdict.clone()));
-        instance.begin(call.clone());
-        spent.begin(instance.store.data().cpu.clone());
-
-        let mut outcome = there(&pace, &mut instance, program).await;
-        while is_pool_full(&outcome) && inner.make_room(stores.tenant()) {
-            instance = Instance::unborn(stores.store());
+        let mut waiting = idle.take();
+        let (mut instance, mut outcome) = loop {
+            let mut instance = match waiting.take().map_or_else(|| fresh(&inner, stores), Ok) {
+                Ok(instance) => instance,
+                Err(failure) => {
+                    guard.disarm();
+                    write_down(stores.log(), request_id, &failure);
+                    verdict.fail(failure);
+                    return;
+                }
+            };
             instance.begin(call.clone());
             spent.begin(instance.store.data().cpu.clone());
-            outcome = there(&pace, &mut instance, program).await;
-        }
+            let outcome = there(&pace, &mut instance, program).await;
+            if !is_pool_full(&outcome) || !inner.make_room(stores.tenant()) {
+                break (instance, outcome);
+            }
+        };
+        // After the store, so that it speaks before the store is dropped by a panic.
+        let guard = guard;
         if let Ok(Ok(())) = outcome {
             outcome = within(&pace, &mut instance, async |instance| {
                 instance.call(work, reply).await
@@ -268,6 +276,18 @@ impl Task {
             idle.put(instance, settings.reuse_instances);
         } else {
             instance.end();
+        }
+    }
+}
+
+/// An instance yet to be made, in a store of its own. Where its tenant has as many as it may, those of
+/// them that wait give way.
+fn fresh(inner: &Inner, stores: &Stores) -> Result<Instance, ServeError> {
+    loop {
+        match stores.store() {
+            Ok(store) => return Ok(Instance::unborn(store)),
+            Err(_) if inner.make_own_room(stores.tenant()) => {}
+            Err(limit) => return Err(limit.into()),
         }
     }
 }

@@ -6,6 +6,7 @@ use canopy_capability_blobs::BlobsSettings;
 use canopy_capability_messages::MessageSettings;
 use canopy_capability_network::NetworkSettings;
 use canopy_driver::DriverSettings;
+use canopy_engine::Slots;
 
 /// What a guest may use beside its installation's [`Limits`](crate::spec::Limits), and how
 /// instances are reused.
@@ -23,6 +24,11 @@ pub struct RuntimeSettings {
     /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
     /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
     pub tenant_memory_bytes: usize,
+    /// Component instances, linear memories and tables of all instances of one tenant together, drivers
+    /// and instances that wait included. Defaults 250, 500 and 1,000, a quarter of what the node's pool
+    /// has of each; beyond it instances of the tenant that wait are ended, and where none does the call
+    /// is refused.
+    pub tenant_slots: Slots,
     /// Bytes that calls of storage which one instance has under way at once have been handed together,
     /// each counted with 1 KiB more. Default 4 MiB; beyond it a call that is not alone ends with `busy`.
     pub under_way_bytes: usize,
@@ -67,6 +73,11 @@ impl Default for RuntimeSettings {
             resources: 240,
             header_bytes: 32 << 10,
             tenant_memory_bytes: 4 << 30,
+            tenant_slots: Slots {
+                instances: 250,
+                memories: 500,
+                tables: 1_000,
+            },
             under_way_bytes: 4 << 20,
             driver_store_resources: 1_000,
             driver_under_way_bytes: 32 << 20,

@@ -16,12 +16,13 @@ use canopy_capability_network::{Gateway, Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
 use canopy_engine::{
-    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, MemoryAccount, StoreLimits,
+    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, LimitExceeded, MemoryAccount, SlotAccount,
+    Slots, StoreLimits,
 };
 use canopy_ids::{Label, TenantId};
 use parking_lot::Mutex;
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Component, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -37,25 +38,34 @@ pub(crate) struct StoreParts {
     pub(crate) network: Network,
     pub(crate) logs: LogStore,
     pub(crate) settings: Arc<RuntimeSettings>,
-    pub(crate) memory: TenantMemory,
+    pub(crate) holdings: TenantHoldings,
     pub(crate) cpu: TenantCpu,
 }
 
-/// What the instances of each tenant have of memory, in an account that all its stores share.
+/// What the instances of each tenant have, in accounts that all its stores share.
 #[derive(Clone, Default)]
-pub(crate) struct TenantMemory(Arc<Mutex<HashMap<TenantId, Weak<MemoryAccount>>>>);
+pub(crate) struct TenantHoldings(Arc<Mutex<HashMap<TenantId, Weak<Holdings>>>>);
 
-impl TenantMemory {
-    /// The account of `tenant`, which is there as long as somebody holds it.
-    fn of(&self, tenant: TenantId, limit: usize) -> Arc<MemoryAccount> {
-        let mut accounts = self.0.lock();
-        if let Some(account) = accounts.get(&tenant).and_then(Weak::upgrade) {
-            return account;
+/// What the instances of one tenant have.
+struct Holdings {
+    memory: Arc<MemoryAccount>,
+    slots: Arc<SlotAccount>,
+}
+
+impl TenantHoldings {
+    /// Those of `tenant`, which are there as long as somebody holds them.
+    fn of(&self, tenant: TenantId, settings: &RuntimeSettings) -> Arc<Holdings> {
+        let mut tenants = self.0.lock();
+        if let Some(holdings) = tenants.get(&tenant).and_then(Weak::upgrade) {
+            return holdings;
         }
-        accounts.retain(|_, account| account.strong_count() > 0);
-        let account = MemoryAccount::new(limit);
-        accounts.insert(tenant, Arc::downgrade(&account));
-        account
+        tenants.retain(|_, holdings| holdings.strong_count() > 0);
+        let holdings = Arc::new(Holdings {
+            memory: MemoryAccount::new(settings.tenant_memory_bytes),
+            slots: SlotAccount::new(settings.tenant_slots),
+        });
+        tenants.insert(tenant, Arc::downgrade(&holdings));
+        holdings
     }
 }
 
@@ -116,7 +126,9 @@ pub(crate) struct Stores {
     borrows: Borrows,
     log: Log,
     gateway: Gateway,
-    memory: Arc<MemoryAccount>,
+    holdings: Arc<Holdings>,
+    /// What each store takes of the pool.
+    takes: Slots,
     cpu: Arc<CpuAccount>,
     lengths: Arc<CallLengths>,
     is_driver: bool,
@@ -171,7 +183,7 @@ impl Stores {
     pub(crate) fn new(
         parts: StoreParts,
         tenant: &TenantSpec,
-        component: ComponentSpec,
+        (component, compiled): (ComponentSpec, &Component),
         storage: StorageCtx,
         owner: Owner,
         meets_drivers: bool,
@@ -184,9 +196,8 @@ impl Stores {
             package: component.package.clone(),
             version: component.version.clone(),
         };
-        let memory = parts
-            .memory
-            .of(tenant.id, parts.settings.tenant_memory_bytes);
+        let holdings = parts.holdings.of(tenant.id, &parts.settings);
+        let takes = Slots::of(compiled, parts.engine.settings());
         let cpu = parts.cpu.of(&parts.engine, tenant);
         let (tenant_id, egress) = (tenant.id, tenant.limits.egress);
         let tenant = Tenant {
@@ -209,7 +220,8 @@ impl Stores {
             component,
             storage,
             borrows: Borrows::default(),
-            memory,
+            holdings,
+            takes,
             cpu,
             lengths: Arc::default(),
             is_driver,
@@ -251,8 +263,9 @@ impl Stores {
         &self.cpu
     }
 
-    /// A store for one instance. Nothing in it comes from another.
-    pub(crate) fn store(&self) -> Store<GuestState> {
+    /// A store for one instance, where the tenant may have one more. Nothing in it comes from another.
+    pub(crate) fn store(&self) -> Result<Store<GuestState>, LimitExceeded> {
+        let slots = self.holdings.slots.take(self.takes)?;
         let StoreParts {
             engine, settings, ..
         } = &self.parts;
@@ -285,7 +298,8 @@ impl Stores {
         let state = GuestState {
             table,
             limits: StoreLimits::new(limits.memory_bytes, engine.settings())
-                .within(self.memory.clone()),
+                .within(self.holdings.memory.clone())
+                .holding(slots),
             cpu: cpu.clone(),
             call: None,
             wasi: wasi.build(),
@@ -306,6 +320,6 @@ impl Stores {
         if self.meets_drivers {
             store.set_hostcall_fuel(settings.driver_hostcall_bytes);
         }
-        store
+        Ok(store)
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use canopy_driver::{
     Binding, CallContext, DriverFailed, DriverHandle, DriverHost, DriverProgram, DriverSettings,
-    HostResource, Links, Proxies, link_interfaces,
+    HostResource, Links, Proxies, Room, link_interfaces,
 };
 use canopy_ids::DriverInstanceId;
 use wasmtime::component::{Component, Instance, InstancePre, Linker, ResourceTable, Val};
@@ -69,6 +69,10 @@ pub(crate) struct Seen {
     pub(crate) blamed: Arc<Mutex<Vec<u64>>>,
     /// Stores made.
     pub(crate) stores: Arc<AtomicUsize>,
+    /// How often making a store is to fail for want of room, and for how many of these there is some to
+    /// be made.
+    pub(crate) crowded: Arc<AtomicUsize>,
+    pub(crate) makes_room: Arc<AtomicUsize>,
     /// Stores of the driver that hold objects of the host when a call in them has ended.
     pub(crate) holding: Arc<AtomicUsize>,
 }
@@ -157,6 +161,15 @@ pub(crate) fn lone_store() -> Store<Host> {
     new_store(&Seen::default(), None, 16)
 }
 
+const CROWDED: &str = "there are too many stores";
+
+/// One less, if there is one.
+fn take_one(count: &AtomicUsize) -> bool {
+    let less = |count: usize| count.checked_sub(1);
+    let (relaxed, seen) = (Ordering::Relaxed, Ordering::SeqCst);
+    count.fetch_update(seen, relaxed, less).is_ok()
+}
+
 /// A driver component in a test.
 pub(crate) struct Program {
     pre: InstancePre<Host>,
@@ -172,12 +185,23 @@ impl DriverProgram for Program {
     }
 
     fn new_store(&self) -> wasmtime::Result<Store<Host>> {
+        if take_one(&self.seen.crowded) {
+            return Err(wasmtime::Error::msg(CROWDED));
+        }
         self.seen.stores.fetch_add(1, Ordering::SeqCst);
         Ok(new_store(&self.seen, None, 16))
     }
 
     fn max_stores(&self) -> usize {
         self.max_stores
+    }
+
+    fn make_room(&self, error: &wasmtime::Error) -> Room {
+        match error.to_string() == CROWDED {
+            true if take_one(&self.seen.makes_room) => Room::Made,
+            true => Room::Lacking,
+            false => Room::NotAsked,
+        }
     }
 
     fn failed(&self, failure: &DriverFailed, _resources: usize, caller: Option<&u64>) {

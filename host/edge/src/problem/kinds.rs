@@ -140,6 +140,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "tenant-memory-limit",
             "The tenant's applications used up their memory",
         ),
+        ServeError::TenantSlots { .. } => (
+            S::TOO_MANY_REQUESTS,
+            "tenant-pool",
+            "The tenant's applications have as many instances as they may",
+        ),
         ServeError::Table { .. } => (
             S::INSUFFICIENT_STORAGE,
             "table-limit",

@@ -8,6 +8,7 @@ mod inspecting;
 mod memory;
 mod settings;
 mod share;
+mod slots;
 
 use std::path::{Path, PathBuf};
 

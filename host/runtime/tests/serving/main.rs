@@ -10,6 +10,7 @@ mod limits;
 mod linking;
 mod metered;
 mod p3;
+mod room;
 mod sockets;
 mod support;
 mod tls;

@@ -383,6 +383,12 @@ keys! {
         "One set of HTTP headers in a guest.";
     size "guest.tenant_memory" => runtime.tenant_memory_bytes:
         "Memory of all instances of one tenant together, drivers included; beyond it a guest is refused memory, as at its own limit.";
+    count "guest.tenant_instances" => runtime.tenant_slots.instances:
+        "Component instances of one tenant at once, drivers and instances that wait included; at most half of `engine.pool.instances`.";
+    count "guest.tenant_memories" => runtime.tenant_slots.memories:
+        "Linear memories of all instances of one tenant together; at most half of `engine.pool.memories`.";
+    count "guest.tenant_tables" => runtime.tenant_slots.tables:
+        "Tables of all instances of one tenant together; at most half of `engine.pool.tables`.";
     size "guest.under_way" => runtime.under_way_bytes:
         "What calls of storage that one instance has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
     size "guest.random" => runtime.random_bytes:

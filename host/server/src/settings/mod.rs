@@ -5,6 +5,7 @@
 //! `CANOPY_PORT` there for any service that is called `canopy`.
 
 mod keys;
+mod room;
 mod value;
 
 use std::fmt;
@@ -331,6 +332,14 @@ pub(crate) enum SettingsError {
          comes from one of them; remove the other"
     )]
     TwoOperatorKeys,
+    #[error("setting `{key}` is {value}: it must be at {bound}, as `{other}` is {than}")]
+    Room {
+        key: &'static str,
+        value: u64,
+        bound: String,
+        other: &'static str,
+        than: u64,
+    },
     #[error(transparent)]
     Engine(#[from] canopy_engine::InvalidSetting),
 }
@@ -491,7 +500,7 @@ impl Settings {
             });
         }
         self.engine.validate()?;
-        Ok(())
+        room::check(self)
     }
 }
 

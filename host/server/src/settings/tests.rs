@@ -102,6 +102,51 @@ fn a_value_of_the_wrong_form_is_refused_by_name() {
 }
 
 #[test]
+fn what_does_not_fit_into_the_pool_is_refused_by_name() {
+    for (file, key, than) in [
+        (
+            "[engine.pool]\ninstances = 511",
+            "admission.node_concurrency",
+            "engine.pool.instances",
+        ),
+        (
+            "[admission]\nnode_concurrency = 1001",
+            "admission.node_concurrency",
+            "engine.pool.instances",
+        ),
+        (
+            "[engine.pool]\nstacks = 500",
+            "admission.node_concurrency",
+            "engine.pool.stacks",
+        ),
+        (
+            "[guest]\ntenant_instances = 501",
+            "guest.tenant_instances",
+            "engine.pool.instances",
+        ),
+        (
+            "[guest]\ntenant_memories = 7",
+            "guest.tenant_memories",
+            "engine.pool.memories_per_component",
+        ),
+        (
+            "[engine.pool]\ntables = 1999",
+            "guest.tenant_tables",
+            "engine.pool.tables",
+        ),
+    ] {
+        let message = load(file, &[]).expect_err(file).to_string();
+        assert!(
+            message.starts_with(&format!("setting `{key}`")) && message.contains(than),
+            "{message}"
+        );
+    }
+    let smaller = "[admission]\nnode_concurrency = 100\n[engine.pool]\ninstances = 100\n\
+                   [guest]\ntenant_instances = 50";
+    load(smaller, &[]).expect("it fits");
+}
+
+#[test]
 fn an_api_open_to_the_network_has_to_be_meant() {
     let refused = load("api_listen = \"0.0.0.0:8081\"", &[]);
     assert!(matches!(refused, Err(SettingsError::PublicApi { .. })));
