@@ -157,6 +157,35 @@ pub(crate) async fn u10_more_than_the_limits(arena: &Arena) {
         );
         assert!(answer.body.contains(said), "{answer:?}");
     }
+    // What is made after a call that the quarantine does not answer.
+    for (name, inside, said) in [
+        ("late-memory", "(memory 512) (memory 513)", "67108864"),
+        ("late-table", "(table 100001 funcref)", "100001"),
+    ] {
+        let answer = publish(arena, name, after_an_import(inside)).await;
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (422, "unfit"),
+            "{answer:?}"
+        );
+        assert!(answer.body.contains(said), "{answer:?}");
+    }
+}
+
+/// A component that calls its host while it is instantiated, and then has a module of `inside`.
+fn after_an_import(inside: &str) -> Vec<u8> {
+    http(&format!(
+        r#"(import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (export "now" (func (result u64)))))
+        (core func $now (canon lower (func $clock "now")))
+        (core module $first
+          (import "host" "now" (func $now (result i64)))
+          (func $start (drop (call $now)))
+          (start $start))
+        (core instance (instantiate $first (with "host" (instance (export "now" (func $now))))))
+        (core module $m {inside} (func (export "handle") (param i32 i32)))
+        (core instance $i (instantiate $m))"#
+    ))
 }
 
 /// A compiler that is stopped is ended at its time, and the publisher is told.

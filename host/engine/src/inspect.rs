@@ -12,6 +12,8 @@ use wasmparser::{
 };
 use wasmtime::Precompiled;
 
+use crate::footprint::{Footprint, Uncounted, footprint};
+
 /// Imports or exports that a component may have; more is not a program that anyone wrote.
 const MAX_ITEMS: usize = 10_000;
 
@@ -30,6 +32,9 @@ pub struct Inspection {
     pub core_modules: usize,
     /// Functions in all of its core modules.
     pub functions: usize,
+    /// What an instance of it takes; `None` where that depends on a core module or component that it
+    /// imports.
+    pub footprint: Option<Footprint>,
 }
 
 /// How a component serves HTTP.
@@ -135,9 +140,14 @@ pub enum InspectError {
         /// `imports` or `exports`.
         what: &'static str,
     },
+    /// More instances in it than anyone needs.
+    #[error(
+        "the component makes more instances within it, or nests them deeper, than can be counted"
+    )]
+    TooManyInstances,
 }
 
-/// What a component imports and exports. Linear in the size of `bytes`.
+/// What a component imports, exports and takes. Linear in the size of `bytes`.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
     refuse_other_formats(bytes)?;
     let mut inspection = Inspection {
@@ -147,6 +157,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         size: bytes.len(),
         core_modules: 0,
         functions: 0,
+        footprint: None,
     };
     let mut depth = 0_usize;
     let mut instances = Instances::default();
@@ -212,6 +223,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
         }
     }
     inspection.http = http_world(&inspection.exports);
+    inspection.footprint = footprint(bytes).map_err(|uncounted| match uncounted {
+        Uncounted::Malformed(error) => refused(error),
+        Uncounted::TooMuch => InspectError::TooManyInstances,
+    })?;
     Ok(inspection)
 }
 

@@ -9,7 +9,8 @@
 //! Engine::new(&EngineSettings) -> Result<Engine, EngineError>   starts the epoch ticker; Clone
 //!   .raw() -> &wasmtime::Engine      .settings() -> &EngineSettings
 //!   .new_store(data: T, limits: fn(&mut T) -> &mut StoreLimits, cpu: &CpuBudget) -> Store<T>
-//!   .check(&Component, memory_bytes, cpu) -> Result<(), Unfit>  async: instantiates once, in quarantine
+//!   .check_declared(Option<&Footprint>, memory_bytes)           before it is compiled
+//!   .check(&Component, memory_bytes, &CpuBudget)                async: instantiates once, in quarantine
 //! inspect(&[u8]) -> Result<Inspection, InspectError>            what it imports and exports
 //! CompilerCommand::this_program(["compile"]) | { program, args }
 //! Artifacts::open(&Engine, dir, CompilerCommand) -> Result<Artifacts, ArtifactError>
@@ -35,6 +36,7 @@ mod compile_child;
 mod cpu;
 mod cpu_account;
 mod engine;
+mod footprint;
 mod inspect;
 mod limits;
 mod seal;
@@ -46,12 +48,13 @@ mod timeslice;
 
 pub use artifacts::{ArtifactError, Artifacts, damaged_artifacts};
 pub use aside::aside;
-pub use check::Unfit;
+pub use check::{CheckError, Unfit};
 pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
 pub use cpu::{CpuBudget, CpuSpent, forget_ticks};
 pub use cpu_account::{CpuAccount, CpuRate};
 pub use engine::{Engine, EngineError};
+pub use footprint::Footprint;
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};
 pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};

@@ -207,6 +207,12 @@ impl Runtime {
         self.0.installed(spec).await.map(drop)
     }
 
+    /// Ends some of the instances and stores of drivers that wait, whoever's, for somebody who needs room
+    /// in the pool. Whether there were any.
+    pub fn make_room(&self) -> bool {
+        self.0.make_any_room()
+    }
+
     /// Installations that are ready, or being made so.
     pub fn prepared(&self) -> usize {
         self.0.installed.len()

@@ -330,6 +330,7 @@ fn explain_app(error: &AppError) -> Explained {
         }
         AppError::Artifact(error) => explain_artifact(error),
         AppError::Unfit(_) => explained(REFUSED, "unfit", "The component cannot run here"),
+        AppError::NoRoom(_) => busy(),
         AppError::OtherKind { .. } => {
             explained(REFUSED, "wrong-kind", "The package is of the other kind")
         }
@@ -502,12 +503,14 @@ fn explain_artifact(error: &ArtifactError) -> Explained {
             "compile-limit",
             "Compiling the component takes too much",
         ),
-        ArtifactError::Compile(CompileError::Busy { .. }) => {
-            explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy")
-        }
+        ArtifactError::Compile(CompileError::Busy { .. }) => busy(),
         ArtifactError::Unfit { .. } => explained(REFUSED, "unfit", "The component cannot run here"),
         _ => internal(),
     }
+}
+
+fn busy() -> Explained {
+    explained(StatusCode::SERVICE_UNAVAILABLE, "busy", "The node is busy")
 }
 
 fn disk_full() -> Explained {

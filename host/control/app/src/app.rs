@@ -8,9 +8,9 @@ use canopy_backend::sql::SqlProvider;
 use canopy_backend::{KeyValueProvider, Maintenance, Portable};
 use canopy_backend_keys::Keyring;
 use canopy_backend_logs::LogStore;
-use canopy_engine::{Artifacts, Engine};
+use canopy_engine::{Artifacts, CpuAccount, CpuRate, Engine};
 use canopy_ids::{RequestId, TokenId};
-use canopy_runtime::Runtime;
+use canopy_runtime::{Runtime, TenantLimits};
 use canopy_store::{Components, NewToken, Store, TokenScope};
 use canopy_tenant::{Routes, SECRET_BYTES, TokenHash, TokenKind, TokenText};
 use time::OffsetDateTime;
@@ -81,6 +81,8 @@ pub struct Inner {
     pub(crate) settings: AppSettings,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) publications: Semaphore,
+    /// What components that are tried at publish use of the CPU together.
+    pub(crate) trials: Arc<CpuAccount>,
     /// Taken while an installation or a driver instance of a tenant is checked and written, so that
     /// what one was checked against is not changed meanwhile by a write of the other.
     pub(crate) turns: Turns,
@@ -106,6 +108,17 @@ impl Drop for Inner {
             settling.abort();
         }
     }
+}
+
+/// The account of components that are tried, by which they take turns with the guests of tenants as
+/// those of one tenant do. No more of them run at once than it pays for.
+fn trials(engine: &Engine, settings: &AppSettings) -> Arc<CpuAccount> {
+    let at_once = u32::try_from(settings.publications.max(1)).unwrap_or(u32::MAX);
+    let rate = CpuRate {
+        per_second: Duration::from_secs(1).saturating_mul(at_once),
+        burst: settings.trial_cpu.saturating_mul(at_once).saturating_mul(2),
+    };
+    engine.cpu_account(TenantLimits::default().weight, rate)
 }
 
 impl App {
@@ -153,6 +166,7 @@ impl App {
         .await?;
         let app = Self(Arc::new(Inner {
             publications: Semaphore::new(settings.publications.max(1)),
+            trials: trials(&engine, &settings),
             turns: Turns::default(),
             started_at: OffsetDateTime::now_utc(),
             store,

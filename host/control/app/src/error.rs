@@ -3,7 +3,7 @@
 use canopy_backend::StorageError;
 use canopy_backend::blob::BlobError;
 use canopy_backend::sql::{MigrateError, SqlError};
-use canopy_engine::{ArtifactError, InspectError, Unfit};
+use canopy_engine::{ArtifactError, CheckError, InspectError, LimitExceeded, Unfit};
 use canopy_ids::{BindingKey, Digest, Import, InterfaceName, Label, PackageName, WitPackage};
 use canopy_manifest::{ConfigFault, Difference, Kind, ManifestError};
 use canopy_store::{Access, ComponentError, StoreError};
@@ -108,6 +108,9 @@ pub enum AppError {
     /// The component cannot run under its limits.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// There was no room on the node to try the component.
+    #[error("the component could not be tried, as {0}; try again later")]
+    NoRoom(LimitExceeded),
     /// The package is of the other kind.
     #[error("{package} is of kind {kind}; {needed}")]
     OtherKind {
@@ -282,6 +285,15 @@ impl std::fmt::Display for Unserved {
             )?;
         }
         Ok(())
+    }
+}
+
+impl From<CheckError> for AppError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Unfit(unfit) => Self::Unfit(unfit),
+            CheckError::NoRoom(full) => Self::NoRoom(full),
+        }
     }
 }
 

@@ -4,18 +4,22 @@
 //! everybody else's. In order: (1) the bytes are those that were announced; (2) the manifest is
 //! valid in itself, within the platform's limits, and describes this address; (3) the file is a
 //! component, found out without compiling it; (4) it exports and imports what the manifest says,
-//! unless only the compiler can tell; (5) a child process compiles it; (6) then that is known of
-//! every component; (7) every import can be served, by the platform or a published driver; (8) it instantiates in quarantine, within its limits;
-//! (9) its bytes are stored; (10) a row names it. Until (10) nobody can see it.
+//! unless only the compiler can tell; (5) what an instance of it begins with is within its limits;
+//! (6) a child process compiles it; (7) then (4) is known of every component; (8) every import can be
+//! served, by the platform or a published driver; (9) it instantiates in quarantine, within its limits
+//! and taking turns with everybody's guests; (10) its bytes are stored; (11) a row names it. Until (11)
+//! nobody can see it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use canopy_api_types::{Badge, BadgeSource, PackageVersion, PlanLimits};
-use canopy_engine::{Engine, HttpWorld, Inspection, ItemName};
+use canopy_engine::{
+    CheckError, CpuBudget, Engine, HttpWorld, Inspection, ItemName, LimitExceeded,
+};
 use canopy_ids::{Digest, Import, InterfaceName, PackageName};
 use canopy_manifest::{ComponentInterfaces, Difference, Manifest, ScheduleAsked};
-use canopy_runtime::platform;
+use canopy_runtime::{Limits, platform};
 use canopy_store::{NewVersion, Published, ScheduleDefinition, Upload, Uploaded};
 use semver::Version;
 use wasmtime::component::Component;
@@ -63,6 +67,19 @@ impl App {
         context.authorize(Action::Write, Resource::Publisher(&package.publisher))?;
         self.store.publisher(package.publisher.clone()).await?;
         Ok(self.components.upload().await?)
+    }
+
+    /// Instantiates a component in quarantine. Instances that wait make room for it.
+    async fn try_out(&self, compiled: &Component, limits: &Limits) -> Result<(), AppError> {
+        let cpu = limits.cpu.min(self.settings.trial_cpu);
+        loop {
+            let budget = CpuBudget::paid_by(self.trials.clone(), cpu);
+            let tried = self.engine.check(compiled, limits.memory_bytes, &budget);
+            match tried.await {
+                Err(CheckError::NoRoom(LimitExceeded::Pool(_))) if self.runtime.make_room() => {}
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Publishes a version.
@@ -123,6 +140,9 @@ impl App {
         if inspection.http == Some(HttpWorld::Service03) && !self.settings.p3_enabled {
             return Err(AppError::P3Disabled);
         }
+        let limits = limits::of_component(&manifest.limits, &PlanLimits::default(), &self.settings);
+        let footprint = inspection.footprint.as_ref();
+        self.engine.check_declared(footprint, limits.memory_bytes)?;
         let compiled = self.artifacts.load(&digest, component.path()).await?;
         let needless = imports_of_types(&compiled, &self.engine);
         found
@@ -139,11 +159,7 @@ impl App {
             return Err(AppError::Differences(differences));
         }
         self.check_imports(&found.imports).await?;
-        let plan = PlanLimits::default();
-        let limits = limits::of_component(&manifest.limits, &plan, &self.settings);
-        self.engine
-            .check(&compiled, limits.memory_bytes, limits.cpu)
-            .await?;
+        self.try_out(&compiled, &limits).await?;
 
         let size = component.size();
         component.store().await?;

@@ -45,6 +45,9 @@ pub struct AppSettings {
     pub unbind: UnbindSettings,
     /// Versions that are validated and compiled at once; further ones wait. Default 4.
     pub publications: usize,
+    /// CPU time of a component when it is tried at publish, or that of its calls where that is less.
+    /// Default 1 s; beyond it the component is refused.
+    pub trial_cpu: Duration,
     /// Bytes of one configuration as JSON. Default 64 KiB.
     pub config_bytes: usize,
     /// Bytes of one secret. Default 64 KiB.
@@ -88,6 +91,7 @@ impl AppSettings {
             schedules: ScheduleSettings::default(),
             unbind: UnbindSettings::default(),
             publications: 4,
+            trial_cpu: Duration::from_secs(1),
             config_bytes: 64 << 10,
             secret_bytes: 64 << 10,
             egress_rules: 128,

@@ -4,6 +4,7 @@ mod artifacts;
 mod check;
 mod compiling;
 mod cpu;
+mod footprint;
 mod inspecting;
 mod memory;
 mod settings;

@@ -364,6 +364,8 @@ keys! {
 
     count "control.publications" => app.publications:
         "Versions that are validated at once; further ones wait.";
+    time "control.trial_cpu" => app.trial_cpu:
+        "Processor time of a component's start functions when it is tried at publish, or that of its calls where that is less.";
     size "control.config" => app.config_bytes:
         "One configuration as JSON.";
     size "control.secret" => app.secret_bytes:
