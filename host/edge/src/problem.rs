@@ -44,6 +44,7 @@
 //! | 503 | `cpu-limit` | the application used up its processor time |
 //! | 503 | `host-time-limit` | the platform worked for too long in calls that the application made of it |
 //! | 503 | `node-busy` | the node's limit of concurrent requests or of instances |
+//! | 503 | `node-memory` | the instances of the node need more memory than they may use together |
 //! | 503 | `not-servable` | the application cannot run on this node as it is set up |
 //! | 503 | `storage-busy` | too many objects are read or written at once |
 //! | 504 | `deadline-exceeded` | the application did not answer in time |
@@ -291,6 +292,7 @@ impl From<&Cause> for Problem {
             ) => Some(*retry_after),
             Cause::Serve(
                 ServeError::Unavailable
+                | ServeError::NodeMemory { .. }
                 | ServeError::TenantMemory { .. }
                 | ServeError::TenantSlots { .. },
             )
@@ -360,6 +362,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::StreamEnd { .. }
             | ServeError::Memory { .. }
             | ServeError::TenantMemory { .. }
+            | ServeError::NodeMemory { .. }
             | ServeError::TenantSlots { .. }
             | ServeError::Table { .. }
             | ServeError::Handles
@@ -418,6 +421,7 @@ mod tests {
             ServeError::StreamEnd { limit: SOON },
             ServeError::Memory { limit: 1 },
             ServeError::TenantMemory { limit: 1 },
+            ServeError::NodeMemory { limit: 1 },
             ServeError::TenantSlots {
                 kind: SlotKind::Tables,
                 limit: 1,

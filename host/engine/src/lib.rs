@@ -18,7 +18,8 @@
 //!   .remove(&Digest)   .retain(|digest| bool)
 //! compile_child_main(request: &str) -> u8                       body of the hidden `canopy compile REQUEST`
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
-//!   .within(Arc<MemoryAccount>)                                 and a sum over several stores
+//!   .within(Arc<MemoryAccount>)                                 and a sum over several stores, which may be
+//!                                                               part of that of a node
 //! SlotAccount::new(Slots).take(Slots::of(&Component, …))        what several stores may have of the pool;
 //!   StoreLimits::holding(TakenSlots)                            given back when the store is dropped
 //! CpuBudget::new(Duration): .meter(future) .used() .renew()     time that the guest's own code runs

@@ -50,6 +50,13 @@ pub enum LimitExceeded {
         /// All memories and tables of all of them.
         limit: usize,
     },
+    /// All instances of all owners together would have had more memory than they may. Not the fault of
+    /// the guest that is refused; try again later.
+    #[error("all instances of the node together may have {limit} bytes of memory")]
+    NodeMemory {
+        /// All memories and tables of all of them.
+        limit: usize,
+    },
     /// All instances of the guest's owner together would have had more slots of the pool than they may.
     #[error("all instances together may have {limit} {kind} at once")]
     SharedSlots {
@@ -122,20 +129,43 @@ impl LimitExceeded {
     }
 }
 
-/// Memory that the instances of one owner have together. Clones of the `Arc` are the same account.
+/// Memory that the instances of one owner have together, or those of all owners of a node. Clones of
+/// the `Arc` are the same account.
 #[derive(Debug)]
 pub struct MemoryAccount {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
+    /// The account of all owners, where this is of one.
+    node: Option<Arc<MemoryAccount>>,
 }
 
 impl MemoryAccount {
     /// An account of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
+            node: None,
         })
+    }
+
+    /// An account of `limit` bytes of one owner, which all count in `node` as well.
+    pub fn part_of(node: Arc<Self>, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+            node: Some(node),
+        })
+    }
+
+    /// What holds from now on. Who has more keeps it and gets no more.
+    pub fn set(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// How much there may be.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
     }
 
     /// Bytes of all memories and tables of all instances now.
@@ -143,12 +173,31 @@ impl MemoryAccount {
         self.used.load(Relaxed)
     }
 
-    fn add(&self, bytes: usize) -> bool {
+    fn add(&self, bytes: usize) -> Result<(), LimitExceeded> {
+        let limit = self.limit();
         let within = |used: usize| {
             let sum = used.checked_add(bytes)?;
-            (sum <= self.limit).then_some(sum)
+            (sum <= limit).then_some(sum)
         };
-        self.used.fetch_update(Relaxed, Relaxed, within).is_ok()
+        if self.used.fetch_update(Relaxed, Relaxed, within).is_err() {
+            return Err(LimitExceeded::SharedMemory { limit });
+        }
+        let Some(node) = &self.node else {
+            return Ok(());
+        };
+        node.add(bytes).map_err(|_| {
+            self.used.fetch_sub(bytes, Relaxed);
+            LimitExceeded::NodeMemory {
+                limit: node.limit(),
+            }
+        })
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Relaxed);
+        if let Some(node) = &self.node {
+            node.give_back(bytes);
+        }
     }
 }
 
@@ -229,10 +278,9 @@ impl StoreLimits {
             return false;
         }
         if let Some(account) = &self.account
-            && !account.add(added)
+            && let Err(refused) = account.add(added)
         {
-            let limit = account.limit;
-            self.refused = Some(LimitExceeded::SharedMemory { limit });
+            self.refused = Some(refused);
             return false;
         }
         self.used = wanted;
@@ -243,7 +291,7 @@ impl StoreLimits {
 impl Drop for StoreLimits {
     fn drop(&mut self) {
         if let Some(account) = &self.account {
-            account.used.fetch_sub(self.used, Relaxed);
+            account.give_back(self.used);
         }
     }
 }

@@ -60,7 +60,16 @@ pub enum ServeError {
     /// The guest ended because its tenant's instances together were refused more memory.
     #[error("the tenant's applications need more memory than the {limit} bytes that they may use")]
     TenantMemory {
-        /// [`RuntimeSettings::tenant_memory_bytes`](crate::RuntimeSettings::tenant_memory_bytes).
+        /// [`TenantLimits::memory_bytes`](crate::TenantLimits::memory_bytes).
+        limit: usize,
+    },
+    /// The guest ended because all instances of the node together were refused more memory. Nobody's
+    /// fault; try again.
+    #[error(
+        "all applications of the node have the {limit} bytes of memory that they may use together"
+    )]
+    NodeMemory {
+        /// [`RuntimeSettings::node_memory_bytes`](crate::RuntimeSettings::node_memory_bytes).
         limit: usize,
     },
     /// The tenant's instances together have as much of the node's pool as they may.
@@ -302,6 +311,7 @@ impl From<LimitExceeded> for ServeError {
             },
             LimitExceeded::Memory { limit, .. } => Self::Memory { limit },
             LimitExceeded::SharedMemory { limit } => Self::TenantMemory { limit },
+            LimitExceeded::NodeMemory { limit } => Self::NodeMemory { limit },
             LimitExceeded::SharedSlots { kind, limit } => Self::TenantSlots { kind, limit },
             LimitExceeded::Table { limit, .. } => Self::Table { limit },
             LimitExceeded::Stack => Self::Stack {

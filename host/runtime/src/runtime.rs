@@ -11,7 +11,7 @@ use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{EgressUsage, Network, NetworkError};
 use canopy_driver::DriverHealth;
-use canopy_engine::{Artifacts, Engine};
+use canopy_engine::{Artifacts, Engine, MemoryAccount};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, TenantId};
 use http::{Request, Response};
 
@@ -119,6 +119,7 @@ impl Runtime {
         let cpu = TenantCpu::default();
         sql.paid_by(cpu.payer());
         let prepared = settings.prepared_installations;
+        let node_memory = settings.node_memory_bytes;
         let settings = Arc::new(settings);
         let messages = Messages::new(storage.clone(), settings.messages.clone(), logs.clone());
         let inner = Arc::new(Inner {
@@ -128,6 +129,7 @@ impl Runtime {
                 logs,
                 settings,
                 holdings: TenantHoldings::default(),
+                memory: MemoryAccount::new(node_memory),
                 cpu,
             },
             artifacts,
@@ -243,6 +245,11 @@ impl Runtime {
     /// How many drivers deep a call may go.
     pub fn driver_depth(&self) -> usize {
         self.0.parts.settings.drivers.depth
+    }
+
+    /// Bytes of all memories and tables that the instances of a tenant have, drivers included.
+    pub fn memory_usage(&self, tenant: TenantId) -> usize {
+        self.0.parts.holdings.memory(tenant)
     }
 
     /// What the guests of a tenant have used of the CPU.

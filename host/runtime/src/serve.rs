@@ -242,7 +242,15 @@ impl Task {
             instance.begin(call.clone());
             spent.begin(instance.store.data().cpu.clone());
             let outcome = there(&pace, &mut instance, program).await;
-            if !is_pool_full(&outcome) || !inner.make_room(stores.tenant()) {
+            let tenant = stores.tenant();
+            let has_room = match lacking(&outcome, &instance) {
+                Some(LimitExceeded::Pool(_) | LimitExceeded::NodeMemory { .. }) => {
+                    inner.make_room(tenant)
+                }
+                Some(LimitExceeded::SharedMemory { .. }) => inner.make_own_room(tenant),
+                _ => false,
+            };
+            if !has_room {
                 break (instance, outcome);
             }
         };
@@ -322,11 +330,10 @@ async fn within(
     }
 }
 
-fn is_pool_full(outcome: &Outcome) -> bool {
-    let Ok(Err(error)) = outcome else {
-        return false;
-    };
-    matches!(LimitExceeded::of(error), Some(LimitExceeded::Pool(_)))
+/// The limit by which an instance could not be made.
+fn lacking(outcome: &Outcome, instance: &Instance) -> Option<LimitExceeded> {
+    let Ok(Err(error)) = outcome else { return None };
+    instance.store.data().limits.cause(error)
 }
 
 /// Says why a guest failed in the log of its installation, where that is the guest's affair.

@@ -21,9 +21,10 @@ pub struct RuntimeSettings {
     /// bounds what a guest can pin of the host's memory by headers: 7.5 MiB. Copies of headers that
     /// came from outside are as large as the edge and the network let those be.
     pub header_bytes: usize,
-    /// Bytes of all memories and tables of all instances of one tenant together, drivers included.
-    /// Default 4 GiB; beyond it a guest is refused memory, as at its own limit.
-    pub tenant_memory_bytes: usize,
+    /// Bytes of all memories and tables of all instances of the node together. Beyond it a guest is
+    /// refused memory, as at its own limit. No tenant may have more than half of it. Default: as much as
+    /// can be addressed; whoever knows the machine says less.
+    pub node_memory_bytes: usize,
     /// Component instances, linear memories and tables of all instances of one tenant together, drivers
     /// and instances that wait included. Defaults 250, 500 and 1,000, a quarter of what the node's pool
     /// has of each; beyond it instances of the tenant that wait are ended, and where none does the call
@@ -72,7 +73,7 @@ impl Default for RuntimeSettings {
         Self {
             resources: 240,
             header_bytes: 32 << 10,
-            tenant_memory_bytes: 4 << 30,
+            node_memory_bytes: usize::MAX,
             tenant_slots: Slots {
                 instances: 250,
                 memories: 500,

@@ -196,6 +196,9 @@ pub struct TenantLimits {
     pub weight: u32,
     /// What they may use of the network outward.
     pub egress: TenantEgress,
+    /// Bytes of all memories and tables of all its instances, drivers included; never more than half of
+    /// what the node's may have.
+    pub memory_bytes: usize,
     /// CPU time that its guests, and the host for them, may use each second, in the long run; more
     /// than a second is more than a core.
     pub cpu_per_second: Duration,
@@ -212,6 +215,7 @@ impl Default for TenantLimits {
             connections: 2_048,
             weight: 100,
             egress: TenantEgress::default(),
+            memory_bytes: 4 << 30,
             cpu_per_second: Duration::from_secs(2),
             cpu_burst: Duration::from_secs(60),
         }

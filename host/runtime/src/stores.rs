@@ -39,6 +39,8 @@ pub(crate) struct StoreParts {
     pub(crate) logs: LogStore,
     pub(crate) settings: Arc<RuntimeSettings>,
     pub(crate) holdings: TenantHoldings,
+    /// What all instances of the node have.
+    pub(crate) memory: Arc<MemoryAccount>,
     pub(crate) cpu: TenantCpu,
 }
 
@@ -47,25 +49,33 @@ pub(crate) struct StoreParts {
 pub(crate) struct TenantHoldings(Arc<Mutex<HashMap<TenantId, Weak<Holdings>>>>);
 
 /// What the instances of one tenant have.
-struct Holdings {
+pub(crate) struct Holdings {
     memory: Arc<MemoryAccount>,
     slots: Arc<SlotAccount>,
 }
 
 impl TenantHoldings {
-    /// Those of `tenant`, which are there as long as somebody holds them.
-    fn of(&self, tenant: TenantId, settings: &RuntimeSettings) -> Arc<Holdings> {
+    /// Those of a tenant, with the limits that it has now. They are there as long as somebody holds them.
+    fn of(&self, tenant: &TenantSpec, node: &Arc<MemoryAccount>, slots: Slots) -> Arc<Holdings> {
+        let bytes = tenant.limits.memory_bytes.min(node.limit() / 2);
         let mut tenants = self.0.lock();
-        if let Some(holdings) = tenants.get(&tenant).and_then(Weak::upgrade) {
+        if let Some(holdings) = tenants.get(&tenant.id).and_then(Weak::upgrade) {
+            holdings.memory.set(bytes);
             return holdings;
         }
         tenants.retain(|_, holdings| holdings.strong_count() > 0);
         let holdings = Arc::new(Holdings {
-            memory: MemoryAccount::new(settings.tenant_memory_bytes),
-            slots: SlotAccount::new(settings.tenant_slots),
+            memory: MemoryAccount::part_of(node.clone(), bytes),
+            slots: SlotAccount::new(slots),
         });
-        tenants.insert(tenant, Arc::downgrade(&holdings));
+        tenants.insert(tenant.id, Arc::downgrade(&holdings));
         holdings
+    }
+
+    /// Bytes of all memories and tables of the instances of a tenant.
+    pub(crate) fn memory(&self, tenant: TenantId) -> usize {
+        let holdings = self.0.lock().get(&tenant).and_then(Weak::upgrade);
+        holdings.map_or(0, |holdings| holdings.memory.used())
     }
 }
 
@@ -196,7 +206,8 @@ impl Stores {
             package: component.package.clone(),
             version: component.version.clone(),
         };
-        let holdings = parts.holdings.of(tenant.id, &parts.settings);
+        let slots = parts.settings.tenant_slots;
+        let holdings = parts.holdings.of(tenant, &parts.memory, slots);
         let takes = Slots::of(compiled, parts.engine.settings());
         let cpu = parts.cpu.of(&parts.engine, tenant);
         let (tenant_id, egress) = (tenant.id, tenant.limits.egress);

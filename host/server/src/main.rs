@@ -5,6 +5,7 @@ mod data_dir;
 mod invoke;
 mod listen;
 mod logging;
+mod machine;
 mod offline;
 mod operator_key;
 mod serve;

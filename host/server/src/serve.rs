@@ -94,6 +94,15 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         Arc::new(move |digest: &canopy_ids::Digest| components.path(digest))
     };
     let mut guests = settings.runtime.clone();
+    let machine = crate::machine::memory();
+    guests.node_memory_bytes = settings.node_memory.of(machine).context(
+        "setting `guest.node_memory`: this machine does not say how much memory it has; name a size",
+    )?;
+    tracing::info!(
+        bytes = guests.node_memory_bytes,
+        machine,
+        "memory of all applications together"
+    );
     for file in &settings.trusted_certificates {
         guests
             .network

@@ -33,6 +33,7 @@ impl App {
             "egress_connections" => Some(outward.connections as u64),
             "egress_bytes_per_day" => Some(outward.bytes_today),
             "cpu_burst_ms" => Some(millis(cpu.drawn)),
+            "tenant_memory_bytes" => Some(self.runtime.memory_usage(tenant.id) as u64),
             _ => None,
         };
         Ok(TenantLimitsShown {
@@ -114,6 +115,7 @@ pub(crate) fn defaults(settings: &AppSettings) -> PlanValues {
         egress_bytes_per_day: tenant.egress.bytes_per_day,
         cpu_ms_per_second: millis(tenant.cpu_per_second),
         cpu_burst_ms: millis(tenant.cpu_burst),
+        tenant_memory_bytes: tenant.memory_bytes as u64,
         driver_instances: most.instances as u64,
         storage_bytes: quota.tenant_bytes,
         installation_concurrency: most.concurrency as u64,
@@ -139,6 +141,7 @@ fn setting_of(limit: &str) -> String {
         "installation_concurrency" => "limits.max.concurrency".into(),
         "driver_instances" => "limits.max.instances".into(),
         "memory_bytes" => "limits.max.memory".into(),
+        "tenant_memory_bytes" => "guest.tenant_memory".into(),
         "cpu_ms" => "limits.max.cpu".into(),
         "wall_ms" => "limits.max.wall".into(),
         "stream_ms" => "limits.max.stream".into(),
@@ -169,7 +172,7 @@ pub(crate) fn check(limits: &PlanLimits, settings: &AppSettings) -> Result<(), A
         };
         let is_quota = limit.unit == LimitUnit::Bytes && !CEILINGS.contains(&limit.name)
             || matches!(limit.name, "keys" | "objects" | "databases");
-        let least = u64::from(!is_quota);
+        let least = u64::from(!is_quota || limit.name == "tenant_memory_bytes");
         // The database keeps signed numbers, and counters of requests have 32 bits.
         let most = if CEILINGS.contains(&limit.name) {
             defaults.get(limit.name).unwrap_or(u64::MAX)
@@ -234,6 +237,7 @@ pub(crate) fn of_tenant(values: &PlanValues) -> TenantLimits {
             requests_per_second: small(values.egress_requests_per_second),
             bytes_per_day: values.egress_bytes_per_day,
         },
+        memory_bytes: size(values.tenant_memory_bytes),
         cpu_per_second: Duration::from_millis(values.cpu_ms_per_second),
         cpu_burst: Duration::from_millis(values.cpu_burst_ms),
     }
@@ -455,7 +459,13 @@ mod tests {
         for limit in PlanLimits::ALL {
             assert!(check(&set(limit.name, u64::MAX), &settings).is_err());
         }
-        for name in ["concurrency", "weight", "memory_bytes", "cpu_ms"] {
+        for name in [
+            "concurrency",
+            "weight",
+            "memory_bytes",
+            "tenant_memory_bytes",
+            "cpu_ms",
+        ] {
             assert!(check(&set(name, 0), &settings).is_err(), "{name}");
         }
         for name in ["keys", "blob_bytes", "storage_bytes", "databases"] {

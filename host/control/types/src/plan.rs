@@ -120,6 +120,8 @@ limits! {
         "Processor time of all calls together, each second in the long run; 1000 is one core.";
     cpu_burst_ms: Milliseconds of Tenant,
         "Processor time of all calls together, at once after a quiet time.";
+    tenant_memory_bytes: Bytes of Tenant,
+        "Memory of all instances together, drivers included.";
     driver_instances: Count of Tenant,
         "Stores of one driver at once, whatever its package asks for.";
     storage_bytes: Bytes of Tenant,

@@ -140,6 +140,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "tenant-memory-limit",
             "The tenant's applications used up their memory",
         ),
+        ServeError::NodeMemory { .. } => (
+            S::SERVICE_UNAVAILABLE,
+            "node-memory",
+            "The node's applications have as much memory as they may",
+        ),
         ServeError::TenantSlots { .. } => (
             S::TOO_MANY_REQUESTS,
             "tenant-pool",

@@ -297,6 +297,48 @@ async fn stores_of_one_owner_have_a_sum_too_and_give_it_back() {
 }
 
 #[tokio::test]
+async fn owners_have_a_sum_together_and_what_one_is_refused_is_not_counted() {
+    let engine = engine();
+    let takes_ten_pages = component(
+        &engine,
+        &runs(
+            r#"(memory 1)
+               (func (export "run")
+                 (if (i32.eq (memory.grow (i32.const 9)) (i32.const -1)) (then unreachable)))"#,
+        ),
+    );
+    let page = 64 << 10;
+    let node = MemoryAccount::new(25 * page);
+    let owners = [(); 3].map(|()| MemoryAccount::part_of(node.clone(), 15 * page));
+    let store = async |owner: &std::sync::Arc<MemoryAccount>| {
+        let limits = StoreLimits::new(LIMIT, engine.settings()).within(owner.clone());
+        let cpu = CpuBudget::new(Duration::from_secs(10));
+        run(&engine, &takes_ten_pages, limits, &cpu).await
+    };
+    let (first, held) = store(&owners[0]).await;
+    first.expect("ten of 15 pages, and of 25");
+    let (again, over_its_own) = store(&owners[0]).await;
+    assert_eq!(
+        over_its_own.cause(&again.expect_err("only five are left to it")),
+        Some(LimitExceeded::SharedMemory { limit: 15 * page })
+    );
+    drop(over_its_own);
+    let (second, also_held) = store(&owners[1]).await;
+    second.expect("twenty of 25 pages");
+    let (third, refused) = store(&owners[2]).await;
+    assert_eq!(
+        refused.cause(&third.expect_err("only five are left to all")),
+        Some(LimitExceeded::NodeMemory { limit: 25 * page })
+    );
+    assert_eq!((owners[2].used(), node.used()), (page, 21 * page));
+    drop((held, also_held, refused));
+    assert_eq!(node.used(), 0);
+    owners[2].set(9 * page);
+    let (lowered, _) = store(&owners[2]).await;
+    lowered.expect_err("its own limit is less now");
+}
+
+#[tokio::test]
 async fn a_table_that_may_not_grow_and_a_stack_that_ends_are_causes() {
     let (ended, limits) = outcome(&runs(
         r#"(table 1 funcref)

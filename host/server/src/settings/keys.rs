@@ -383,8 +383,10 @@ keys! {
         "Host resources, as streams and buckets, of one instance; one more traps.";
     size "guest.headers" => runtime.header_bytes:
         "One set of HTTP headers in a guest.";
-    size "guest.tenant_memory" => runtime.tenant_memory_bytes:
-        "Memory of all instances of one tenant together, drivers included; beyond it a guest is refused memory, as at its own limit.";
+    text "guest.node_memory" => node_memory:
+        "Memory of all instances of the node together: a share of what the machine, or the control group that the node runs in, has, as \"70 %\", or a size, as \"8 GiB\".";
+    size "guest.tenant_memory" => app.tenant_limits.memory_bytes:
+        "Memory of all instances of one tenant together, drivers included, where its plan says nothing else; beyond it a guest is refused memory, as at its own limit. Never more than half of `guest.node_memory`.";
     count "guest.tenant_instances" => runtime.tenant_slots.instances:
         "Component instances of one tenant at once, drivers and instances that wait included; at most half of `engine.pool.instances`.";
     count "guest.tenant_memories" => runtime.tenant_slots.memories:

@@ -5,6 +5,7 @@
 //! `CANOPY_PORT` there for any service that is called `canopy`.
 
 mod keys;
+mod memory;
 mod room;
 mod value;
 
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 use crate::api_listener::ApiSettings;
 use crate::operator_key::KeySettings;
 use keys::{KEYS, Key};
+pub(crate) use memory::NodeMemory;
 
 /// Everything that a node can be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) admission: AdmissionSettings,
     pub(crate) engine: EngineSettings,
     pub(crate) runtime: RuntimeSettings,
+    pub(crate) node_memory: NodeMemory,
     pub(crate) keys: KeySettings,
     pub(crate) storage: EmbeddedSettings,
     pub(crate) blobs: BlobSettings,
@@ -284,6 +287,7 @@ impl Default for Settings {
             admission: AdmissionSettings::default(),
             engine: EngineSettings::default(),
             runtime: RuntimeSettings::default(),
+            node_memory: NodeMemory::default(),
             keys: KeySettings::default(),
             storage: EmbeddedSettings::default(),
             blobs: BlobSettings::default(),
