@@ -51,9 +51,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-driver",
-        // The capabilities for what their streams and futures carry, which a driver may hand on.
+        // The capabilities for what their streams and futures carry, which a driver may hand on;
+        // `backend` for the account of what the host keeps.
         &[
             "canopy-ids",
+            "canopy-backend",
             "canopy-engine",
             "canopy-capability-blobs",
             "canopy-capability-sql",
@@ -79,7 +81,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "canopy-capability-network",
-        &["canopy-ids", "canopy-backend-logs"],
+        // `backend` for the account of what the host keeps.
+        &["canopy-ids", "canopy-backend", "canopy-backend-logs"],
     ),
     ("canopy-capability-sql", &["canopy-backend"]),
     // Backends know no WebAssembly.

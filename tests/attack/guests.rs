@@ -228,8 +228,8 @@ pub(crate) async fn a12_resources(arena: &Arena) {
     assert!(grown < 256 << 20, "{} MiB", grown >> 20);
 }
 
-/// What one request can have the host keep outside of its linear memory, of each kind: as much as it
-/// may, held by several at once.
+/// What one request can have the host keep outside of its linear memory, of each kind and of all of them:
+/// as much as it may, held by several at once.
 pub(crate) async fn a13_pinned_memory(arena: &Arena) {
     const AT_ONCE: u64 = 8;
     let grown = async |app: &str, path: &str| {
@@ -248,11 +248,26 @@ pub(crate) async fn a13_pinned_memory(arena: &Arena) {
     for (app, kinds) in [
         (
             "hostile",
-            ["fields?235", "copies?235", "bodies?115", "pollables?115"],
+            &[
+                "fields?120",
+                "names?25",
+                "copies?235",
+                "bodies?115",
+                "requests?31",
+                "pollables?115",
+                "mix?80",
+            ][..],
         ),
         (
             "hostile-p3",
-            ["fields?235", "waits?3000", "streams?550", "values?40"],
+            &[
+                "fields?235",
+                "waits?600",
+                "streams?110",
+                "values?40",
+                "reads?64",
+                "mix?300",
+            ][..],
         ),
     ] {
         let (nothing, _) = grown(app, "/pin-nothing?0&1000").await;

@@ -282,8 +282,8 @@ def publishing(options, at_once=10):
 
 # What a guest has the host keep, by the guest that does.
 PINS = {
-    "hostile": ["fields", "copies", "bodies", "pollables"],
-    "hostile-p3": ["fields", "waits", "streams", "values"],
+    "hostile": ["fields", "names", "copies", "bodies", "requests", "pollables", "mix"],
+    "hostile-p3": ["fields", "waits", "streams", "values", "reads", "mix"],
 }
 # As large as the edge lets the fields of a request be, for those who copy them.
 LARGE_FIELDS = {f"x-large-{number}": "x" * 5_000 for number in range(6)}
@@ -301,6 +301,10 @@ def status(canopy, host, path):
         return 0
     finally:
         connection.close()
+
+
+# Further ones wait for those before.
+MOST = {"reads": 64}
 
 
 def most(fits, least=1, bound=1 << 14):
@@ -340,7 +344,8 @@ def pinned(options, at_once=16, held=4_000):
             host = canopy.host(guest, "t0")
             nothing, _ = growth(host, "nothing", 0)
             for kind in kinds:
-                count = most(lambda n: status(canopy, host, f"/pin-{kind}?{n}&0") == 200)
+                fits = lambda n: status(canopy, host, f"/pin-{kind}?{n}&0") == 200
+                count = MOST[kind] if kind in MOST else most(fits)
                 grown, bad = growth(host, kind, count)
                 figures = {"held": count, "MiB": grown - nothing, "bad": bad}
                 rounds[f"{guest}: {kind}"] = [figures]

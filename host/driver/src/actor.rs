@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep, sleep_until, timeout};
 use crate::board::{Board, Next};
 use crate::context::CallContext;
 use crate::error::{Cause, FailureCause};
-use crate::handle::{Call, DriverHandle, Giving, Info, Message, Place, Target};
+use crate::handle::{Answer, Call, DriverHandle, Giving, Info, Message, Place, Target};
 use crate::host::{DriverHost, DriverProgram, Room, metered};
 use crate::live::{Live, Unpacked};
 use crate::rest::Resting;
@@ -25,7 +25,7 @@ use crate::session::Session;
 use crate::values::{Handle, Parcel};
 
 type CallerOf<P> = <<P as DriverProgram>::Data as DriverHost>::Caller;
-type Reply<C> = oneshot::Sender<Result<Parcel<C>, FailureCause>>;
+type Reply<C> = oneshot::Sender<Result<Answer<C>, FailureCause>>;
 
 /// Serves what is on the board for one store until every handle is gone.
 pub(crate) async fn run<P: DriverProgram>(
@@ -247,6 +247,7 @@ impl<P: DriverProgram> Actor<P> {
             target,
             arguments,
             context,
+            held,
             mut reply,
             driver,
             permit,
@@ -302,13 +303,18 @@ impl<P: DriverProgram> Actor<P> {
         }
         self.board.rest(self.store, !self.streaming.is_empty());
         let limit = self.info.settings.held;
-        let outcome = outcome.and_then(|performed| match performed.is_too_much {
-            true => Err(FailureCause::HeldFull { limit }),
-            false => Ok(performed.parcel),
+        let answer = outcome.and_then(|performed| {
+            if performed.is_too_much {
+                return Err(FailureCause::HeldFull { limit });
+            }
+            if let Some(held) = &held {
+                held.exchange(performed.parcel.values.bytes())?;
+            }
+            Ok((performed.parcel, held))
         });
         // Where nobody takes the parcel, dropping it drops the resources that it gives out, and
         // the streams.
-        drop(reply.send(outcome));
+        drop(reply.send(answer));
     }
 
     /// A call is over; tells the store unless streams of others are open.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use canopy_backend::KeptFull;
 use canopy_ids::DriverInstanceId;
 
 /// A call to a driver that brought no answer. It reaches the application as an error value where
@@ -73,6 +74,10 @@ pub enum FailureCause {
         /// [`DriverSettings::queue`](crate::DriverSettings::queue).
         limit: usize,
     },
+    /// The host keeps as much for the caller as it may, of which values of its calls are a part: those
+    /// that a driver is handed, until it has them, and those that it answers, until the caller has them.
+    #[error(transparent)]
+    KeptFull(#[from] KeptFull),
     /// The call would have more streams and futures open with this driver instance than may be.
     #[error("{limit} streams and futures are open with it, which is the limit")]
     StreamsFull {

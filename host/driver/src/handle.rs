@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use canopy_backend::{Held, KeptFull};
 use canopy_ids::DriverInstanceId;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -127,7 +128,9 @@ pub(crate) struct Call<C> {
     pub(crate) target: Arc<Target>,
     pub(crate) arguments: Parcel<C>,
     pub(crate) context: CallContext<C>,
-    pub(crate) reply: oneshot::Sender<Result<Parcel<C>, FailureCause>>,
+    /// What its values take of the caller's account. Nothing counts where the platform calls.
+    pub(crate) held: Option<Held>,
+    pub(crate) reply: oneshot::Sender<Result<Answer<C>, FailureCause>>,
     /// For the resources that the reply gives out.
     pub(crate) driver: DriverHandle<C>,
     /// Held until the call is over, with all its streams.
@@ -135,6 +138,9 @@ pub(crate) struct Call<C> {
     /// Where the caller's other calls go.
     pub(crate) home: Option<Arc<Home>>,
 }
+
+/// Results, and what they take of the caller's account.
+pub(crate) type Answer<C> = (Parcel<C>, Option<Held>);
 
 /// The store of a driver that answers a component, as long as any of its calls is under way or it
 /// holds any of the driver's resources: these can meet in a call only where they are in one store.
@@ -292,11 +298,11 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
     pub(crate) async fn call(
         &self,
         target: Arc<Target>,
-        arguments: Parcel<C>,
+        arguments: (Parcel<C>, Option<Result<Held, KeptFull>>),
         context: Option<CallContext<C>>,
         home: Option<Arc<Home>>,
         timer: &mut Option<Timer>,
-    ) -> Result<Parcel<C>, DriverFailed> {
+    ) -> Result<Answer<C>, DriverFailed> {
         let sent = self.send_and_wait(&target, arguments, context, home, timer);
         let outcome = sent.await;
         outcome.map_err(|cause| {
@@ -308,11 +314,12 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
     async fn send_and_wait(
         &self,
         target: &Arc<Target>,
-        arguments: Parcel<C>,
+        (arguments, held): (Parcel<C>, Option<Result<Held, KeptFull>>),
         context: Option<CallContext<C>>,
         home: Option<Arc<Home>>,
         timer: &mut Option<Timer>,
-    ) -> Result<Parcel<C>, FailureCause> {
+    ) -> Result<Answer<C>, FailureCause> {
+        let held = held.transpose()?;
         let settings = &self.shared.info.settings;
         let context = context
             .ok_or(FailureCause::NoCall)?
@@ -331,6 +338,7 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
             target,
             arguments,
             context,
+            held,
             reply,
             driver,
             permit,
@@ -430,8 +438,8 @@ impl<C: Clone + Send + Sync + 'static> DriverHandle<C> {
         });
         let arguments = Parcel::of(Values::Named(arguments));
         let mut timer = None;
-        let called = self.call(target, arguments, Some(context), None, &mut timer);
-        Some(called.await.map(|parcel| match parcel.values {
+        let called = self.call(target, (arguments, None), Some(context), None, &mut timer);
+        Some(called.await.map(|(parcel, _)| match parcel.values {
             Values::Named(results) => results,
             Values::Compared(_) => Vec::new(),
         }))

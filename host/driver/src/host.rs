@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 
+use canopy_backend::Kept;
 use canopy_engine::CpuBudget;
 use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Store, StoreContextMut};
@@ -24,6 +25,9 @@ pub trait DriverHost: Sized + Send + 'static {
 
     /// The objects behind the host's own resources that this store's component holds.
     fn table(&mut self) -> &mut ResourceTable;
+
+    /// What the host keeps for this store: values of calls that its component makes count there.
+    fn kept(&self) -> &Kept;
 
     /// Which of the host's own resources may go from one store to another.
     fn host_resources() -> &'static [HostResource<Self>];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use canopy_backend::{Held, KeptFull};
 use wasmtime::component::{
     Accessor, Component, Linker, LinkerInstance, ResourceDynamic, ResourceType,
 };
@@ -11,11 +12,11 @@ use crate::canonical::{Flat, with_count};
 use crate::context::CallContext;
 use crate::error::{DriverFailed, LinkError};
 use crate::failure::FailureShape;
-use crate::handle::{DriverHandle, Home, Target, Timer};
+use crate::handle::{Answer, DriverHandle, Home, Target, Timer};
 use crate::host::DriverHost;
 use crate::links::Links;
 use crate::objects::Parked;
-use crate::pipe::Pipe;
+use crate::pipe::{Pipe, Writer};
 use crate::plan::{self, Definition, PlannedFunction, PlannedInterface, Source};
 use crate::shape::Handles;
 use crate::values::{Handle, Parcel, Value, Values, each_handle};
@@ -171,6 +172,8 @@ struct Linked<C> {
 /// What a call takes out of the component's store.
 struct Taken<C> {
     parcel: Parcel<C>,
+    /// What the values take of the store's account, if there is room.
+    held: Result<Held, KeptFull>,
     /// The driver's store for the component's calls, where that matters.
     home: Option<Arc<Home>>,
     kept: Kept,
@@ -222,14 +225,16 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         &self,
         taken: Taken<C>,
         context: Option<CallContext<C>>,
-    ) -> (Result<Parcel<C>, DriverFailed>, Kept) {
+    ) -> (Result<Answer<C>, DriverFailed>, Kept) {
         let Taken {
             parcel,
+            held,
             home,
             mut kept,
         } = taken;
         let (target, timer) = (self.target.clone(), &mut kept.timer);
-        let called = self.driver.call(target, parcel, context, home, timer);
+        let arguments = (parcel, Some(held));
+        let called = self.driver.call(target, arguments, context, home, timer);
         (called.await, kept)
     }
 
@@ -241,21 +246,27 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         mut parameters: Vec<Value>,
     ) -> wasmtime::Result<Taken<C>> {
         let (mut handles, mut loans) = (Vec::new(), Vec::new());
+        let bytes = parameters.iter().map(Value::bytes).sum();
+        let held = store.data().kept().hold(bytes);
         let proxies = store.data_mut().proxies();
         let home = proxies.home(&self.driver);
         let timer = proxies.timer.take();
         if !self.parameters.any {
             return Ok(Taken {
                 parcel: Parcel::of(Values::Compared(parameters)),
+                held,
                 home,
                 kept: Kept { loans, timer },
             });
         }
-        let life = proxies.life();
+        let from = Writer {
+            life: proxies.life(),
+            kept: store.data().kept().clone(),
+        };
         each_handle(&mut parameters, &mut |value| {
             let Value::Resource(resource) = value else {
                 let payloads = &self.parameters.payloads;
-                let pipe = Pipe::take(store.as_context_mut(), value, payloads, life.clone(), true)?;
+                let pipe = Pipe::take(store.as_context_mut(), value, payloads, &from, true)?;
                 handles.push(Handle::Pipe(pipe));
                 return Ok(());
             };
@@ -296,6 +307,7 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         let values = Values::Compared(parameters);
         Ok(Taken {
             parcel: Parcel { values, handles },
+            held,
             home,
             kept: Kept { loans, timer },
         })
@@ -306,14 +318,14 @@ impl<C: Clone + Send + Sync + 'static> Linked<C> {
         &self,
         mut store: StoreContextMut<'_, T>,
         kept: Kept,
-        outcome: Result<Parcel<C>, DriverFailed>,
+        outcome: Result<Answer<C>, DriverFailed>,
     ) -> wasmtime::Result<Vec<Value>> {
         store.data_mut().proxies().timer = kept.timer;
         for Loan { place, rep, parked } in kept.loans {
             T::host_resources()[place].restore(store.as_context_mut(), rep, &parked)?;
         }
-        let Parcel { values, handles } = match outcome {
-            Ok(parcel) => parcel,
+        let (Parcel { values, handles }, _held) = match outcome {
+            Ok(answer) => answer,
             Err(failure) => {
                 let value = self.failure.value(failure).map_err(wasmtime::Error::new)?;
                 return Ok(vec![value]);

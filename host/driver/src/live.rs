@@ -18,7 +18,7 @@ use crate::handle::{DriverHandle, Giving, Place, Remote, Target};
 use crate::held::{Before, Held};
 use crate::host::{DriverHost, metered};
 use crate::objects::Parked;
-use crate::pipe::Pipe;
+use crate::pipe::{Pipe, Writer};
 use crate::session::Session;
 use crate::values::{Handle, Parcel, Value, Values, each_handle};
 
@@ -321,13 +321,16 @@ impl<D: DriverHost> Live<D> {
             Values::Compared(values) if target.carried.any => values,
             values => return Ok(Parcel::of(values)),
         };
-        let life = self.store.data_mut().proxies().life();
+        let from = Writer {
+            life: self.store.data_mut().proxies().life(),
+            kept: self.store.data().kept().clone(),
+        };
         let mut handles = Vec::new();
         each_handle(&mut values, &mut |value| {
             let Value::Resource(resource) = value else {
                 let store = self.store.as_context_mut();
                 let payloads = &target.carried.payloads;
-                let pipe = Pipe::take(store, value, payloads, life.clone(), false)?;
+                let pipe = Pipe::take(store, value, payloads, &from, false)?;
                 pipe.attach(session.ok_or_else(missing_handle)?);
                 handles.push(Handle::Pipe(pipe));
                 return Ok(());

@@ -8,6 +8,7 @@
 //! stream that the platform writes can be read as what was written alone. Last are those of published
 //! interfaces that drivers alone serve. A type of a component is looked up in the list by its full text.
 
+mod heap;
 mod spin_postgres;
 
 use std::fmt::Write as _;
@@ -19,13 +20,15 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::error::DriverFailed;
 
+pub(crate) use heap::Heap;
+
 /// Length of a type's text beyond which no payload is looked for. The longest in the list has about
 /// 900 characters.
 const MAX_TEXT: usize = 1024;
 
 /// A type that streams and futures can carry.
 pub(crate) trait Item:
-    ComponentType + Lift + Lower + Send + Sync + Sized + Unpin + 'static
+    ComponentType + Lift + Lower + Heap + Send + Sync + Sized + Unpin + 'static
 {
     /// How many of a stream are on their way at once.
     const CHUNK: usize;
@@ -99,7 +102,7 @@ macro_rules! blobs_error {
 const BYTES: usize = 32 * 1024;
 /// The same for numbers, which have at most 8 bytes.
 const NUMBERS: usize = 4 * 1024;
-/// The same for what has parts of its own. Their size is bounded by the hostcall fuel of the store.
+/// The same for what has parts of its own. What all of them take counts in the writer's account.
 const VALUES: usize = 16;
 
 payloads! {

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use canopy_backend::{Held, Kept, KeptFull};
 use futures::channel::{mpsc, oneshot};
 use futures::{FutureExt, StreamExt};
 use wasmtime::component::{
@@ -17,9 +18,25 @@ use wasmtime::component::{
 };
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use crate::payload::{Item, Payload, Visit};
+use crate::payload::{Heap as _, Item, Payload, Visit};
 use crate::session::{Ending, Link, ReaderEnd, Readiness, Session, StoreLife, WriterEnd};
 use crate::values::Value;
+
+/// The store of the guest that writes.
+pub(crate) struct Writer {
+    pub(crate) life: StoreLife,
+    pub(crate) kept: Kept,
+}
+
+/// What was written, and what it takes of the writer's account until the reader has it.
+type Written<T> = (T, Held);
+
+/// Counts what a guest has written. Beside other calls it is at most what the account has.
+fn hold(kept: &Kept, bytes: usize) -> Result<Held, KeptFull> {
+    let held = kept.hold(bytes)?;
+    held.settle(bytes);
+    Ok(held)
+}
 
 /// The reader's end of a stream or future on its way to the other store.
 pub(crate) struct Pipe {
@@ -31,13 +48,12 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    /// Takes the guest's end of a stream or future out of a store, to which `life` belongs.
-    /// `payloads` are those that the function's type has.
+    /// Takes the guest's end of a stream or future out of its store. `payloads` are those that the function's type has.
     pub(crate) fn take<D: Send + 'static>(
         store: StoreContextMut<'_, D>,
         end: &Value,
         payloads: &[Payload],
-        life: StoreLife,
+        from: &Writer,
         into_driver: bool,
     ) -> wasmtime::Result<Self> {
         let mut store = store;
@@ -46,7 +62,7 @@ impl Pipe {
                 store: store.as_context_mut(),
                 end,
                 payload,
-                life: &life,
+                from,
                 into_driver,
             })?;
             if let Some(pipe) = taken {
@@ -87,7 +103,7 @@ struct Take<'a, D: 'static> {
     store: StoreContextMut<'a, D>,
     end: &'a Value,
     payload: Payload,
-    life: &'a StoreLife,
+    from: &'a Writer,
     into_driver: bool,
 }
 
@@ -99,9 +115,10 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
             store,
             end,
             payload,
-            life,
+            from,
             into_driver,
         } = self;
+        let kept = from.kept.clone();
         let link = Link::new(into_driver);
         let reader = ReaderEnd::new(link.clone());
         let inlet: Box<dyn Any + Send> = match end {
@@ -110,23 +127,32 @@ impl<D: Send + 'static> Visit for Take<'_, D> {
                     return Ok(None);
                 };
                 // No room beyond the one chunk that each sender has.
-                let (sender, chunks) = mpsc::channel::<Vec<T>>(0);
-                let writer = WriterEnd::of_stream(link.clone(), life.clone());
-                stream.pipe(store, StreamOutlet { writer, sender })?;
+                let (sender, chunks) = mpsc::channel::<Written<Vec<T>>>(0);
+                let writer = WriterEnd::of_stream(link.clone(), from.life.clone());
+                let outlet = StreamOutlet {
+                    writer,
+                    sender,
+                    kept,
+                };
+                stream.pipe(store, outlet)?;
                 Box::new(StreamInlet {
                     reader,
                     chunks,
                     peeked: None,
+                    given: None,
                 })
             }
             Value::Future(future) => {
                 let Ok(future) = FutureAny::clone(future).try_into_future_reader::<T>() else {
                     return Ok(None);
                 };
-                let (sender, value) = oneshot::channel::<T>();
-                let sender = Some(sender);
-                let writer = WriterEnd::of_future(link.clone());
-                future.pipe(store, FutureOutlet { writer, sender })?;
+                let (sender, value) = oneshot::channel::<Written<T>>();
+                let outlet = FutureOutlet {
+                    writer: WriterEnd::of_future(link.clone()),
+                    sender: Some(sender),
+                    kept,
+                };
+                future.pipe(store, outlet)?;
                 Box::new(FutureInlet { reader, value })
             }
             _ => return Ok(None),
@@ -168,7 +194,8 @@ impl<D: Send + 'static> Visit for Give<'_, D> {
 /// and then wants to know how it ended.
 struct StreamOutlet<T> {
     writer: WriterEnd,
-    sender: mpsc::Sender<Vec<T>>,
+    sender: mpsc::Sender<Written<Vec<T>>>,
+    kept: Kept,
 }
 
 impl<D: 'static, T: Item> StreamConsumer<D> for StreamOutlet<T> {
@@ -202,7 +229,8 @@ impl<D: 'static, T: Item> StreamConsumer<D> for StreamOutlet<T> {
         }
         let mut chunk = Vec::with_capacity(count);
         source.read(store, &mut chunk)?;
-        Poll::Ready(Ok(match self.sender.try_send(chunk) {
+        let held = hold(&self.kept, chunk.heap())?;
+        Poll::Ready(Ok(match self.sender.try_send((chunk, held)) {
             Ok(()) => StreamResult::Completed,
             Err(_) => StreamResult::Dropped,
         }))
@@ -212,9 +240,11 @@ impl<D: 'static, T: Item> StreamConsumer<D> for StreamOutlet<T> {
 /// Gives to a guest what comes from the other store.
 struct StreamInlet<T> {
     reader: ReaderEnd,
-    chunks: mpsc::Receiver<Vec<T>>,
+    chunks: mpsc::Receiver<Written<Vec<T>>>,
     /// Received for a guest that only asked whether there is something.
-    peeked: Option<Vec<T>>,
+    peeked: Option<Written<Vec<T>>>,
+    /// What the chunk takes that the guest takes now.
+    given: Option<Held>,
 }
 
 impl<D: 'static, T: Item> StreamProducer<D> for StreamInlet<T> {
@@ -228,16 +258,21 @@ impl<D: 'static, T: Item> StreamProducer<D> for StreamInlet<T> {
         mut destination: Destination<'a, T, VecBuffer<T>>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
+        // It has taken all of the chunk before.
+        self.given = None;
         let next = match self.peeked.take() {
             Some(chunk) => Poll::Ready(Some(chunk)),
             None if self.reader.link().reader_waits(cx) => self.chunks.poll_next_unpin(cx),
             None => Poll::Ready(None),
         };
         match next {
-            Poll::Ready(Some(chunk)) => {
+            Poll::Ready(Some((chunk, held))) => {
                 match destination.remaining(store) {
-                    Some(0) => self.peeked = Some(chunk),
-                    _ => destination.set_buffer(chunk.into()),
+                    Some(0) => self.peeked = Some((chunk, held)),
+                    _ => {
+                        self.given = Some(held);
+                        destination.set_buffer(chunk.into());
+                    }
                 }
                 Poll::Ready(Ok(StreamResult::Completed))
             }
@@ -261,7 +296,8 @@ impl<D: 'static, T: Item> StreamProducer<D> for StreamInlet<T> {
 /// Takes the value that a guest writes.
 struct FutureOutlet<T> {
     writer: WriterEnd,
-    sender: Option<oneshot::Sender<T>>,
+    sender: Option<oneshot::Sender<Written<T>>>,
+    kept: Kept,
 }
 
 impl<D: 'static, T: Item> FutureConsumer<D> for FutureOutlet<T> {
@@ -283,9 +319,10 @@ impl<D: 'static, T: Item> FutureConsumer<D> for FutureOutlet<T> {
         let mut value = None;
         source.read(store, &mut value)?;
         if let (Some(value), Some(sender)) = (value, self.sender.take()) {
+            let held = hold(&self.kept, value.heap())?;
             self.writer.set_done();
             // A reader that is gone does not want it.
-            let _ = sender.send(value);
+            let _ = sender.send((value, held));
         }
         Poll::Ready(Ok(()))
     }
@@ -294,7 +331,7 @@ impl<D: 'static, T: Item> FutureConsumer<D> for FutureOutlet<T> {
 /// Gives the value to a guest.
 struct FutureInlet<T> {
     reader: ReaderEnd,
-    value: oneshot::Receiver<T>,
+    value: oneshot::Receiver<Written<T>>,
 }
 
 impl<D: 'static, T: Item> FutureProducer<D> for FutureInlet<T> {
@@ -308,7 +345,7 @@ impl<D: 'static, T: Item> FutureProducer<D> for FutureInlet<T> {
     ) -> Poll<wasmtime::Result<Option<T>>> {
         self.reader.link().reader_waits(cx);
         match self.value.poll_unpin(cx) {
-            Poll::Ready(Ok(value)) => {
+            Poll::Ready(Ok((value, _held))) => {
                 self.reader.link().close();
                 return Poll::Ready(Ok(Some(value)));
             }

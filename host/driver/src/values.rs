@@ -65,6 +65,32 @@ pub(crate) enum Handle<C> {
     Pipe(Pipe),
 }
 
+impl Values {
+    /// What they take of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Compared(values) => values.iter().map(Value::bytes).sum(),
+            // The platform's own.
+            Self::Named(_) => 0,
+        }
+    }
+}
+
+impl Value {
+    /// What it takes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let within = match self {
+            Self::Text(text) => text.len(),
+            Self::Block(bytes) => bytes.len(),
+            Self::Many(values) => values.iter().map(Self::bytes).sum(),
+            Self::Case(_, Some(value)) => value.bytes(),
+            Self::Resource(_) | Self::Future(_) | Self::Stream(_) => size_of::<ResourceAny>(),
+            Self::Scalar(_) | Self::Case(_, None) => 0,
+        };
+        size_of::<Self>() + within
+    }
+}
+
 impl<C> Parcel<C> {
     pub(crate) fn of(values: Values) -> Self {
         Self {

@@ -2,9 +2,9 @@
 
 mod support;
 
-use canopy_driver::DriverSettings;
+use canopy_driver::{DriverFailed, DriverHost as _, DriverSettings, FailureCause};
 use support::text::{Function, Interface, driver, relay};
-use support::{App, spawn};
+use support::{App, KEPT, spawn};
 use wasmtime::component::Val;
 
 const NAME: &str = "acme:echo/echo@1.0.0";
@@ -252,4 +252,53 @@ async fn each_element_of_another_list_takes_what_the_host_has_of_it() {
     let error = length_of(empty(1001), "string", 32 * 1000).await;
     let error = error.expect_err("one too many");
     assert!(format!("{error:#}").contains("fuel"), "{error:#}");
+}
+
+/// A list that is handed over, and one that is answered.
+async fn passes(list: Val, kept: usize) -> wasmtime::Result<Option<Val>> {
+    let interface = Interface {
+        name: NAME,
+        types: &[],
+        functions: &[Function {
+            name: "answer",
+            signature: "(param \"list\" (list u8)) (param \"count\" u32) (result (list u8))",
+            parameters: "i32 i32 i32",
+            result: None,
+            returned: true,
+        }],
+    };
+    let give =
+        "i32.const 8 i32.const 1024 i32.store i32.const 12 local.get 2 i32.store i32.const 8";
+    let text = driver(&interface, |_| give.to_owned());
+    let (driver, _) = spawn("answer", &text, DriverSettings::default());
+    let mut app = App::start(&relay(&interface), &[(NAME, &driver)]).await;
+    // As another call has it that is under way.
+    let _held = app.store.data().kept().hold(kept);
+    app.call("answer", &[list, Val::U32(100_000)]).await
+}
+
+#[tokio::test]
+async fn what_calls_are_handed_and_answer_counts_for_the_caller() {
+    let list = |length| Val::List(vec![Val::U8(7); length]);
+    let refused = |error: wasmtime::Error| {
+        let failed = error.downcast_ref::<DriverFailed>().expect("of a driver");
+        assert!(
+            matches!(failed.cause, FailureCause::KeptFull(full) if full.limit == KEPT),
+            "{error:#}"
+        );
+    };
+    let room = 120_000;
+    let answer = passes(list(100_000), KEPT - room).await.expect("room");
+    assert!(matches!(answer, Some(Val::List(bytes)) if bytes.len() == 100_000));
+    refused(
+        passes(list(150_000), KEPT - room)
+            .await
+            .expect_err("too much is handed"),
+    );
+    let little = 50_000;
+    refused(
+        passes(list(10), KEPT - little)
+            .await
+            .expect_err("too much is answered"),
+    );
 }

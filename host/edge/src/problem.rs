@@ -55,6 +55,7 @@
 //! | 507 | `table-limit` | the application needs larger tables than it may have |
 //! | 507 | `handle-limit` | the application holds more handles or host resources than it may |
 //! | 507 | `fields-limit` | the application gathered larger header fields than it may |
+//! | 507 | `host-memory-limit` | the application has the platform keep more for it than it may |
 //! | 507 | `hostcall-limit` | the application moved more data in one call than it may |
 //! | 508 | `loop-detected` | the request came through too many applications of this platform |
 //!
@@ -367,6 +368,7 @@ fn detail(cause: &Cause) -> String {
             | ServeError::Table { .. }
             | ServeError::Handles
             | ServeError::Fields
+            | ServeError::Kept { .. }
             | ServeError::HostcallData
             | ServeError::Stack { .. }
             | ServeError::NoResponse
@@ -429,6 +431,7 @@ mod tests {
             ServeError::Table { limit: 1 },
             ServeError::Handles,
             ServeError::Fields,
+            ServeError::Kept { limit: 1 },
             ServeError::HostcallData,
             ServeError::Stack {
                 backtrace: String::new(),

@@ -46,7 +46,7 @@ pub struct EngineSettings {
     pub hostcall_bytes: usize,
     /// Component-model handles alive at once in one store. Default: 10,000.
     pub handles: usize,
-    /// Entries of the table behind streams, futures and tasks of one store. Default: 4,000.
+    /// Entries of the table behind streams, futures and tasks of one store. Default: 900.
     pub concurrent_handles: usize,
     /// What can be instantiated at once, and the most that one instance may use.
     pub pool: PoolSettings,
@@ -127,7 +127,7 @@ impl Default for EngineSettings {
             call_stack_bytes: 2 * MIB,
             hostcall_bytes: 4 * MIB,
             handles: 10_000,
-            concurrent_handles: 4_000,
+            concurrent_handles: 900,
             pool: PoolSettings::default(),
             compile: CompileLimits::default(),
         }

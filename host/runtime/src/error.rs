@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use canopy_backend::KeptFull;
 use canopy_driver::{DriverFailed, FailureCause};
 use canopy_engine::{LimitExceeded, SlotKind};
 
@@ -101,6 +102,12 @@ pub enum ServeError {
     /// The guest gathered larger HTTP header fields than it may.
     #[error("the application's header fields are larger than they may be")]
     Fields,
+    /// The guest has the host keep more than it may.
+    #[error("the application has the platform keep more for it than the {limit} bytes that it may")]
+    Kept {
+        /// [`RuntimeSettings::kept_bytes`](crate::RuntimeSettings::kept_bytes).
+        limit: usize,
+    },
     /// The guest trapped.
     #[error("the application failed: {message}")]
     Trap {
@@ -260,6 +267,9 @@ fn list(names: &[String]) -> String {
 impl ServeError {
     /// What ended a guest. `limits` is what its store's limiter says the cause is.
     pub(crate) fn of(error: &wasmtime::Error, limit: Option<LimitExceeded>) -> Self {
+        if let Some(full) = error.downcast_ref::<KeptFull>() {
+            return Self::Kept { limit: full.limit };
+        }
         if let Some(limit) = limit.or_else(|| LimitExceeded::of(error)) {
             return match limit {
                 LimitExceeded::Stack => Self::Stack {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use canopy_backend::UnderWay;
+use canopy_backend::Kept;
 use canopy_capability_blobs::{BlobsCtx, BlobsView};
 use canopy_capability_config::{ConfigCtx, ConfigView};
 use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
@@ -58,8 +58,8 @@ pub struct GuestState {
     pub(crate) blobs: BlobsCtx,
     pub(crate) sql: SqlCtx,
     pub(crate) messages: MessagesCtx,
-    // What calls that are under way have been handed.
-    pub(crate) under_way: UnderWay,
+    // What the host keeps for the store.
+    pub(crate) kept: Kept,
     // Which of the storage is the caller's, and comes and goes with each call.
     pub(crate) borrows: Borrows,
     pub(crate) network: NetworkCtx,
@@ -129,7 +129,7 @@ impl GuestState {
         KeyValueView {
             ctx: &mut self.keyvalue,
             table: &mut self.table,
-            under_way: &self.under_way,
+            kept: &self.kept,
         }
     }
 
@@ -137,6 +137,7 @@ impl GuestState {
         BlobsView {
             ctx: &mut self.blobs,
             table: &mut self.table,
+            kept: &self.kept,
         }
     }
 
@@ -144,7 +145,7 @@ impl GuestState {
         SqlView {
             ctx: &mut self.sql,
             table: &mut self.table,
-            under_way: &self.under_way,
+            kept: &self.kept,
         }
     }
 
@@ -200,6 +201,10 @@ impl DriverHost for GuestState {
 
     fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     fn host_resources() -> &'static [HostResource<Self>] {

@@ -17,9 +17,9 @@ pub struct RuntimeSettings {
     /// outgoing requests with bodies prepared at once holds most of that.
     pub resources: usize,
     /// Bytes of one set of HTTP headers, as held in memory. Default 32 KiB; beyond it the guest
-    /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Together with `resources` it
-    /// bounds what a guest can pin of the host's memory by headers: 7.5 MiB. Copies of headers that
-    /// came from outside are as large as the edge and the network let those be.
+    /// gets `header-error.size-exceeded` or, in WASI 0.2, a trap. Copies of headers that
+    /// came from outside are as large as the edge and the network let those be. All sets together
+    /// count for `kept_bytes`.
     pub header_bytes: usize,
     /// Bytes of all memories and tables of all instances of the node together. Beyond it a guest is
     /// refused memory, as at its own limit. No tenant may have more than half of it. Default: as much as
@@ -30,13 +30,17 @@ pub struct RuntimeSettings {
     /// has of each; beyond it instances of the tenant that wait are ended, and where none does the call
     /// is refused.
     pub tenant_slots: Slots,
-    /// Bytes that calls of storage which one instance has under way at once have been handed together,
-    /// each counted with 1 KiB more. Default 4 MiB; beyond it a call that is not alone ends with `busy`.
-    pub under_way_bytes: usize,
+    /// Bytes that the host keeps for one instance beside the instance's own memory: header fields and the
+    /// texts of requests, values of calls that are under way, with 1 KiB more for each call, results that
+    /// the instance has not taken, values that it looks at or writes piece by piece. Default 4 MiB. Beyond
+    /// it a call of storage ends with `busy`, one that reads waits for others to end; one of a driver has
+    /// the error of its interface; a header field is refused, and where that has no error the guest traps.
+    /// One call that is alone may have more.
+    pub kept_bytes: usize,
     /// As `resources`, of one store of a driver, which serves the calls of many. Default 1,000.
     pub driver_store_resources: usize,
-    /// As `under_way_bytes`, of one store of a driver. Default 32 MiB.
-    pub driver_under_way_bytes: usize,
+    /// As `kept_bytes`, of one store of a driver. Default 32 MiB.
+    pub driver_kept_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
     /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also
@@ -56,7 +60,7 @@ pub struct RuntimeSettings {
     pub driver_resources: usize,
     /// What a component that calls drivers, or is one, may hand over in one call, as held in
     /// memory, where a list of numbers takes its bytes and any other value 32 beside its text. Default
-    /// 48 MiB; beyond it the call traps.
+    /// 24 MiB; beyond it the call traps.
     pub driver_hostcall_bytes: usize,
     /// Objects.
     pub blobs: BlobsSettings,
@@ -79,16 +83,16 @@ impl Default for RuntimeSettings {
                 memories: 500,
                 tables: 1_000,
             },
-            under_way_bytes: 4 << 20,
+            kept_bytes: 4 << 20,
             driver_store_resources: 1_000,
-            driver_under_way_bytes: 32 << 20,
+            driver_kept_bytes: 32 << 20,
             random_bytes: 64 << 10,
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),
             reuse_instances: 64,
             prepared_installations: 4_096,
             driver_resources: 1_024,
-            driver_hostcall_bytes: 48 << 20,
+            driver_hostcall_bytes: 24 << 20,
             blobs: BlobsSettings::default(),
             messages: MessageSettings::default(),
             network: NetworkSettings::default(),

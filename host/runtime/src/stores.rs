@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use canopy_backend::UnderWay;
+use canopy_backend::Kept;
 use canopy_backend::sql::CpuPayer;
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
 use canopy_capability_blobs::BlobsCtx;
@@ -282,7 +282,13 @@ impl Stores {
         } = &self.parts;
         let limits = &self.component.limits;
         let log = LogCtx::new(self.log.clone());
-        let network = NetworkCtx::new(&self.gateway);
+        let (resources, kept_bytes) = if self.is_driver {
+            (settings.driver_store_resources, settings.driver_kept_bytes)
+        } else {
+            (settings.resources, settings.kept_bytes)
+        };
+        let kept = Kept::new(kept_bytes);
+        let network = NetworkCtx::new(&self.gateway, kept.clone(), settings.header_bytes);
 
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log.stdout())
@@ -295,14 +301,6 @@ impl Stores {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(settings.header_bytes);
         let mut table = ResourceTable::new();
-        let (resources, under_way_bytes) = if self.is_driver {
-            (
-                settings.driver_store_resources,
-                settings.driver_under_way_bytes,
-            )
-        } else {
-            (settings.resources, settings.under_way_bytes)
-        };
         table.set_max_capacity(resources);
 
         let cpu = CpuBudget::paid_by_with(self.cpu.clone(), limits.cpu, self.lengths.clone());
@@ -322,7 +320,7 @@ impl Stores {
             blobs: self.storage.blobs.clone(),
             sql: self.storage.sql.clone(),
             messages: self.storage.messages.clone(),
-            under_way: UnderWay::new(under_way_bytes),
+            kept,
             borrows: self.borrows,
             network,
             proxies: Proxies::new(settings.driver_resources),

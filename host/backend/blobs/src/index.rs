@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(crate) use containers::{
     container, container_id, containers, create_container, delete_container,
 };
-pub(crate) use listing::objects as list_objects;
+pub(crate) use listing::{Room as PageRoom, objects as list_objects};
 pub(crate) use objects::{
     Content, Piece, check_condition, copy, delete, find, head, pieces, put, rename,
 };

@@ -11,7 +11,7 @@ use canopy_backend::{Scope, StorageError};
 use rusqlite::Connection;
 
 use crate::check;
-use crate::index::{self, Change, Content};
+use crate::index::{self, Change, Content, PageRoom};
 use crate::pool::Pool;
 use crate::segment::SegmentId;
 use crate::store::{Pin, Store};
@@ -230,8 +230,12 @@ impl Blobs for Objects {
 
     async fn list(&self, container: &str, listing: Listing) -> Result<ObjectPage, BlobError> {
         let container = container.to_owned();
-        let limit = listing.limit.clamp(1, self.limits().page);
-        self.read(move |conn| index::list_objects(conn, &container, &listing, limit))
+        let limits = self.limits();
+        let room = PageRoom {
+            entries: listing.limit.clamp(1, limits.page),
+            bytes: limits.page_bytes,
+        };
+        self.read(move |conn| index::list_objects(conn, &container, &listing, room))
             .await
     }
 

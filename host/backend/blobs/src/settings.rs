@@ -9,7 +9,7 @@ use canopy_backend::blob::BlobLimits;
 pub struct BlobSettings {
     /// How much one operation may carry. Defaults: 1 KiB of a name, 5 GiB of a body, 8 KiB of
     /// metadata, 10 000 parts, 100 uploads, 32 bodies being written and 128 being read at once, 1000
-    /// objects named at once, 1000 containers, 1000 entries of a page.
+    /// objects named at once, 1000 containers, 1000 entries and 1 MiB of a page.
     pub limits: BlobLimits,
     /// Installations whose index is open at once; each takes 3 file descriptors. Beyond that the
     /// one used least recently is closed. Default: 128.
@@ -42,6 +42,7 @@ impl Default for BlobSettings {
                 batch: 1000,
                 containers: 1000,
                 page: 1000,
+                page_bytes: 1 << 20,
             },
             open_stores: 128,
             tenant_stores: 64,

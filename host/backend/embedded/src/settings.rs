@@ -8,7 +8,7 @@ use canopy_backend::StorageLimits;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedSettings {
     /// How much one operation may carry. Defaults: 256 bytes of a bucket's name, 1 KiB of a key,
-    /// 1 MiB of a value, 1000 keys and 8 MiB of one operation, 1000 keys of a page.
+    /// 1 MiB of a value, 1000 keys and 4 MiB of one operation, 1000 keys of a page.
     pub limits: StorageLimits,
     /// Databases open at once; each takes 3 file descriptors and 3 more for each of its readers
     /// in use. Beyond that the one used least recently is closed. Default: 128.
@@ -40,7 +40,7 @@ impl Default for EmbeddedSettings {
                 key_bytes: 1 << 10,
                 value_bytes: 1 << 20,
                 batch_keys: 1000,
-                batch_bytes: 8 << 20,
+                batch_bytes: 4 << 20,
                 page_keys: 1000,
             },
             open_databases: 128,

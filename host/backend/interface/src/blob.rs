@@ -41,6 +41,8 @@ pub struct BlobLimits {
     pub containers: usize,
     /// Entries of one page of a listing; a larger page is asked for in vain, not refused.
     pub page: usize,
+    /// Bytes of the names and metadata of one page's objects; a page has one object at least.
+    pub page_bytes: usize,
 }
 
 /// A container.

@@ -12,6 +12,7 @@ mod clock;
 pub mod conformance;
 mod error;
 pub mod files;
+mod kept;
 mod keyvalue;
 mod ledger;
 mod maintenance;
@@ -20,10 +21,10 @@ pub mod queue;
 mod quota;
 mod scope;
 pub mod sql;
-mod under_way;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{QuotaOf, StorageError};
+pub use kept::{Held, Kept, KeptFull};
 pub use keyvalue::{
     Action, Condition, Conditional, Entry, EntryPage, KeyPage, KeyValue, KeyValueProvider,
     Operation, Outcome, SetOptions, StorageLimits, Swap, Transaction,
@@ -33,4 +34,3 @@ pub use maintenance::{Finding, Maintenance, StorageKind, Usage};
 pub use portable::Portable;
 pub use quota::{Quota, Quotas, StorageQuota};
 pub use scope::Scope;
-pub use under_way::{Held, UnderWay};

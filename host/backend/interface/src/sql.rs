@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use canopy_ids::TenantId;
 
-use crate::{Scope, StorageError};
+use crate::{Held, Kept, KeptFull, Scope, StorageError};
 
 /// The name of the database that every installation has without asking for it.
 pub const DEFAULT_DATABASE: &str = "default";
@@ -50,12 +50,13 @@ pub struct SqlColumn {
 }
 
 /// A statement with its parameters, in the order of their numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct SqlStatement {
     /// One statement.
     pub text: String,
     /// The values of its parameters.
     pub parameters: Vec<SqlValue>,
+    kept: Option<(Kept, Arc<Held>)>,
 }
 
 impl SqlStatement {
@@ -75,7 +76,21 @@ impl SqlStatement {
         Self {
             text: text.into(),
             parameters,
+            kept: None,
         }
+    }
+
+    /// Has it count as a call in this account until that is [settled](Held::settle), and what of it, and
+    /// of its rows, the host keeps after that.
+    pub fn kept_by(mut self, kept: &Kept) -> Result<(Self, Arc<Held>), KeptFull> {
+        let held = Arc::new(kept.hold(self.bytes())?);
+        self.kept = Some((kept.clone(), held.clone()));
+        Ok((self, held))
+    }
+
+    /// In which account its rows count that are read ahead.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref().map(|(kept, _)| kept)
     }
 }
 
@@ -151,6 +166,12 @@ pub enum SqlError {
     Storage(#[from] StorageError),
 }
 
+impl From<KeptFull> for SqlError {
+    fn from(full: KeptFull) -> Self {
+        Self::Busy(full.to_string())
+    }
+}
+
 /// How much of a database one statement may use. Over a limit: [`SqlError::TooLarge`] or
 /// [`SqlError::Timeout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +184,8 @@ pub struct SqlLimits {
     pub parameters: usize,
     /// Statements of a batch.
     pub batch_statements: usize,
+    /// Bytes of a row of a result.
+    pub row_bytes: u64,
     /// Rows of a result.
     pub result_rows: u64,
     /// Bytes of a result.
@@ -177,7 +200,7 @@ pub trait SqlRows: Send + 'static {
     /// The columns.
     fn columns(&self) -> &[SqlColumn];
     /// Some further rows, never none; or `None` after the last one. The next ones are read when
-    /// they are asked for, give or take one batch.
+    /// they are asked for, give or take one batch. With this those before are no longer kept.
     async fn next(&mut self) -> Result<Option<Vec<SqlRow>>, SqlError>;
     /// What the statement did: known when [`SqlRows::next`] has given `None`.
     fn outcome(&self) -> SqlOutcome;

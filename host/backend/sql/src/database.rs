@@ -8,6 +8,7 @@ use std::time::Instant;
 use canopy_backend::sql::SqlError;
 use canopy_backend::{Scope, StorageError};
 use canopy_backend_keys::FileKeys;
+use canopy_backend_sqlite::memory::Pool;
 use canopy_backend_sqlite::{Log, die, is_fatal};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -29,6 +30,8 @@ pub(crate) struct Database {
     pub(crate) path: PathBuf,
     /// For the operator.
     pub(crate) title: String,
+    /// Memory of its tenant's statements.
+    pub(crate) memory: Arc<Pool>,
     readers: Arc<Semaphore>,
     writer: Arc<Semaphore>,
     idle: Mutex<Idle>,
@@ -56,6 +59,7 @@ impl Database {
             path: node.folder(scope).join(format!("{name}{SUFFIX}")),
             log: Log::of(title.clone()),
             title,
+            memory: node.memory(scope.tenant),
             readers: Arc::new(Semaphore::new(node.settings.readers)),
             writer: Arc::new(Semaphore::new(1)),
             idle: Mutex::default(),

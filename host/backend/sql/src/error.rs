@@ -13,8 +13,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) settings: &'a SqlSettings,
     pub(crate) guard: &'a Guard,
     pub(crate) cancel: &'a Cancel,
-    /// Bytes of memory that it had.
-    pub(crate) memory: u64,
+    /// Whether all statements together have as much memory as they may.
+    pub(crate) memory_is_shared_out: bool,
 }
 
 impl Circumstances<'_> {
@@ -46,9 +46,14 @@ impl Circumstances<'_> {
                 SqlError::Busy("nobody waits for the statement any more".into())
             }
             ErrorCode::OperationInterrupted => timeout(self.settings),
+            ErrorCode::OutOfMemory if self.memory_is_shared_out => SqlError::Busy(format!(
+                "all statements that run take the {} bytes of memory that those of a tenant may take \
+                 together, or the {} of the node",
+                self.settings.tenant_memory_bytes, self.settings.node_memory_bytes
+            )),
             ErrorCode::OutOfMemory => SqlError::TooLarge(format!(
                 "the statement needs more than the {} bytes of memory that one may take",
-                self.memory
+                self.settings.statement_memory_bytes
             )),
             ErrorCode::TooBig => SqlError::TooLarge(format!(
                 "a value or a row is over the limit of {} bytes",

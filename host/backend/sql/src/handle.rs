@@ -63,6 +63,7 @@ impl Handle {
             conn: lease.open()?,
             settings: &self.node.settings,
             cancel,
+            memory: Some(&self.database.memory),
             database: &self.database.title,
             may_write,
             last_insert_rowid: self.last.load(Ordering::Relaxed),
@@ -162,7 +163,8 @@ impl Sql for Handle {
             let lease = self.database.reader(&self.node).await?;
             let thread = self.thread().await?;
             let cancel = self.database.ending().child();
-            let (mut sink, pending) = rows::channel(&self.node, deadline, cancel.clone());
+            let (mut sink, pending) =
+                rows::channel(&self.node, &statement, deadline, cancel.clone());
             let (handle, tried) = (self.clone(), statement.clone());
             tokio::task::spawn_blocking(move || {
                 let mut running = thread.begin();
@@ -183,7 +185,7 @@ impl Sql for Handle {
         let lease = self.database.writer(&self.node).await?;
         let thread = self.thread().await?;
         let cancel = self.database.ending().child();
-        let (mut sink, pending) = rows::channel(&self.node, deadline, cancel.clone());
+        let (mut sink, pending) = rows::channel(&self.node, &statement, deadline, cancel.clone());
         let handle = self.clone();
         tokio::task::spawn_blocking(move || {
             let mut running = thread.begin();

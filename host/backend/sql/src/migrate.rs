@@ -165,6 +165,7 @@ fn run(
             conn: lease.open().map_err(of)?,
             settings: &settings,
             cancel: &cancel,
+            memory: None,
             database: &title,
             may_write: true,
             last_insert_rowid: 0,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use canopy_backend::sql::{CpuPayer, SqlError};
 use canopy_backend::{Scope, StorageError, StorageKind};
 use canopy_backend_keys::Keyring;
+use canopy_backend_sqlite::memory::Pool;
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
@@ -42,6 +43,9 @@ pub(crate) struct Node {
     tenants: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
     statements: Arc<Semaphore>,
     payer: Mutex<Option<CpuPayer>>,
+    /// Memory of the statements of all tenants, and of each.
+    memory: Arc<Pool>,
+    memories: Mutex<HashMap<TenantId, Weak<Pool>>>,
     closed: AtomicBool,
     /// Held locked as long as a database may be open.
     pub(crate) _lock: File,
@@ -110,6 +114,8 @@ impl Node {
     ) -> Self {
         Self {
             statements: Arc::new(Semaphore::new(settings.node_statements)),
+            memory: Pool::new(settings.node_memory_bytes),
+            memories: Mutex::default(),
             dir,
             settings,
             keyring,
@@ -149,6 +155,18 @@ impl Node {
             database.set_erased();
         }
         database.clone()
+    }
+
+    /// The memory that statements of `tenant` have together, as long as any of its databases is known.
+    pub(crate) fn memory(&self, tenant: TenantId) -> Arc<Pool> {
+        let mut memories = self.memories.lock();
+        if let Some(memory) = memories.get(&tenant).and_then(Weak::upgrade) {
+            return memory;
+        }
+        memories.retain(|_, memory| memory.strong_count() > 0);
+        let memory = self.memory.part(self.settings.tenant_memory_bytes);
+        memories.insert(tenant, Arc::downgrade(&memory));
+        memory
     }
 
     /// Nothing of `scope` is to be stored any more.

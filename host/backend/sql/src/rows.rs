@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use canopy_backend::sql::{SqlColumn, SqlError, SqlOutcome, SqlRow, SqlRows};
+use canopy_backend::sql::{
+    SqlColumn, SqlError, SqlOutcome, SqlRow, SqlRows, SqlStatement, SqlValue,
+};
+use canopy_backend::{Held, Kept};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -17,8 +20,13 @@ use crate::run::{Sink, Stop};
 /// Batches that are read ahead of whoever takes them.
 const AHEAD: usize = 1;
 
-/// The two ends of a result. A connection is not held for it beyond `deadline`.
-pub(crate) fn channel(node: &Node, deadline: Instant, cancel: Cancel) -> (Channel, Pending) {
+/// The two ends of the result of `statement`. A connection is not held for it beyond `deadline`.
+pub(crate) fn channel(
+    node: &Node,
+    statement: &SqlStatement,
+    deadline: Instant,
+    cancel: Cancel,
+) -> (Channel, Pending) {
     let (head, columns) = oneshot::channel();
     let (send, receive) = mpsc::channel(AHEAD);
     let (end, outcome) = oneshot::channel();
@@ -26,6 +34,7 @@ pub(crate) fn channel(node: &Node, deadline: Instant, cancel: Cancel) -> (Channe
         head: Some(head),
         rows: send,
         end,
+        kept: statement.kept().cloned(),
         runtime: node.runtime.clone(),
         deadline,
         longest: format!("{:?}", node.settings.transaction_time),
@@ -39,11 +48,16 @@ pub(crate) fn channel(node: &Node, deadline: Instant, cancel: Cancel) -> (Channe
     (channel, pending)
 }
 
+/// Rows, and what they take of the account of who takes them.
+type Batch = (Vec<SqlRow>, Option<Held>);
+
 /// The end of whoever reads from the database.
 pub(crate) struct Channel {
     head: Option<oneshot::Sender<Result<Vec<SqlColumn>, Stop>>>,
-    rows: mpsc::Sender<Vec<SqlRow>>,
+    rows: mpsc::Sender<Batch>,
     end: oneshot::Sender<Result<SqlOutcome, SqlError>>,
+    /// For whom the rows are kept until they are taken.
+    kept: Option<Kept>,
     runtime: Handle,
     deadline: Instant,
     longest: String,
@@ -58,6 +72,41 @@ impl Channel {
             (_, outcome) => drop(self.end.send(outcome.map_err(Stop::into_error))),
         }
     }
+
+    /// Counts rows that are read ahead, when there is room for them.
+    fn hold(&self, rows: &[SqlRow]) -> Result<Option<Held>, SqlError> {
+        let Some(kept) = &self.kept else {
+            return Ok(None);
+        };
+        let bytes = rows.iter().map(kept_bytes).sum();
+        let held = match kept.hold(bytes) {
+            Ok(held) => held,
+            Err(_) => {
+                let room = timeout_at(self.deadline, kept.room(bytes));
+                let room = self.runtime.block_on(room).map_err(|_| self.late())?;
+                room?
+            }
+        };
+        held.settle(bytes);
+        Ok(Some(held))
+    }
+
+    fn late(&self) -> SqlError {
+        SqlError::Timeout(format!(
+            "the rows of a result must be taken within {}",
+            self.longest
+        ))
+    }
+}
+
+/// What a row takes of memory.
+fn kept_bytes(row: &SqlRow) -> usize {
+    let values = row.iter().map(|value| match value {
+        SqlValue::Text(text) => text.len(),
+        SqlValue::Blob(bytes) => bytes.len(),
+        SqlValue::Null | SqlValue::Integer(_) | SqlValue::Real(_) => 0,
+    });
+    size_of::<SqlRow>() + row.len() * size_of::<SqlValue>() + values.sum::<usize>()
 }
 
 impl Sink for Channel {
@@ -69,20 +118,21 @@ impl Sink for Channel {
     }
 
     fn rows(&mut self, rows: Vec<SqlRow>) -> Result<bool, SqlError> {
-        let rows = match self.rows.try_send(rows) {
+        if self.rows.is_closed() {
+            return Ok(false);
+        }
+        let held = self.hold(&rows)?;
+        let batch = match self.rows.try_send((rows, held)) {
             Ok(()) => return Ok(true),
             Err(mpsc::error::TrySendError::Closed(_)) => return Ok(false),
-            Err(mpsc::error::TrySendError::Full(rows)) => rows,
+            Err(mpsc::error::TrySendError::Full(batch)) => batch,
         };
         let sent = self
             .runtime
-            .block_on(timeout_at(self.deadline, self.rows.send(rows)));
+            .block_on(timeout_at(self.deadline, self.rows.send(batch)));
         match sent {
             Ok(sent) => Ok(sent.is_ok()),
-            Err(_) => Err(SqlError::Timeout(format!(
-                "the rows of a result must be taken within {}",
-                self.longest
-            ))),
+            Err(_) => Err(self.late()),
         }
     }
 }
@@ -90,7 +140,7 @@ impl Sink for Channel {
 /// A result whose columns are not known yet.
 pub(crate) struct Pending {
     columns: oneshot::Receiver<Result<Vec<SqlColumn>, Stop>>,
-    rows: mpsc::Receiver<Vec<SqlRow>>,
+    rows: mpsc::Receiver<Batch>,
     outcome: oneshot::Receiver<Result<SqlOutcome, SqlError>>,
     waiting: CancelOnDrop,
 }
@@ -115,6 +165,7 @@ impl Pending {
         Ok(Box::new(Rows {
             columns,
             rows: self.rows,
+            given: None,
             end: Some(self.outcome),
             outcome: SqlOutcome::default(),
             reading: Reading(reading),
@@ -126,7 +177,9 @@ impl Pending {
 /// The end of whoever takes the rows.
 struct Rows {
     columns: Vec<SqlColumn>,
-    rows: mpsc::Receiver<Vec<SqlRow>>,
+    rows: mpsc::Receiver<Batch>,
+    /// What those take that were given last.
+    given: Option<Held>,
     end: Option<oneshot::Receiver<Result<SqlOutcome, SqlError>>>,
     outcome: SqlOutcome,
     reading: Reading,
@@ -151,7 +204,9 @@ impl SqlRows for Rows {
     }
 
     async fn next(&mut self) -> Result<Option<Vec<SqlRow>>, SqlError> {
-        if let Some(rows) = self.rows.recv().await {
+        self.given = None;
+        if let Some((rows, held)) = self.rows.recv().await {
+            self.given = held;
             return Ok(Some(rows));
         }
         let Some(end) = &mut self.end else {

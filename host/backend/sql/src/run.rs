@@ -1,9 +1,10 @@
 //! One statement on one connection: compiled, watched, its rows handed over as they come.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canopy_backend::sql::{SqlColumn, SqlError, SqlOutcome, SqlRow, SqlStatement, SqlValue};
-use canopy_backend_sqlite::memory::Budget;
+use canopy_backend_sqlite::memory::{Budget, Pool};
 use canopy_backend_sqlite::{die, is_fatal, set_last_insert_rowid};
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -20,6 +21,8 @@ const BATCH_BYTES: u64 = 64 << 10;
 /// What a row and a value in it take beside their bytes.
 const ROW_BYTES: u64 = 24;
 const VALUE_BYTES: u64 = 16;
+/// Memory that a statement has whatever others take.
+const OWN_MEMORY: u64 = 1 << 20;
 /// rusqlite looks for a second statement by compiling what follows, and then what follows that.
 /// With more semicolons than this, it is looked for here first, one after the other.
 const SEMICOLONS: usize = 64;
@@ -52,6 +55,8 @@ pub(crate) struct Run<'a> {
     pub(crate) conn: &'a Conn,
     pub(crate) settings: &'a SqlSettings,
     pub(crate) cancel: &'a Cancel,
+    /// Memory of the tenant's statements; `None`: it needs none of that.
+    pub(crate) memory: Option<&'a Arc<Pool>>,
     /// Whose database it is, for the operator.
     pub(crate) database: &'a str,
     pub(crate) may_write: bool,
@@ -67,7 +72,11 @@ impl Run<'_> {
         sink: Option<&mut dyn Sink>,
     ) -> Result<SqlOutcome, Stop> {
         let conn = &self.conn.sqlite;
-        let mut budget = Budget::new(self.settings.statement_memory_bytes);
+        let most = self.settings.statement_memory_bytes;
+        let mut budget = match self.memory {
+            Some(pool) => Budget::of_pool(most, OWN_MEMORY, pool),
+            None => Budget::new(most),
+        };
         let _guest = self.conn.guard.guest(self.cancel);
         let time = Clock::start(self);
         set_last_insert_rowid(conn, self.last_insert_rowid);
@@ -75,12 +84,12 @@ impl Run<'_> {
 
         let mut compiled = budget
             .within(|| prepare(conn, &statement.text))
-            .map_err(|error| self.error(&error))?;
+            .map_err(|error| self.error(&error, &budget))?;
         if !self.may_write && !compiled.readonly() {
             return Err(Stop::Writes);
         }
         bind(&mut compiled, &statement.parameters, |error| {
-            self.error(&error)
+            self.error(&error, &budget)
         })?;
         match sink {
             Some(sink) => self.hand_over(&mut compiled, sink, time, &mut budget)?,
@@ -88,7 +97,7 @@ impl Run<'_> {
                 let mut rows = compiled.raw_query();
                 while budget
                     .within(|| rows.next())
-                    .map_err(|error| self.error(&error))?
+                    .map_err(|error| self.error(&error, &budget))?
                     .is_some()
                 {}
             }
@@ -125,12 +134,12 @@ impl Run<'_> {
             }
             let next = budget
                 .within(|| rows.next())
-                .map_err(|error| self.error(&error))?;
+                .map_err(|error| self.error(&error, budget))?;
             let Some(row) = next else { break };
             if !wanted {
                 continue;
             }
-            let (row, size) = take(row, width)?;
+            let (row, size) = take(row, width, limits.row_bytes)?;
             count += 1;
             bytes += size;
             if count > limits.result_rows {
@@ -158,7 +167,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn error(&self, error: &Error) -> Stop {
+    fn error(&self, error: &Error, budget: &Budget) -> Stop {
         if is_fatal(error) {
             die(self.database, "a statement failed", error);
         }
@@ -169,7 +178,7 @@ impl Run<'_> {
             settings: self.settings,
             guard: &self.conn.guard,
             cancel: self.cancel,
-            memory: self.settings.statement_memory_bytes,
+            memory_is_shared_out: budget.pool_was_empty(),
         };
         Stop::Error(circumstances.of(error))
     }
@@ -247,7 +256,7 @@ fn column(column: &rusqlite::Column<'_>) -> SqlColumn {
     }
 }
 
-fn take(row: &Row<'_>, width: usize) -> Result<(SqlRow, u64), SqlError> {
+fn take(row: &Row<'_>, width: usize, limit: u64) -> Result<(SqlRow, u64), SqlError> {
     let mut values = Vec::with_capacity(width);
     let mut bytes = ROW_BYTES;
     for index in 0..width {
@@ -275,6 +284,12 @@ fn take(row: &Row<'_>, width: usize) -> Result<(SqlRow, u64), SqlError> {
                 SqlValue::Blob(blob) => blob.len() as u64,
                 _ => 0,
             };
+        // Before the next one is copied.
+        if bytes > limit {
+            return Err(SqlError::TooLarge(format!(
+                "a row of a result is over the limit of {limit} bytes"
+            )));
+        }
         values.push(value);
     }
     Ok((values, bytes))

@@ -8,8 +8,8 @@ use canopy_backend::sql::SqlLimits;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlSettings {
     /// What one statement may use. Defaults: 128 KiB of text, 1 MiB of a value or a row, 1,000
-    /// parameters, 1,000 statements of a batch, 1,000,000 rows and 64 MiB of a result,
-    /// 8 MiB of one that is handed over as a list.
+    /// parameters, 1,000 statements of a batch, 4 MiB of a row of a result, 1,000,000 rows and 64 MiB
+    /// of a result, 8 MiB of one that is handed over as a list.
     pub limits: SqlLimits,
     /// Time that a statement runs, without that in which its rows wait to be taken. Default: 5 s.
     pub statement_time: Duration,
@@ -22,6 +22,12 @@ pub struct SqlSettings {
     /// Bytes of memory that SQLite may take for one statement beside the pages that its connection
     /// keeps: for sorting, for what it may have to undo. Default: 32 MiB.
     pub statement_memory_bytes: u64,
+    /// Bytes of memory that all statements of one tenant take together, beside 1 MiB for each. Default:
+    /// 64 MiB; beyond it a statement that needs more is
+    /// [`canopy_backend::sql::SqlError::Busy`].
+    pub tenant_memory_bytes: u64,
+    /// The same for all statements of the node. Default: 512 MiB.
+    pub node_memory_bytes: u64,
     /// Columns of a table, a result or an index. Default: 500.
     pub columns: u32,
     /// Depth of an expression. Default: 100.
@@ -67,6 +73,7 @@ impl Default for SqlSettings {
                 value_bytes: 1 << 20,
                 parameters: 1_000,
                 batch_statements: 1_000,
+                row_bytes: 4 << 20,
                 result_rows: 1_000_000,
                 result_bytes: 64 << 20,
                 list_bytes: 8 << 20,
@@ -75,6 +82,8 @@ impl Default for SqlSettings {
             transaction_time: Duration::from_secs(20),
             wait: Duration::from_secs(5),
             statement_memory_bytes: 32 << 20,
+            tenant_memory_bytes: 64 << 20,
+            node_memory_bytes: 512 << 20,
             columns: 500,
             expression_depth: 100,
             compound_selects: 50,
@@ -112,6 +121,8 @@ impl SqlSettings {
             Some("limits.parameters must be at most 32766")
         } else if self.statement_memory_bytes < 1 << 20 || self.migration_memory_bytes < 1 << 20 {
             Some("statement_memory_bytes and migration_memory_bytes must be at least 1 MiB")
+        } else if self.limits.row_bytes < self.limits.value_bytes as u64 {
+            Some("limits.row_bytes must be at least limits.value_bytes")
         } else if self.columns < 16 || self.expression_depth < 10 || self.compound_selects < 2 {
             Some("columns, expression_depth and compound_selects must be at least 16, 10 and 2")
         } else {

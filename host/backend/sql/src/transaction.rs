@@ -214,7 +214,8 @@ impl SqlTransaction for Transaction {
             let thread = self.handle.thread().await?;
             // Interrupting a statement that writes would undo the whole transaction.
             let unused = Cancel::default();
-            let (mut sink, pending) = rows::channel(&self.handle.node, self.deadline, unused);
+            let (mut sink, pending) =
+                rows::channel(&self.handle.node, &statement, self.deadline, unused);
             let (handle, shared) = (self.handle.clone(), self.shared.clone());
             let tried = statement.clone();
             tokio::task::spawn_blocking(move || {

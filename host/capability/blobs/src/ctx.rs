@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use canopy_backend::blob::{BlobError, BlobProvider, Blobs};
-use canopy_backend::{Scope, StorageError};
+use canopy_backend::blob::{BlobError, BlobLimits, BlobProvider, Blobs};
+use canopy_backend::{Kept, Scope, StorageError};
 use wasmtime::component::ResourceTable;
 
 use crate::address::Addresses;
@@ -39,9 +39,9 @@ impl Objects {
         &self.settings
     }
 
-    /// Objects that one operation may name.
-    pub(crate) fn batch(&self) -> usize {
-        self.provider.limits().batch
+    /// How much one operation may name and bring.
+    pub(crate) fn limits(&self) -> BlobLimits {
+        self.provider.limits()
     }
 
     pub(crate) fn addresses(&self) -> Addresses {
@@ -82,6 +82,8 @@ pub struct BlobsView<'a> {
     pub ctx: &'a mut BlobsCtx,
     /// Where containers and values are.
     pub table: &'a mut ResourceTable,
+    /// What the host keeps for the store.
+    pub kept: &'a Kept,
 }
 
 /// What a guest is told of an error whose text is for the operator, and the log.

@@ -1,7 +1,7 @@
 //! From an engine's error to what `canopy:storage/blobs` tells.
 
-use canopy_backend::StorageError;
 use canopy_backend::blob::BlobError;
+use canopy_backend::{KeptFull, StorageError};
 
 use crate::bindings::storage::Error;
 use crate::ctx::{NoStorage, told};
@@ -36,6 +36,12 @@ impl From<NoStorage> for Failure {
 impl From<BlobError> for Failure {
     fn from(error: BlobError) -> Self {
         Self::Error(error.into())
+    }
+}
+
+impl From<KeptFull> for Failure {
+    fn from(full: KeptFull) -> Self {
+        StorageError::from(full).into()
     }
 }
 

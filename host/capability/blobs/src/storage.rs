@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use canopy_backend::blob::{self, BlobBody, BlobError, Blobs, ByteRange, ObjectId};
+use canopy_backend::Held;
+use canopy_backend::blob::{self, BlobBody, BlobError, BlobLimits, Blobs, ByteRange, ObjectId};
 use wasmtime::component::{Accessor, FutureReader, StreamReader};
 
 use crate::address::{Address, AddressMethod};
@@ -24,15 +25,72 @@ fn objects<T>(store: &Accessor<T, Capability>) -> Result<Objects> {
     Ok(store.with(|mut store| store.get().ctx.objects())?)
 }
 
-async fn blobs<T>(store: &Accessor<T, Capability>) -> Result<Arc<dyn Blobs>> {
-    Ok(objects(store)?.open().await?)
+/// What an object that is written takes on its way: what is collected, what is being written, and a
+/// piece of the guest's before that.
+const WRITE_BYTES: usize = 512 << 10;
+/// What an entry of a listing takes beside its texts.
+const ENTRY_BYTES: usize = 256;
+
+/// What a call brings at most, for which it waits until there is room.
+#[derive(Clone, Copy)]
+enum Brings {
+    Nothing,
+    /// An object's name and metadata.
+    Info,
+    /// So many names.
+    Names(usize),
+    /// Objects of a page, with their metadata.
+    Page(usize),
+    /// So many parts of an upload.
+    Parts(usize),
 }
 
-/// Has the engine take what the guest writes.
-fn taken<T>(store: &Accessor<T, Capability>, body: StreamReader<u8>) -> Result<BlobBody> {
+impl Brings {
+    fn bytes(self, limits: &BlobLimits) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Info => limits.name_bytes + limits.metadata_bytes,
+            Self::Names(most) => most * (limits.name_bytes + ENTRY_BYTES),
+            Self::Page(most) => limits.page_bytes + most.min(limits.page) * ENTRY_BYTES,
+            Self::Parts(most) => most.min(limits.page) * ENTRY_BYTES,
+        }
+    }
+}
+
+/// The objects, for a call that was handed so many bytes of texts.
+async fn blobs<T>(
+    store: &Accessor<T, Capability>,
+    handed: usize,
+    brings: Brings,
+) -> Result<(Arc<dyn Blobs>, Held)> {
+    let objects = objects(store)?;
+    let kept = store.with(|mut store| store.get().kept.clone());
+    let brings = brings.bytes(&objects.limits());
+    let held = kept.room(handed + brings).await?;
+    Ok((objects.open().await?, held))
+}
+
+/// The objects, for a call that writes `body`, and has the engine take what the guest writes.
+async fn written<T>(
+    store: &Accessor<T, Capability>,
+    handed: usize,
+    body: StreamReader<u8>,
+) -> Result<(Arc<dyn Blobs>, BlobBody, Held)> {
+    let objects = objects(store)?;
     let (consumer, taken) = from_guest();
-    store.with(|store| body.pipe(store, consumer))?;
-    Ok(taken)
+    let held = store.with(|mut store| {
+        let held = store.get().kept.hold(handed + WRITE_BYTES)?;
+        body.pipe(store, consumer)?;
+        Ok::<_, Failure>(held)
+    })?;
+    Ok((objects.open().await?, taken, held))
+}
+
+/// Bytes of the texts of `options`.
+fn options_bytes(options: &PutOptions) -> usize {
+    let metadata = options.metadata.iter();
+    let metadata = metadata.map(|(name, value)| name.len() + value.len() + ENTRY_BYTES);
+    metadata.sum::<usize>() + options.content_type.as_ref().map_or(0, String::len)
 }
 
 impl Host for BlobsView<'_> {
@@ -46,15 +104,18 @@ impl Host for BlobsView<'_> {
 
 impl<T: Send + 'static> HostWithStore<T> for Capability {
     async fn create_container(store: &Accessor<T, Self>, name: String) -> Result<bool> {
-        Ok(blobs(store).await?.create_container(&name).await?)
+        let (blobs, _held) = blobs(store, name.len(), Brings::Nothing).await?;
+        Ok(blobs.create_container(&name).await?)
     }
 
     async fn delete_container(store: &Accessor<T, Self>, name: String, force: bool) -> Result<()> {
-        Ok(blobs(store).await?.delete_container(&name, force).await?)
+        let (blobs, _held) = blobs(store, name.len(), Brings::Nothing).await?;
+        Ok(blobs.delete_container(&name, force).await?)
     }
 
     async fn container(store: &Accessor<T, Self>, name: String) -> Result<ContainerInfo> {
-        Ok(blobs(store).await?.container(&name).await?.into())
+        let (blobs, _held) = blobs(store, name.len(), Brings::Nothing).await?;
+        Ok(blobs.container(&name).await?.into())
     }
 
     async fn list_containers(
@@ -63,8 +124,10 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         cursor: Option<String>,
         limit: u32,
     ) -> Result<ContainerPage> {
-        let page = blobs(store)
-            .await?
+        let handed = prefix.len() + cursor.as_ref().map_or(0, String::len);
+        let most = objects(store)?.limits().page.min(limit as usize);
+        let (blobs, _held) = blobs(store, handed, Brings::Names(most)).await?;
+        let page = blobs
             .containers(&prefix, cursor.as_deref(), limit as usize)
             .await?;
         Ok(ContainerPage {
@@ -80,10 +143,10 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         body: StreamReader<u8>,
         options: PutOptions,
     ) -> Result<ObjectInfo> {
-        let body = taken(store, body)?;
+        let handed = container.len() + name.len() + options_bytes(&options);
+        let (blobs, body, _held) = written(store, handed, body).await?;
         let id = ObjectId::new(&container, &name);
-        let put = blobs(store).await?;
-        Ok(put.put(id, options.into(), body).await?.into())
+        Ok(blobs.put(id, options.into(), body).await?.into())
     }
 
     async fn get(
@@ -93,9 +156,10 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         range: Option<Range>,
     ) -> Result<Reading> {
         let id = ObjectId::new(&container, &name);
-        let blobs = blobs(store).await?;
+        let (blobs, _held) = blobs(store, container.len() + name.len(), Brings::Info).await?;
         let reading = blobs.get(id, range.map(Into::into)).await?;
-        let (body, outcome) = ObjectBody::new(reading.body);
+        let kept = store.with(|mut store| store.get().kept.clone());
+        let (body, outcome) = ObjectBody::new(reading.body, kept);
         let outcome = async move {
             let ended = outcome
                 .await
@@ -119,7 +183,8 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         name: String,
     ) -> Result<ObjectInfo> {
         let id = ObjectId::new(&container, &name);
-        Ok(blobs(store).await?.head(id).await?.into())
+        let (blobs, _held) = blobs(store, container.len() + name.len(), Brings::Info).await?;
+        Ok(blobs.head(id).await?.into())
     }
 
     async fn delete(
@@ -130,7 +195,8 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
     ) -> Result<bool> {
         let id = ObjectId::new(&container, &name);
         let condition = condition.map(Into::into);
-        Ok(blobs(store).await?.delete(id, condition).await?)
+        let (blobs, _held) = blobs(store, container.len() + name.len(), Brings::Nothing).await?;
+        Ok(blobs.delete(id, condition).await?)
     }
 
     async fn delete_many(
@@ -138,7 +204,14 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         container: String,
         names: Vec<String>,
     ) -> Result<u64> {
-        Ok(blobs(store).await?.delete_many(&container, names).await?)
+        let bytes = names.iter().map(|name| name.len() + ENTRY_BYTES);
+        let (blobs, _held) = blobs(
+            store,
+            container.len() + bytes.sum::<usize>(),
+            Brings::Nothing,
+        )
+        .await?;
+        Ok(blobs.delete_many(&container, names).await?)
     }
 
     async fn list(
@@ -146,13 +219,16 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         container: String,
         options: ListOptions,
     ) -> Result<ObjectPage> {
+        let cursor = options.cursor.as_ref().map_or(0, String::len);
+        let handed = container.len() + options.prefix.len() + cursor;
         let listing = blob::Listing {
             prefix: options.prefix,
             delimiter: options.delimiter,
             after: options.cursor,
             limit: options.limit as usize,
         };
-        let page = blobs(store).await?.list(&container, listing).await?;
+        let (blobs, _held) = blobs(store, handed, Brings::Page(listing.limit)).await?;
+        let page = blobs.list(&container, listing).await?;
         Ok(ObjectPage {
             objects: page.objects.into_iter().map(Into::into).collect(),
             prefixes: page.prefixes,
@@ -166,7 +242,8 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         target: storage::ObjectId,
         condition: Option<Condition>,
     ) -> Result<ObjectInfo> {
-        let blobs = blobs(store).await?;
+        let (blobs, _held) =
+            blobs(store, id_bytes(&source) + id_bytes(&target), Brings::Info).await?;
         let (source, target) = (named(&source), named(&target));
         let condition = condition.map(Into::into);
         Ok(blobs.copy(source, target, condition).await?.into())
@@ -178,7 +255,8 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         target: storage::ObjectId,
         condition: Option<Condition>,
     ) -> Result<ObjectInfo> {
-        let blobs = blobs(store).await?;
+        let (blobs, _held) =
+            blobs(store, id_bytes(&source) + id_bytes(&target), Brings::Info).await?;
         let (source, target) = (named(&source), named(&target));
         let condition = condition.map(Into::into);
         Ok(blobs.rename(source, target, condition).await?.into())
@@ -190,8 +268,9 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         name: String,
         options: PutOptions,
     ) -> Result<UploadInfo> {
+        let handed = container.len() + name.len() + options_bytes(&options);
+        let (blobs, _held) = blobs(store, handed, Brings::Info).await?;
         let id = ObjectId::new(&container, &name);
-        let blobs = blobs(store).await?;
         Ok(blobs.begin_upload(id, options.into()).await?.into())
     }
 
@@ -201,8 +280,7 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         number: u32,
         body: StreamReader<u8>,
     ) -> Result<PartInfo> {
-        let body = taken(store, body)?;
-        let blobs = blobs(store).await?;
+        let (blobs, body, _held) = written(store, upload.len(), body).await?;
         Ok(blobs.put_part(&upload, number, body).await?.into())
     }
 
@@ -212,7 +290,7 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         cursor: Option<u32>,
         limit: u32,
     ) -> Result<PartPage> {
-        let blobs = blobs(store).await?;
+        let (blobs, _held) = blobs(store, upload.len(), Brings::Parts(limit as usize)).await?;
         let page = blobs.parts(&upload, cursor, limit as usize).await?;
         Ok(PartPage {
             parts: page.parts.into_iter().map(Into::into).collect(),
@@ -225,16 +303,21 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         upload: String,
         parts: Vec<(u32, String)>,
     ) -> Result<ObjectInfo> {
-        let blobs = blobs(store).await?;
+        let bytes = parts.iter().map(|(_, etag)| etag.len() + ENTRY_BYTES);
+        let (blobs, _held) =
+            blobs(store, upload.len() + bytes.sum::<usize>(), Brings::Info).await?;
         Ok(blobs.complete_upload(&upload, parts).await?.into())
     }
 
     async fn abort_upload(store: &Accessor<T, Self>, upload: String) -> Result<()> {
-        Ok(blobs(store).await?.abort_upload(&upload).await?)
+        let (blobs, _held) = blobs(store, upload.len(), Brings::Nothing).await?;
+        Ok(blobs.abort_upload(&upload).await?)
     }
 
     async fn list_uploads(store: &Accessor<T, Self>, container: String) -> Result<Vec<UploadInfo>> {
-        let uploads = blobs(store).await?.uploads(&container).await?;
+        let most = objects(store)?.limits().uploads;
+        let (blobs, _held) = blobs(store, container.len(), Brings::Names(most)).await?;
+        let uploads = blobs.uploads(&container).await?;
         Ok(uploads.into_iter().map(Into::into).collect())
     }
 
@@ -272,6 +355,10 @@ impl<T: Send + 'static> HostWithStore<T> for Capability {
         let signed = objects.addresses().sign(objects.scope(), &address).await;
         Ok(signed?)
     }
+}
+
+fn id_bytes(id: &storage::ObjectId) -> usize {
+    id.container.len() + id.name.len()
 }
 
 fn named(id: &storage::ObjectId) -> ObjectId<'_> {

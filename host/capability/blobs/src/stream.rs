@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use canopy_backend::blob::{BlobBody, BlobError};
+use canopy_backend::{Held, Kept, StorageError};
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
@@ -62,15 +63,23 @@ impl<D> StreamConsumer<D> for GuestBody {
 /// Gives an object's body to a guest, a piece whenever it has taken the one before.
 pub(crate) struct ObjectBody {
     body: BlobBody,
+    kept: Kept,
+    /// What the piece takes that the guest takes now.
+    given: Option<Held>,
     outcome: Option<oneshot::Sender<Result<(), BlobError>>>,
 }
 
 impl ObjectBody {
     /// The body, and what is told when it has ended.
-    pub(crate) fn new(body: BlobBody) -> (Self, oneshot::Receiver<Result<(), BlobError>>) {
+    pub(crate) fn new(
+        body: BlobBody,
+        kept: Kept,
+    ) -> (Self, oneshot::Receiver<Result<(), BlobError>>) {
         let (tell, outcome) = oneshot::channel();
         let body = Self {
             body,
+            kept,
+            given: None,
             outcome: Some(tell),
         };
         (body, outcome)
@@ -100,13 +109,19 @@ impl<D> StreamProducer<D> for ObjectBody {
         if destination.remaining(&mut store) == Some(0) {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
+        // It has taken all of the piece before.
+        self.given = None;
         let result = match self.body.as_mut().poll_next(cx) {
             Poll::Pending if finish => StreamResult::Cancelled,
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Some(Ok(bytes))) => {
-                destination.set_buffer(bytes);
-                StreamResult::Completed
-            }
+            Poll::Ready(Some(Ok(bytes))) => match self.kept.keep(bytes.len()) {
+                Ok(held) => {
+                    self.given = Some(held);
+                    destination.set_buffer(bytes);
+                    StreamResult::Completed
+                }
+                Err(full) => self.end(Err(StorageError::from(full).into())),
+            },
             Poll::Ready(None) => self.end(Ok(())),
             Poll::Ready(Some(Err(error))) => self.end(Err(error)),
         };

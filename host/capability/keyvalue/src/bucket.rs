@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use canopy_backend::{
-    KeyPage, KeyValue, KeyValueProvider, Operation, Scope, StorageError, Transaction,
+    Held, Kept, KeyPage, KeyValue, KeyValueProvider, Operation, Scope, StorageError, StorageLimits,
+    Transaction,
 };
 
 use crate::names::StoreNames;
@@ -15,6 +16,8 @@ pub const MAX_BUCKET_NAME: usize = 128;
 pub const PAGE: usize = 1_000;
 /// Positions that one open bucket remembers for listings by number.
 const MAX_POSITIONS: usize = 64;
+/// What remembering one takes beside its key.
+const POSITION_BYTES: usize = 128;
 
 /// The buckets of one installation that its package declared.
 #[derive(Clone)]
@@ -55,6 +58,11 @@ impl Buckets {
         }))
     }
 
+    /// How much one operation may carry.
+    pub(crate) fn limits(&self) -> StorageLimits {
+        self.provider.limits()
+    }
+
     pub(crate) async fn transact(
         &self,
         operations: Vec<Operation>,
@@ -71,7 +79,7 @@ pub struct Bucket {
     pub(crate) name: Arc<str>,
     /// Where pages begin that were reached by counting keys: the number of keys before, and the
     /// last of them.
-    positions: HashMap<u64, String>,
+    positions: HashMap<u64, (String, Held)>,
 }
 
 impl Bucket {
@@ -83,14 +91,15 @@ impl Bucket {
     /// The page that begins after `skip` keys, and the number to go on with.
     ///
     /// Versions of the interface whose cursor is a number mean this by it. Within one opened
-    /// bucket the page goes on after the very key that the page before ended with; a number from
-    /// elsewhere is counted off from the first key.
+    /// bucket the page goes on after the very key that the page before ended with, where the host may
+    /// keep it; a number from elsewhere is counted off from the first key.
     pub(crate) async fn numbered_page(
         &mut self,
         skip: u64,
+        kept: &Kept,
     ) -> Result<(Vec<String>, Option<u64>), StorageError> {
         let after = match self.positions.get(&skip) {
-            Some(key) => Some(key.clone()),
+            Some((key, _)) => Some(key.clone()),
             None => match self.count_off(skip).await? {
                 Ok(after) => after,
                 Err(TooFew) => return Ok((Vec::new(), None)),
@@ -102,7 +111,9 @@ impl Bucket {
             if self.positions.len() >= MAX_POSITIONS {
                 self.positions.clear();
             }
-            self.positions.insert(end, last);
+            if let Ok(held) = kept.keep(last.len() + POSITION_BYTES) {
+                self.positions.insert(end, (last, held));
+            }
             end
         });
         Ok((page.keys, next))
@@ -134,16 +145,33 @@ pub struct Cas {
     pub(crate) store: Arc<dyn KeyValue>,
     pub(crate) key: String,
     pub(crate) seen: Option<Vec<u8>>,
+    pub(crate) held: Held,
 }
 
 impl Cas {
-    /// Looks at `key` now.
-    pub(crate) async fn look(bucket: &Bucket, key: String) -> Result<Self, StorageError> {
+    /// Looks at `key` now, and keeps what it sees.
+    pub(crate) async fn look(
+        bucket: &Bucket,
+        key: String,
+        kept: &Kept,
+    ) -> Result<Self, StorageError> {
         let seen = bucket.store.get(&key).await?;
+        Self::seen(bucket.store.clone(), key, seen, kept)
+    }
+
+    /// What was seen at `key`.
+    pub(crate) fn seen(
+        store: Arc<dyn KeyValue>,
+        key: String,
+        seen: Option<Vec<u8>>,
+        kept: &Kept,
+    ) -> Result<Self, StorageError> {
+        let held = kept.keep(key.len() + seen.as_ref().map_or(0, Vec::len))?;
         Ok(Self {
-            store: bucket.store.clone(),
+            store,
             key,
             seen,
+            held,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What this capability knows, and the part of a store that it works on.
 
-use canopy_backend::UnderWay;
+use canopy_backend::Kept;
 use wasmtime::component::ResourceTable;
 
 use crate::bucket::Buckets;
@@ -31,6 +31,6 @@ pub struct KeyValueView<'a> {
     pub ctx: &'a mut KeyValueCtx,
     /// Where opened buckets are.
     pub table: &'a mut ResourceTable,
-    /// What calls that are under way have been handed.
-    pub under_way: &'a UnderWay,
+    /// What the host keeps for the store.
+    pub kept: &'a Kept,
 }

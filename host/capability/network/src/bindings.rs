@@ -3,14 +3,15 @@
 //! Of WASI's own interfaces the look-up of names, sockets in part, and the handing over of requests of 0.2
 //! are replaced: the first asks the resolver for granted names alone; of sockets, what makes them or
 //! carries bytes is counted, for which TCP of 0.3 is ours as a whole; the third lets go of what it was
-//! given. All else of sockets and HTTP is wasmtime's, steered by what [`crate::ctx`] gives it.
+//! given. Of header fields, what makes them is counted. All else of sockets and HTTP is wasmtime's, steered by what [`crate::ctx`] gives it.
 
 use wasmtime::component::{HasData, Linker};
 use wasmtime_wasi::sockets::WasiSocketsView;
 use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_tls::WasiTlsView;
 
 use crate::ctx::NetworkView;
-use crate::{handed_over, new_sockets, p3_sockets};
+use crate::{fields, handed_over, new_sockets, p3_sockets, wasi_tls};
 
 pub(crate) mod p2 {
     #![allow(missing_docs, unused_qualifications, reason = "generated code")]
@@ -64,21 +65,24 @@ impl HasData for Lookup {
 
 /// Replaces what makes sockets and carries their bytes, looks names up and hands requests over in a `linker` that has WASI 0.2
 /// and allows shadowing.
-pub fn add_p2_to_linker<T: WasiSocketsView + WasiHttpView + 'static>(
+pub fn add_p2_to_linker<T: WasiSocketsView + WasiHttpView + WasiTlsView + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> NetworkView<'_>,
 ) -> wasmtime::Result<()> {
     new_sockets::limit_p2(linker, view)?;
     handed_over::end_options(linker)?;
+    fields::count_p2(linker, view)?;
+    wasi_tls::count_names(linker, view)?;
     p2::ip_name_lookup::add_to_linker::<T, Lookup>(linker, view)
 }
 
 /// Replaces what makes sockets and carries their bytes, and looks names up, in a `linker` that has WASI
 /// 0.3 and allows shadowing.
-pub fn add_p3_to_linker<T: WasiSocketsView + 'static>(
+pub fn add_p3_to_linker<T: WasiSocketsView + WasiHttpView + 'static>(
     linker: &mut Linker<T>,
     view: fn(&mut T) -> NetworkView<'_>,
 ) -> wasmtime::Result<()> {
     p3_sockets::replace(linker, view)?;
+    fields::count_p3(linker, view)?;
     p3::ip_name_lookup::add_to_linker::<T, Lookup>(linker, view)
 }

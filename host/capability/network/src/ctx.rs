@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use canopy_backend::{Held, Kept, KeptFull};
 use canopy_ids::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::ResourceTable;
@@ -27,11 +28,17 @@ pub struct NetworkCtx {
     tls: WasiTlsCtx,
     /// What bodies that the call makes may still keep unsent.
     buffers_left: usize,
+    /// Bytes of one set of header fields.
+    field_bytes: usize,
+    /// What the host keeps until the call is over.
+    for_call: Option<Held>,
     pub(crate) outlet: Arc<Outlet>,
 }
 
 /// The shared part, for tasks that have no access to the store.
 pub(crate) struct Outlet {
+    /// What the host keeps for the store.
+    pub(crate) kept: Kept,
     pub(crate) gateway: Gateway,
     pub(crate) sockets: Sockets,
     deadline: parking_lot::Mutex<Option<Instant>>,
@@ -45,15 +52,19 @@ pub(crate) struct Outlet {
 }
 
 impl NetworkCtx {
-    /// One instance's part of the ways out of `gateway`.
-    pub fn new(gateway: &Gateway) -> Self {
+    /// One instance's part of the ways out of `gateway`. `kept` is the account of its store, and a set
+    /// of header fields has at most `field_bytes`.
+    pub fn new(gateway: &Gateway, kept: Kept, field_bytes: usize) -> Self {
         let settings = &gateway.0.network.0.settings;
         let under_way = settings.concurrent.min(Semaphore::MAX_PERMITS);
         let tls = WasiTlsCtxBuilder::new().provider(Box::new(OwnTls(gateway.clone())));
         Self {
             tls: tls.build(),
             buffers_left: settings.body_buffer_bytes,
+            field_bytes,
+            for_call: None,
             outlet: Arc::new(Outlet {
+                kept,
                 sockets: Sockets::default(),
                 deadline: parking_lot::Mutex::new(None),
                 under_way: Arc::new(Semaphore::new(under_way)),
@@ -69,12 +80,44 @@ impl NetworkCtx {
     /// applications of this platform; its own requests tell the next one that it is one deeper.
     pub fn begin(&mut self, request: RequestId, deadline: Instant, depth: u32) {
         self.buffers_left = self.outlet.settings().body_buffer_bytes;
+        self.for_call = None;
         *self.outlet.request.lock() = Some(request);
         self.outlet.depth.store(depth, Ordering::Relaxed);
         *self.outlet.deadline.lock() = Some(deadline);
         self.outlet
             .left
             .store(self.outlet.settings().per_call, Ordering::Relaxed);
+    }
+
+    /// The account in which header fields count, and how large a set of them may be.
+    pub(crate) fn field_limits(&self) -> (Kept, usize) {
+        (self.outlet.kept.clone(), self.field_bytes)
+    }
+
+    /// Counts what the host keeps until the call is over.
+    pub(crate) fn keep_for_call(&mut self, bytes: usize) -> Result<(), KeptFull> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        match &self.for_call {
+            Some(held) => held.grow(bytes),
+            None => {
+                self.for_call = Some(self.outlet.kept.keep(bytes)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// How much a body of WASI 0.3 takes at once: a fourth of what all may keep, divided among those
+    /// that are under way.
+    pub(crate) fn shared_chunk(&self) -> usize {
+        let settings = self.outlet.settings();
+        let most = settings.body_chunk_bytes;
+        let under_way = settings
+            .concurrent
+            .saturating_sub(self.outlet.under_way.available_permits());
+        let chunk = settings.body_buffer_bytes / (4 * (under_way + 1));
+        chunk.clamp(LEAST_CHUNK.min(most), most)
     }
 
     /// How much the next body takes at once, where it keeps `chunks` of those: a fourth of what is

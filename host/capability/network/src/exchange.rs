@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::body::{Held, RequestBody, ResponseBody, caused, remove};
 use crate::ctx::Outlet;
+use crate::fields;
 use crate::gateway::Meter;
 use crate::http_client::{DEPTH, Destination, Io, is_forbidden};
 use crate::pool::Lease;
@@ -128,6 +129,9 @@ impl Outlet {
         if response.headers().len() > settings.response_headers {
             return Err(Error::HttpProtocolError);
         }
+        let mut response = response;
+        fields::count(response.headers_mut(), &self.kept)
+            .map_err(|full| Error::InternalError(Some(full.to_string())))?;
         Ok(self.receive(response, lease, options, deadline, held))
     }
 

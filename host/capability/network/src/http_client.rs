@@ -52,7 +52,7 @@ impl WasiHttpHooks for NetworkCtx {
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        self.outlet.settings().body_chunk_bytes
+        self.shared_chunk()
     }
 }
 

@@ -10,6 +10,7 @@ mod body;
 mod connect;
 mod ctx;
 mod exchange;
+mod fields;
 mod gateway;
 mod handed_over;
 mod host;

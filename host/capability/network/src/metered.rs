@@ -11,6 +11,9 @@ use wasmtime_wasi::p2::{
 use crate::account::Place;
 use crate::ctx::Outlet;
 
+/// Bytes of one write, which the host keeps until the socket has taken them.
+const WRITE_BYTES: usize = 16 << 10;
+
 /// What comes in.
 pub(crate) struct MeteredInput {
     pub(crate) inner: DynInputStream,
@@ -70,7 +73,7 @@ impl OutputStream for MeteredOutput {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.inner.check_write()
+        Ok(self.inner.check_write()?.min(WRITE_BYTES))
     }
 
     async fn cancel(&mut self) {

@@ -41,7 +41,8 @@ pub struct NetworkSettings {
     /// split.
     pub body_chunk_bytes: usize,
     /// Bytes that bodies made by one call may keep unsent in WASI 0.2, where each has a buffer. Default
-    /// 1 MiB; as it is used up further bodies take less at once, [`LEAST_CHUNK`] at last.
+    /// 512 KiB; as it is used up further bodies take less at once, [`LEAST_CHUNK`] at last. Those of
+    /// WASI 0.3 that are under way at once share a fourth of it.
     pub body_buffer_bytes: usize,
     /// The proxy through which all outgoing HTTP goes. Default none.
     pub proxy: Option<ProxyAddress>,
@@ -83,7 +84,7 @@ impl Default for NetworkSettings {
             response_header_bytes: 32 << 10,
             response_headers: 128,
             body_chunk_bytes: 128 << 10,
-            body_buffer_bytes: 1 << 20,
+            body_buffer_bytes: 512 << 10,
             proxy: None,
             http2: true,
             idle_time: Duration::from_secs(30),

@@ -10,8 +10,13 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use wasmtime_wasi_tls::{Error, TlsProvider, TlsStream, TlsTransport};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
+use wasmtime_wasi_tls::p2::bindings::types::HostClientHandshake as _;
+use wasmtime_wasi_tls::{Error, TlsProvider, TlsStream, TlsTransport, WasiTlsView};
 
+use crate::ctx::NetworkView;
 use crate::gateway::Gateway;
 
 /// TLS as the owner of a gateway speaks it.
@@ -36,6 +41,27 @@ impl TlsProvider for OwnTls {
             }
         })
     }
+}
+
+/// Replaces the function of the draft for 0.2 in `linker` that names the server: the host keeps the name
+/// until the handshake begins.
+pub(crate) fn count_names<T: WasiTlsView + 'static>(
+    linker: &mut Linker<T>,
+    view: fn(&mut T) -> NetworkView<'_>,
+) -> wasmtime::Result<()> {
+    linker.instance("wasi:tls/types@0.2.0-draft")?.func_wrap(
+        "[constructor]client-handshake",
+        move |mut store: StoreContextMut<'_, T>,
+              (name, input, output): (
+            String,
+            Resource<DynInputStream>,
+            Resource<DynOutputStream>,
+        )| {
+            view(store.data_mut()).ctx.keep_for_call(name.len())?;
+            let handshake = store.data_mut().tls().new(name, input, output)?;
+            wasmtime::error::Ok((handshake,))
+        },
+    )
 }
 
 /// A stream after the handshake.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use canopy_backend::Kept;
 use canopy_capability_network::{
     EgressPolicy, Gateway, Network, NetworkCtx, NetworkSettings, Resolver, TlsIdentity,
 };
@@ -70,10 +71,14 @@ fn policy(rules: &[&str], opened: &[&str]) -> Arc<EgressPolicy> {
     ))
 }
 
+fn guest_of(gateway: &Gateway) -> NetworkCtx {
+    NetworkCtx::new(gateway, Kept::new(1 << 20), 32 << 10)
+}
+
 /// A guest that may reach `api.example.com` and this machine.
 fn guest(settings: NetworkSettings) -> NetworkCtx {
     let network = Network::with_resolver(settings, fixed(&["127.0.0.1"])).expect("network");
-    NetworkCtx::new(&Gateway::new(
+    guest_of(&Gateway::new(
         network,
         policy(&["api.example.com:*", "127.0.0.1:*"], &["127.0.0.0/8"]),
     ))
@@ -224,7 +229,7 @@ async fn a_name_is_resolved_once_and_only_where_it_is_granted() {
     let resolver = fixed(&["127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver.clone()).expect("network");
     let rules = policy(&["api.example.com:*"], &["127.0.0.0/8"]);
-    let mut guest = NetworkCtx::new(&Gateway::new(network, rules));
+    let mut guest = guest_of(&Gateway::new(network, rules));
     whole(&mut guest, get(&format!("http://api.example.com:{port}/")))
         .await
         .expect("answer");
@@ -248,8 +253,7 @@ async fn a_granted_name_that_resolves_inward_is_refused() {
         "::1",
     ] {
         let network = Network::with_resolver(quick(), fixed(&[address])).expect("network");
-        let mut guest =
-            NetworkCtx::new(&Gateway::new(network, policy(&["api.example.com:*"], &[])));
+        let mut guest = guest_of(&Gateway::new(network, policy(&["api.example.com:*"], &[])));
         let refused = whole(&mut guest, get(&format!("http://api.example.com:{port}/"))).await;
         assert!(
             matches!(refused, Err(Error::DestinationIpProhibited)),
@@ -264,7 +268,7 @@ async fn of_several_addresses_only_the_allowed_ones_are_tried() {
     let (port, seen) = answers(HELLO).await;
     let resolver = fixed(&["::1", "169.254.169.254", "127.0.0.1"]);
     let network = Network::with_resolver(quick(), resolver).expect("network");
-    let mut guest = NetworkCtx::new(&Gateway::new(
+    let mut guest = guest_of(&Gateway::new(
         network,
         policy(&["api.example.com:*"], &["127.0.0.1/32"]),
     ));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use canopy_backend::sql::{DEFAULT_DATABASE, Sql, SqlError, SqlProvider};
-use canopy_backend::{Scope, UnderWay};
+use canopy_backend::{Kept, Scope};
 use wasmtime::component::ResourceTable;
 
 /// The databases of one installation.
@@ -77,6 +77,6 @@ pub struct SqlView<'a> {
     pub ctx: &'a mut SqlCtx,
     /// Where opened databases and transactions are.
     pub table: &'a mut ResourceTable,
-    /// What calls that are under way have been handed.
-    pub under_way: &'a UnderWay,
+    /// What the host keeps for the store.
+    pub kept: &'a Kept,
 }

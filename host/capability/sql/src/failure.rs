@@ -1,7 +1,7 @@
 //! From an error of the database to what `canopy:storage/sql` tells.
 
-use canopy_backend::StorageError;
 use canopy_backend::sql::{self, SqlError};
+use canopy_backend::{KeptFull, StorageError};
 use wasmtime::component::ResourceTableError;
 
 use crate::bindings::storage::{Constraint, Error, Violation};
@@ -24,6 +24,12 @@ impl From<SqlError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         SqlError::from(error).into()
+    }
+}
+
+impl From<KeptFull> for Failure {
+    fn from(full: KeptFull) -> Self {
+        SqlError::from(full).into()
     }
 }
 

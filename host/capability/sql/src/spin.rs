@@ -90,14 +90,16 @@ impl<T: Send + 'static> HostConnectionWithStore<T> for Capability {
         let reads = seems_to_read(&statement);
         let statement = from_guest(statement, parameters);
         let bytes = statement.bytes();
-        let _held = match store.with(|mut store| store.get().under_way.hold(bytes)) {
-            Ok(held) => held,
-            Err(error) => return Ok(Err(SqlError::from(error).into())),
+        let (statement, held) = match store.with(|mut store| statement.kept_by(store.get().kept)) {
+            Ok(kept) => kept,
+            Err(full) => return Ok(Err(SqlError::from(full).into())),
         };
         let rows = match session.query(statement).await {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error.into())),
         };
+        held.settle(bytes);
+        drop(held);
         let Some(rows) = rows else {
             return store.with(|mut store| {
                 let none: Vec<RowResult> = Vec::new();

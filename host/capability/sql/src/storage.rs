@@ -5,7 +5,7 @@ use std::sync::Arc;
 use canopy_backend::sql::{
     Sql, SqlError, SqlMode, SqlOutcome, SqlRow, SqlRows, SqlStatement, SqlTransaction, SqlValue,
 };
-use canopy_backend::{Held, StorageError};
+use canopy_backend::{Held, KeptFull};
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 use crate::bindings::Capability;
@@ -42,11 +42,16 @@ fn transaction<T>(
 }
 
 /// Counts what a call has been handed until it has ended.
-fn hold<T>(
+fn hold<T>(store: &Accessor<T, Capability>, bytes: usize) -> std::result::Result<Held, KeptFull> {
+    store.with(|mut store| store.get().kept.hold(bytes))
+}
+
+/// The same for a statement that gives rows, which is kept until they are read.
+fn keep<T>(
     store: &Accessor<T, Capability>,
-    bytes: usize,
-) -> std::result::Result<Held, StorageError> {
-    store.with(|mut store| store.get().under_way.hold(bytes))
+    statement: SqlStatement,
+) -> std::result::Result<(SqlStatement, Arc<Held>), KeptFull> {
+    store.with(|mut store| statement.kept_by(store.get().kept))
 }
 
 fn streamed<T: 'static>(store: &Accessor<T, Capability>, rows: Box<dyn SqlRows>) -> Result<Rows> {
@@ -115,9 +120,11 @@ impl<T: Send + 'static> HostDatabaseWithStore<T> for Capability {
         parameters: Vec<Value>,
     ) -> Result<Rows> {
         let database = database(store, &handle)?;
-        let statement = from_guest(statement, parameters);
-        let _held = hold(store, statement.bytes())?;
+        let (statement, held) = keep(store, from_guest(statement, parameters))?;
+        let bytes = statement.bytes();
         let rows = database.query(statement).await?;
+        held.settle(bytes);
+        drop(held);
         streamed(store, rows)
     }
 
@@ -191,9 +198,11 @@ impl<T: Send + 'static> HostTransactionWithStore<T> for Capability {
         parameters: Vec<Value>,
     ) -> Result<Rows> {
         let transaction = transaction(store, &handle)?;
-        let statement = from_guest(statement, parameters);
-        let _held = hold(store, statement.bytes())?;
+        let (statement, held) = keep(store, from_guest(statement, parameters))?;
+        let bytes = statement.bytes();
         let rows = transaction.query(statement).await?;
+        held.settle(bytes);
+        drop(held);
         streamed(store, rows)
     }
 

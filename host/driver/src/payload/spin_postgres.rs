@@ -19,7 +19,7 @@ mod bindings {
     });
 }
 
-pub(super) use bindings::spin::postgres::postgres::{DbValue, Error};
+pub(super) use bindings::spin::postgres::postgres::{DbValue, Error, QueryError};
 
 macro_rules! range {
     ($of:literal) => {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use canopy_backend::Kept;
 use canopy_driver::{
     Binding, CallContext, DriverFailed, DriverHandle, DriverHost, DriverProgram, DriverSettings,
     HostResource, Links, Proxies, Room, link_interfaces,
@@ -55,8 +56,12 @@ pub(crate) struct Host {
     proxies: Proxies<u64>,
     table: ResourceTable,
     context: Option<CallContext<u64>>,
+    kept: Kept,
     pub(crate) seen: Seen,
 }
+
+/// What the host keeps for a store.
+pub(crate) const KEPT: usize = 1 << 20;
 
 /// What drivers told the host.
 #[derive(Clone, Default)]
@@ -115,6 +120,10 @@ impl DriverHost for Host {
         &mut self.table
     }
 
+    fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     fn host_resources() -> &'static [HostResource<Self>] {
         &cells::RESOURCES
     }
@@ -148,6 +157,7 @@ fn new_store(seen: &Seen, context: Option<CallContext<u64>>, proxies: usize) -> 
         proxies: Proxies::new(proxies),
         table: ResourceTable::new(),
         context,
+        kept: Kept::new(KEPT),
         seen: seen.clone(),
     };
     let mut store = Store::new(engine(), host);

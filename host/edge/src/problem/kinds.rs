@@ -165,6 +165,11 @@ pub(super) fn served(error: &ServeError) -> Kind {
             "fields-limit",
             "The application gathered too large header fields",
         ),
+        ServeError::Kept { .. } => (
+            S::INSUFFICIENT_STORAGE,
+            "host-memory-limit",
+            "The application has the platform keep too much for it",
+        ),
         ServeError::HostcallData => (
             S::INSUFFICIENT_STORAGE,
             "hostcall-limit",

@@ -6,6 +6,7 @@ mod capabilities;
 mod chains;
 mod drivers;
 mod http;
+mod kept;
 mod limits;
 mod linking;
 mod metered;

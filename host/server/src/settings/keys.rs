@@ -393,8 +393,8 @@ keys! {
         "Linear memories of all instances of one tenant together; at most half of `engine.pool.memories`.";
     count "guest.tenant_tables" => runtime.tenant_slots.tables:
         "Tables of all instances of one tenant together; at most half of `engine.pool.tables`.";
-    size "guest.under_way" => runtime.under_way_bytes:
-        "What calls of storage that one instance has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
+    size "guest.kept" => runtime.kept_bytes:
+        "What the node keeps for one instance beside its memory: header fields, values of calls under way with 1 KiB more for each, results that are not taken; one call that is alone may have more.";
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
     count "guest.reuse_requests" => runtime.reuse_requests:
@@ -414,8 +414,8 @@ keys! {
         "Host resources, as sockets and header fields, of one store of a driver, which serves the calls of many; one more traps.";
     count "driver.held" => runtime.drivers.held:
         "Resources that one application may hold in one store of a driver, where one counts for as many as the store has host resources for it.";
-    size "driver.under_way" => runtime.driver_under_way_bytes:
-        "What calls of storage that one store of a driver has under way at once have been handed together, each counted with 1 KiB more; one that is alone may have more.";
+    size "driver.kept" => runtime.driver_kept_bytes:
+        "What the node keeps for one store of a driver beside its memory, as `guest.kept`.";
     count "driver.queue" => runtime.drivers.queue:
         "Calls under way or waiting for one driver instance.";
     count "driver.streams" => runtime.drivers.streams:
@@ -501,6 +501,8 @@ keys! {
         "Containers of one installation.";
     count "blobs.page" => blobs.limits.page:
         "Entries of one page of a listing.";
+    size "blobs.page_bytes" => blobs.limits.page_bytes:
+        "Names and metadata of one page of a listing of objects.";
     count "blobs.open_indexes" => blobs.open_stores:
         "Installations whose index of objects is open at once; each takes 3 file descriptors.";
     count "blobs.tenant_indexes" => blobs.tenant_stores:
@@ -526,6 +528,8 @@ keys! {
         "Parameters of a statement.";
     count "sql.batch" => sql.limits.batch_statements:
         "Statements of a batch.";
+    size "sql.row" => sql.limits.row_bytes:
+        "Bytes of a row of a result.";
     count "sql.result_rows" => sql.limits.result_rows:
         "Rows of a result.";
     size "sql.result" => sql.limits.result_bytes:
@@ -540,6 +544,10 @@ keys! {
         "How long a statement waits to begin: for the writer, a connection, a thread.";
     size "sql.memory" => sql.statement_memory_bytes:
         "Memory of a statement: for sorting, and for what it may have to undo.";
+    size "sql.tenant_memory" => sql.tenant_memory_bytes:
+        "Memory of all statements of one tenant together, beside 1 MiB for each.";
+    size "sql.node_memory" => sql.node_memory_bytes:
+        "Memory of all statements of the node together, beside 1 MiB for each.";
     count "sql.columns" => sql.columns:
         "Columns of a table, a result or an index.";
     count "sql.expression_depth" => sql.expression_depth:

@@ -6,12 +6,40 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::container_id;
 use super::row::{self, OBJECT, Unsigned, failed};
 
-/// A page of at most `limit` objects and common beginnings.
+/// How much of a page there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Objects and common beginnings.
+    pub(crate) entries: usize,
+    /// Bytes of their names and metadata, beyond which there is one object at most.
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    /// Takes what an entry needs; `false` where there is too little.
+    fn take(&mut self, bytes: usize, is_first: bool) -> bool {
+        let fits = self.entries > 0 && (bytes <= self.bytes || is_first);
+        if fits {
+            self.entries -= 1;
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        fits
+    }
+}
+
+fn bytes_of(object: &ObjectInfo) -> usize {
+    let metadata = object.metadata.iter();
+    let metadata = metadata.map(|(name, value)| name.len() + value.len());
+    let content_type = object.content_type.as_ref().map_or(0, String::len);
+    object.name.len() + content_type + metadata.sum::<usize>()
+}
+
+/// A page of objects and common beginnings.
 pub(crate) fn objects(
     conn: &Connection,
     container: &str,
     listing: &Listing,
-    limit: usize,
+    room: Room,
 ) -> Result<ObjectPage, BlobError> {
     let container = container_id(conn, container)?;
     let delimiter = listing.delimiter.as_deref().filter(|text| !text.is_empty());
@@ -22,8 +50,8 @@ pub(crate) fn objects(
     };
     let start = start(listing, delimiter);
     match delimiter {
-        None => plain(&names, start, limit),
-        Some(delimiter) => grouped(&names, &listing.prefix, delimiter, start, limit),
+        None => plain(&names, start, room),
+        Some(delimiter) => grouped(&names, &listing.prefix, delimiter, start, room),
     }
 }
 
@@ -64,14 +92,21 @@ impl Names<'_> {
         )
     }
 
-    fn some(&self, start: &[u8], limit: usize) -> rusqlite::Result<Vec<ObjectInfo>> {
-        self.conn
-            .prepare_cached(&Self::sql("?4"))?
-            .query_map(
-                params![self.container, start, self.end, Unsigned(limit as u64)],
-                row::object,
-            )?
-            .collect()
+    /// Those for which there is room, and whether there are more.
+    fn some(&self, start: &[u8], mut room: Room) -> rusqlite::Result<(Vec<ObjectInfo>, bool)> {
+        let mut statement = self.conn.prepare_cached(&Self::sql("?4"))?;
+        // One more than asked for tells whether there are more.
+        let limit = Unsigned(room.entries as u64 + 1);
+        let bounds = params![self.container, start, self.end, limit];
+        let mut objects = Vec::new();
+        for object in statement.query_map(bounds, row::object)? {
+            let object = object?;
+            if !room.take(bytes_of(&object), objects.is_empty()) {
+                return Ok((objects, true));
+            }
+            objects.push(object);
+        }
+        Ok((objects, false))
     }
 
     fn first(&self, start: &[u8]) -> rusqlite::Result<Option<ObjectInfo>> {
@@ -82,11 +117,8 @@ impl Names<'_> {
     }
 }
 
-fn plain(names: &Names<'_>, start: Vec<u8>, limit: usize) -> Result<ObjectPage, BlobError> {
-    // One more than asked for tells whether there are more.
-    let mut objects = names.some(&start, limit + 1).map_err(failed)?;
-    let more = objects.len() > limit;
-    objects.truncate(limit);
+fn plain(names: &Names<'_>, start: Vec<u8>, room: Room) -> Result<ObjectPage, BlobError> {
+    let (objects, more) = names.some(&start, room).map_err(failed)?;
     let last = objects.last().map(|last| last.name.clone());
     Ok(ObjectPage {
         objects,
@@ -101,12 +133,13 @@ fn grouped(
     prefix: &str,
     delimiter: &str,
     mut start: Vec<u8>,
-    limit: usize,
+    mut room: Room,
 ) -> Result<ObjectPage, BlobError> {
     let mut page = ObjectPage::default();
     let mut last = None;
     while let Some(object) = names.first(&start).map_err(failed)? {
-        if page.objects.len() + page.prefixes.len() == limit {
+        // A common beginning is no longer than the object's name.
+        if !room.take(bytes_of(&object), last.is_none()) {
             page.next = last;
             break;
         }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use canopy_backend::Kept;
 use canopy_backend::conformance::sql::{database, number, rows, scope};
 use canopy_backend::sql::{SqlError, SqlMode, SqlProvider as _, SqlStatement};
 use canopy_backend_sql::SqlSettings;
@@ -195,5 +196,95 @@ async fn the_processor_time_of_a_statement_is_its_tenants() {
         charges
             .iter()
             .any(|(tenant, time)| *tenant == other.tenant && *time >= LEAST)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_ends_at_its_limit() {
+    let mut settings = SqlSettings::default();
+    settings.limits.row_bytes = 2 << 20;
+    let (provider, _dir) = support::open_with(settings);
+    let database = database(&provider).await;
+    let wide = |columns: usize| {
+        format!(
+            "SELECT {}zeroblob(10)",
+            "zeroblob(1000000), ".repeat(columns)
+        )
+    };
+    assert_eq!(rows(&*database, &wide(2)).await.expect("it fits").len(), 1);
+    ends(&*database, &wide(20), End::TooLarge("row of a result")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_of_a_tenant_have_so_much_memory_together() {
+    let settings = SqlSettings {
+        statement_memory_bytes: 8 << 20,
+        tenant_memory_bytes: 2 << 20,
+        ..SqlSettings::default()
+    };
+    let (provider, _dir) = support::open_with(settings);
+    let database = database(&provider).await;
+    let sort = |count: u32| {
+        format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             SELECT i, hex(randomblob(500)) AS h FROM n ORDER BY h"
+        )
+    };
+    let refused = rows(&*database, &sort(5_000)).await;
+    assert!(
+        matches!(&refused, Err(SqlError::Busy(text)) if text.contains("2097152 bytes")),
+        "{refused:?}"
+    );
+    // What it had is there for the next. The most that one can have leaves no other as much.
+    let mut most = 500;
+    while rows(&*database, &sort(most + 250)).await.is_ok() {
+        most += 250;
+    }
+    let open = SqlStatement::new(sort(most), Vec::new());
+    let mut open = database.query(open).await.expect("it begins");
+    open.next().await.expect("it fits");
+    let refused = rows(&*database, &sort(most)).await;
+    assert!(matches!(refused, Err(SqlError::Busy(_))), "{most}");
+    // A little is there in any case.
+    let few = rows(&*database, &sort(100)).await.expect("its own");
+    assert_eq!(few.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_not_taken_count_for_who_asked() {
+    const LIMIT: usize = 2 << 20;
+    let (provider, _dir) = support::open_with(SqlSettings::default());
+    let database = database(&provider).await;
+    let kept = Kept::new(LIMIT);
+    let query = async || {
+        let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9)
+                   SELECT zeroblob(300000) FROM n";
+        let statement = SqlStatement::new(sql, Vec::new()).kept_by(&kept);
+        let (statement, held) = statement.expect("room");
+        let bytes = statement.bytes();
+        let rows = database.query(statement).await.expect("it begins");
+        held.settle(bytes);
+        rows
+    };
+    let mut taken = query().await;
+    let mut count = 0;
+    while let Some(rows) = taken.next().await.expect("there is room") {
+        assert!((300_000..=LIMIT).contains(&kept.bytes()), "{kept:?}");
+        count += rows.len();
+    }
+    assert_eq!(count, 9);
+    drop(taken);
+    let nothing = async {
+        while kept.bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(20), nothing).await;
+    ended.expect("all is given back");
+    let _much = kept.keep(LIMIT - 200_000).expect("room");
+    let refused = query().await.next().await;
+    assert!(
+        matches!(&refused, Err(SqlError::Busy(text)) if text.contains("2097152 bytes")),
+        "{refused:?}"
     );
 }

@@ -204,7 +204,10 @@ impl HostContainer for BlobsView<'_> {
 
     async fn clear(&mut self, container: Resource<Container>) -> Told<()> {
         let Container { blobs, name } = self.table.get(&container)?;
-        let step = self.ctx.objects().map_or(PAGE, |objects| objects.batch());
+        let step = self
+            .ctx
+            .objects()
+            .map_or(PAGE, |objects| objects.limits().batch);
         Ok(clear(&**blobs, name, step).await.map_err(text))
     }
 

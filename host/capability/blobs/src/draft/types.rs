@@ -15,7 +15,6 @@ use crate::pipe::{BodyStream, Pipe, ValueStream};
 pub struct IncomingValue(pub(super) Reading);
 
 /// A value that a guest writes. What is dropped unfinished is written nowhere.
-#[derive(Default)]
 #[expect(unreachable_pub, reason = "generated bindings re-export it")]
 pub struct OutgoingValue {
     pipe: Pipe,
@@ -64,7 +63,12 @@ impl Host for BlobsView<'_> {}
 
 impl HostOutgoingValue for BlobsView<'_> {
     async fn new_outgoing_value(&mut self) -> wasmtime::Result<Resource<OutgoingValue>> {
-        Ok(self.table.push(OutgoingValue::default())?)
+        let value = OutgoingValue {
+            pipe: Pipe::new(self.kept),
+            streamed: false,
+            written: None,
+        };
+        Ok(self.table.push(value)?)
     }
 
     async fn outgoing_value_write_body(
@@ -110,7 +114,7 @@ impl HostIncomingValue for BlobsView<'_> {
         value: Resource<IncomingValue>,
     ) -> Told<Resource<DynInputStream>> {
         let IncomingValue(reading) = self.table.delete(value)?;
-        let stream: DynInputStream = Box::new(BodyStream::new(reading.body));
+        let stream: DynInputStream = Box::new(BodyStream::new(reading.body, self.kept));
         Ok(Ok(self.table.push(stream)?))
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_backend::{
-    Action, Condition, Conditional, Entry, Held, KeyValue, Operation, Outcome, SetOptions,
-    StorageError, Transaction,
+    Action, Condition, Conditional, Entry, Kept, KeyValue, Operation, Outcome, SetOptions,
+    StorageError, StorageLimits, Transaction,
 };
 use wasmtime::component::{Accessor, Resource};
 
@@ -58,7 +58,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(held(accessor, &store)?.get(&key).await?)
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let _held = kept.room(key.len() + limits.value_bytes).await?;
+        Ok(store.get(&key).await?)
     }
 
     async fn get_entry(
@@ -66,7 +68,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<Option<key_value::Entry>, Failure> {
-        let entry = held(accessor, &store)?.get_entry(&key).await?;
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let _held = kept.room(key.len() + limits.value_bytes).await?;
+        let entry = store.get_entry(&key).await?;
         Ok(entry.map(Into::into))
     }
 
@@ -77,17 +81,19 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         value: Vec<u8>,
         options: key_value::SetOptions,
     ) -> Result<u64, Failure> {
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let conditional = options.condition.is_some();
         let bytes = key.len() + value.len() + condition_bytes(options.condition.as_ref());
-        let _held = hold(accessor, bytes)?;
         let options = SetOptions {
             ttl: ttl(options.ttl_ms)?,
             condition: condition(options.condition),
         };
-        done(
-            held(accessor, &store)?
-                .set_with(&key, value, options)
-                .await?,
-        )
+        let _held = match conditional {
+            // What is found where the condition does not hold comes back.
+            true => kept.room(bytes + limits.value_bytes).await?,
+            false => kept.hold(bytes)?,
+        };
+        done(store.set_with(&key, value, options).await?)
     }
 
     async fn delete(
@@ -96,7 +102,12 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         key: String,
         wanted: Option<key_value::Condition>,
     ) -> Result<bool, Failure> {
-        let store = held(accessor, &store)?;
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let bytes = key.len() + condition_bytes(wanted.as_ref());
+        let _held = match wanted {
+            Some(_) => kept.room(bytes + limits.value_bytes).await?,
+            None => kept.hold(bytes)?,
+        };
         done(store.delete_if(&key, condition(wanted)).await?)
     }
 
@@ -105,7 +116,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<bool, Failure> {
-        Ok(held(accessor, &store)?.exists(&key).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(key.len())?;
+        Ok(store.exists(&key).await?)
     }
 
     async fn list(
@@ -113,13 +126,19 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         options: key_value::ListOptions,
     ) -> Result<key_value::Page, Failure> {
-        let store = held(accessor, &store)?;
+        let (store, kept, limits) = opened(accessor, &store)?;
         let after = options.after.as_deref();
         let limit = match options.limit {
             Some(0) => return Err(Failure::invalid("the limit of a listing is at least 1")),
             Some(limit) => usize::try_from(limit).unwrap_or(PAGE).min(PAGE),
             None => PAGE,
         };
+        let keys = limit * (limits.key_bytes + ENTRY_BYTES);
+        let values = match options.values {
+            true => (limit * limits.value_bytes).min(limits.batch_bytes),
+            false => 0,
+        };
+        let _held = kept.room(keys + values).await?;
         if options.values {
             let page = store.list_entries(&options.prefix, after, limit).await?;
             let listed = |(key, entry): (String, Entry)| key_value::Listed {
@@ -144,7 +163,10 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
-        Ok(held(accessor, &store)?.get_many(&keys).await?)
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let values = (keys.len() * (limits.value_bytes + ENTRY_BYTES)).min(limits.batch_bytes);
+        let _held = kept.room(list_bytes(&keys) + values).await?;
+        Ok(store.get_many(&keys).await?)
     }
 
     async fn set_many(
@@ -152,9 +174,12 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<(), Failure> {
-        let bytes = pairs.iter().map(|(key, value)| key.len() + value.len());
-        let _held = hold(accessor, bytes.sum())?;
-        Ok(held(accessor, &store)?.set_many(pairs).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let bytes = pairs
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + ENTRY_BYTES);
+        let _held = kept.hold(bytes.sum())?;
+        Ok(store.set_many(pairs).await?)
     }
 
     async fn delete_many(
@@ -162,7 +187,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Result<(), Failure> {
-        Ok(held(accessor, &store)?.delete_many(keys).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(list_bytes(&keys))?;
+        Ok(store.delete_many(keys).await?)
     }
 
     async fn increment(
@@ -171,7 +198,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         key: String,
         delta: i64,
     ) -> Result<i64, Failure> {
-        Ok(held(accessor, &store)?.increment(&key, delta).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(key.len())?;
+        Ok(store.increment(&key, delta).await?)
     }
 
     async fn transact(
@@ -180,16 +209,26 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         preconditions: Vec<key_value::Precondition>,
         changes: Vec<key_value::Change>,
     ) -> Result<Vec<key_value::Outcome>, Failure> {
-        let (buckets, bucket) = accessor.with(|mut access| {
-            let bucket = access.get().table.get(&store)?;
-            Ok::<_, Failure>((bucket.buckets.clone(), bucket.name.clone()))
+        let (buckets, bucket, kept) = accessor.with(|mut access| {
+            let view = access.get();
+            let bucket = view.table.get(&store)?;
+            Ok::<_, Failure>((
+                bucket.buckets.clone(),
+                bucket.name.clone(),
+                view.kept.clone(),
+            ))
         })?;
         let checked = preconditions
             .iter()
             .map(|check| check.key.len() + condition_bytes(Some(&check.condition)));
-        let bytes = checked.chain(changes.iter().map(change_bytes)).sum();
-        let _held = hold(accessor, bytes)?;
+        let each = checked.chain(changes.iter().map(change_bytes));
+        let bytes = each.map(|bytes| bytes + ENTRY_BYTES).sum::<usize>();
         let checks = preconditions.len();
+        let _held = match checks {
+            0 => kept.hold(bytes)?,
+            // What one of them finds comes back as far as here.
+            _ => kept.room(bytes + buckets.limits().value_bytes).await?,
+        };
         let checked = preconditions.into_iter().map(|precondition| {
             let action = Action::Check(condition(Some(precondition.condition)));
             Ok((precondition.key, action))
@@ -211,17 +250,24 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
     }
 }
 
-/// The store that a handle stands for.
-fn held<T: Send + 'static>(
+/// What a key or an entry in a list takes beside its bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// The store that a handle stands for, what the host keeps, and how much one operation may carry.
+fn opened<T: Send + 'static>(
     accessor: &Accessor<T, Face>,
     store: &Resource<Bucket>,
-) -> Result<Arc<dyn KeyValue>, Failure> {
-    accessor.with(|mut access| Ok(access.get().table.get(store)?.store.clone()))
+) -> Result<(Arc<dyn KeyValue>, Kept, StorageLimits), Failure> {
+    accessor.with(|mut access| {
+        let view = access.get();
+        let bucket = view.table.get(store)?;
+        let limits = bucket.buckets.limits();
+        Ok((bucket.store.clone(), view.kept.clone(), limits))
+    })
 }
 
-/// Counts what a call has been handed until it has ended.
-fn hold<T: Send + 'static>(accessor: &Accessor<T, Face>, bytes: usize) -> Result<Held, Failure> {
-    accessor.with(|mut access| Ok(access.get().under_way.hold(bytes)?))
+fn list_bytes(keys: &[String]) -> usize {
+    keys.iter().map(|key| key.len() + ENTRY_BYTES).sum()
 }
 
 fn condition_bytes(condition: Option<&key_value::Condition>) -> usize {

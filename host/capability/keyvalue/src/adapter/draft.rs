@@ -55,7 +55,8 @@ impl store::HostBucket for KeyValueView<'_> {
         cursor: Option<u64>,
     ) -> Result<store::KeyResponse, Failure> {
         let bucket = self.table.get_mut(&bucket)?;
-        let (keys, cursor) = bucket.numbered_page(cursor.unwrap_or(0)).await?;
+        let skip = cursor.unwrap_or(0);
+        let (keys, cursor) = bucket.numbered_page(skip, self.kept).await?;
         Ok(store::KeyResponse { keys, cursor })
     }
 

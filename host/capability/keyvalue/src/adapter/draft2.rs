@@ -106,14 +106,19 @@ impl atomics::Host for KeyValueView<'_> {
     }
 
     async fn swap(&mut self, cas: Resource<Cas>, value: Vec<u8>) -> Result<(), SwapFailure> {
-        let Cas { store, key, seen } = self.table.delete(cas)?;
+        let Cas {
+            store,
+            key,
+            seen,
+            held,
+        } = self.table.delete(cas)?;
         match store.compare_and_set(&key, seen, value).await? {
             Swap::Done => Ok(()),
-            Swap::Conflict(seen) => Err(SwapFailure::Conflict(self.table.push(Cas {
-                store,
-                key,
-                seen,
-            })?)),
+            Swap::Conflict(seen) => {
+                drop(held);
+                let cas = Cas::seen(store, key, seen, self.kept)?;
+                Err(SwapFailure::Conflict(self.table.push(cas)?))
+            }
         }
     }
 
@@ -133,7 +138,7 @@ impl atomics::HostCas for KeyValueView<'_> {
         bucket: Resource<Bucket>,
         key: String,
     ) -> Result<Resource<Cas>, Failure> {
-        let cas = Cas::look(self.table.get(&bucket)?, key).await?;
+        let cas = Cas::look(self.table.get(&bucket)?, key, self.kept).await?;
         Ok(self.table.push(cas)?)
     }
 

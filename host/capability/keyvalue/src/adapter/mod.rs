@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt;
 
-use canopy_backend::{Entry, StorageError};
+use canopy_backend::{Entry, KeptFull, StorageError};
 use wasmtime::component::ResourceTableError;
 
 use crate::bucket::Bucket;
@@ -66,6 +66,12 @@ impl From<StorageError> for Failure {
             tracing::error!("{error}");
         }
         Self::Storage(error)
+    }
+}
+
+impl From<KeptFull> for Failure {
+    fn from(full: KeptFull) -> Self {
+        Self::Storage(full.into())
     }
 }
 

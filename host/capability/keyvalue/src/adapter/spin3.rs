@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use canopy_backend::{KeyPage, KeyValue, StorageError};
+use canopy_backend::{Held, Kept, KeyPage, KeyValue, StorageError, StorageLimits};
 use tokio::sync::oneshot;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
@@ -58,7 +58,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        Ok(held(accessor, &store)?.get(&key).await?)
+        let (store, kept, limits) = opened(accessor, &store)?;
+        let _held = kept.room(key.len() + limits.value_bytes).await?;
+        Ok(store.get(&key).await?)
     }
 
     async fn set(
@@ -67,9 +69,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         key: String,
         value: Vec<u8>,
     ) -> Result<(), Failure> {
-        let bytes = key.len() + value.len();
-        let _held = accessor.with(|mut access| access.get().under_way.hold(bytes))?;
-        Ok(held(accessor, &store)?.set(&key, value).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(key.len() + value.len())?;
+        Ok(store.set(&key, value).await?)
     }
 
     async fn delete(
@@ -77,7 +79,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<(), Failure> {
-        Ok(held(accessor, &store)?.delete(&key).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(key.len())?;
+        Ok(store.delete(&key).await?)
     }
 
     async fn exists(
@@ -85,7 +89,9 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         store: Resource<Bucket>,
         key: String,
     ) -> Result<bool, Failure> {
-        Ok(held(accessor, &store)?.exists(&key).await?)
+        let (store, kept, _) = opened(accessor, &store)?;
+        let _held = kept.hold(key.len())?;
+        Ok(store.exists(&key).await?)
     }
 
     async fn get_keys(
@@ -96,11 +102,18 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
         FutureReader<Result<(), key_value::Error>>,
     )> {
         accessor.with(|mut access| {
-            let store = access.get().table.get(&store)?.store.clone();
+            let view = access.get();
+            let bucket = view.table.get(&store)?;
+            let listed = Listed {
+                store: bucket.store.clone(),
+                kept: view.kept.clone(),
+                most: PAGE * (bucket.buckets.limits().key_bytes + KEY_BYTES),
+            };
             let (outcome, told) = oneshot::channel();
             let keys = Keys {
-                state: State::Asking(ask(store.clone(), None)),
-                store,
+                state: State::Asking(listed.clone().ask(None)),
+                listed,
+                given: None,
                 outcome: Some(outcome),
             };
             let keys = StreamReader::new(&mut access, keys)?;
@@ -114,25 +127,51 @@ impl<T: Send + 'static> key_value::HostStoreWithStore<T> for Face {
     }
 }
 
-/// The store that a handle stands for.
-fn held<T: Send + 'static>(
+/// The store that a handle stands for, what the host keeps, and how much one operation may carry.
+fn opened<T: Send + 'static>(
     accessor: &Accessor<T, Face>,
     store: &Resource<Bucket>,
-) -> Result<Arc<dyn KeyValue>, Failure> {
-    accessor
-        .with(|mut access: Access<'_, T, Face>| Ok(access.get().table.get(store)?.store.clone()))
+) -> Result<(Arc<dyn KeyValue>, Kept, StorageLimits), Failure> {
+    accessor.with(|mut access: Access<'_, T, Face>| {
+        let view = access.get();
+        let bucket = view.table.get(store)?;
+        let limits = bucket.buckets.limits();
+        Ok((bucket.store.clone(), view.kept.clone(), limits))
+    })
 }
 
-type Asked = Pin<Box<dyn Future<Output = Result<KeyPage, StorageError>> + Send>>;
+/// What a key in a list takes beside its text.
+const KEY_BYTES: usize = size_of::<String>();
 
-fn ask(store: Arc<dyn KeyValue>, after: Option<String>) -> Asked {
-    Box::pin(async move { store.list("", after.as_deref(), PAGE).await })
+type Asked = Pin<Box<dyn Future<Output = Result<(KeyPage, Held), StorageError>> + Send>>;
+
+/// A store whose keys are listed.
+#[derive(Clone)]
+struct Listed {
+    store: Arc<dyn KeyValue>,
+    kept: Kept,
+    /// Bytes of the largest page.
+    most: usize,
+}
+
+impl Listed {
+    /// Reads a page when there is room for it.
+    fn ask(self, after: Option<String>) -> Asked {
+        Box::pin(async move {
+            let held = self.kept.room(self.most).await?;
+            let page = self.store.list("", after.as_deref(), PAGE).await?;
+            held.settle(page.keys.iter().map(|key| key.len() + KEY_BYTES).sum());
+            Ok((page, held))
+        })
+    }
 }
 
 /// The keys of a store, read page by page as the guest takes them.
 struct Keys {
-    store: Arc<dyn KeyValue>,
+    listed: Listed,
     state: State,
+    /// What the page takes that the guest takes now.
+    given: Option<Held>,
     outcome: Option<oneshot::Sender<Result<(), key_value::Error>>>,
 }
 
@@ -166,10 +205,12 @@ impl<D> StreamProducer<D> for Keys {
         if destination.remaining(&mut store) == Some(0) {
             return Poll::Ready(Ok(StreamResult::Completed));
         }
+        // It has taken all of the page before.
+        self.given = None;
         let State::Asking(asked) = &mut self.state else {
             return Poll::Ready(Ok(self.end(Ok(()))));
         };
-        let page = match asked.as_mut().poll(context) {
+        let (page, held) = match asked.as_mut().poll(context) {
             Poll::Ready(Ok(page)) => page,
             Poll::Ready(Err(error)) => {
                 let error = told_as(&Failure::from(error));
@@ -181,8 +222,9 @@ impl<D> StreamProducer<D> for Keys {
         if page.keys.is_empty() {
             return Poll::Ready(Ok(self.end(Ok(()))));
         }
+        self.given = Some(held);
         self.state = match page.next {
-            Some(next) => State::Asking(ask(self.store.clone(), Some(next))),
+            Some(next) => State::Asking(self.listed.clone().ask(Some(next))),
             None => State::Ended,
         };
         destination.set_buffer(page.keys.into());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use canopy_backend::{KeyValueProvider, Scope, UnderWay};
+use canopy_backend::{Kept, KeyValueProvider, Scope, StorageError};
 use canopy_backend_embedded::{EmbeddedParts, EmbeddedSettings, EmbeddedStorage};
 use canopy_ids::{InstallationId, TenantId};
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ impl Engine {
         Guest {
             ctx: KeyValueCtx::new(buckets),
             table: ResourceTable::new(),
-            under_way: UnderWay::new(1 << 20),
+            kept: Kept::new(2 << 20),
         }
     }
 }
@@ -52,7 +52,7 @@ impl Engine {
 struct Guest {
     ctx: KeyValueCtx,
     table: ResourceTable,
-    under_way: UnderWay,
+    kept: Kept,
 }
 
 impl Guest {
@@ -60,7 +60,7 @@ impl Guest {
         KeyValueView {
             ctx: &mut self.ctx,
             table: &mut self.table,
-            under_way: &self.under_way,
+            kept: &self.kept,
         }
     }
 
@@ -134,7 +134,7 @@ async fn a_component_without_storage_is_denied() {
     let mut guest = Guest {
         ctx: KeyValueCtx::none(),
         table: ResourceTable::new(),
-        under_way: UnderWay::new(1 << 20),
+        kept: Kept::new(2 << 20),
     };
     let refused = draft::store::Host::open(&mut guest.view(), "a".into()).await;
     assert!(matches!(refused, Err(Failure::AccessDenied)));
@@ -320,4 +320,32 @@ async fn all_keys_come_at_once_where_the_interface_has_no_pages() {
     assert_eq!(listed.expect("keys"), keys);
     let refused = spin2::key_value::HostStore::open(&mut view, "undeclared".into()).await;
     assert!(matches!(refused, Err(Failure::NoSuchStore)));
+}
+
+#[tokio::test]
+async fn values_that_a_guest_looks_at_have_so_much_together() {
+    let engine = Engine::new();
+    let mut guest = engine.guest();
+    let bucket = guest.bucket("a").await;
+    let mut view = guest.view();
+    let value = vec![7; 1_000_000];
+    draft::store::HostBucket::set(&mut view, again(&bucket), "k".into(), value)
+        .await
+        .expect("set");
+    let mut looked = Vec::new();
+    for _ in 0..2 {
+        let cas = draft2::atomics::HostCas::new(&mut view, again(&bucket), "k".into()).await;
+        looked.push(cas.expect("room"));
+    }
+    let refused = draft2::atomics::HostCas::new(&mut view, again(&bucket), "k".into()).await;
+    assert!(matches!(
+        refused,
+        Err(Failure::Storage(StorageError::Busy(_)))
+    ));
+    for cas in looked {
+        draft2::atomics::HostCas::drop(&mut view, cas)
+            .await
+            .expect("dropped");
+    }
+    assert_eq!(view.kept.bytes(), 0);
 }

@@ -87,11 +87,11 @@ async fn requests_of_one_owner_share_a_connection_and_of_two_do_not() {
     let (one, other) = (gateway(&network), gateway(&network));
     // Of one owner also instances that are made anew for every request.
     for _ in 0..5 {
-        let answer = whole(&mut NetworkCtx::new(&one), get(&server.uri())).await;
+        let answer = whole(&mut guest_of(&one), get(&server.uri())).await;
         assert_eq!(answer.expect("answer"), "hello");
     }
     assert_eq!(server.counts(), (1, 5));
-    let answer = whole(&mut NetworkCtx::new(&other), get(&server.uri())).await;
+    let answer = whole(&mut guest_of(&other), get(&server.uri())).await;
     answer.expect("answer");
     assert_eq!(server.counts(), (2, 6));
 }
@@ -101,7 +101,7 @@ async fn a_connection_ends_with_its_owner() {
     let mut server = keeps(100).await;
     let network = network(quick());
     let owner = gateway(&network);
-    let answer = whole(&mut NetworkCtx::new(&owner), get(&server.uri())).await;
+    let answer = whole(&mut guest_of(&owner), get(&server.uri())).await;
     answer.expect("answer");
     drop(owner);
     server.ended.recv().await.expect("closed");
@@ -111,7 +111,7 @@ async fn a_connection_ends_with_its_owner() {
 async fn a_response_that_was_not_read_takes_its_connection_along() {
     let mut server = keeps(100).await;
     let owner = gateway(&network(quick()));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     let unread = send(&mut guest, get(&server.uri()), None).await;
     drop(unread.expect("response"));
     server.ended.recv().await.expect("closed");
@@ -123,7 +123,7 @@ async fn a_response_that_was_not_read_takes_its_connection_along() {
 async fn what_can_be_repeated_is_sent_again_over_a_new_connection() {
     let server = keeps(1).await;
     let owner = gateway(&network(quick()));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     whole(&mut guest, get(&server.uri())).await.expect("answer");
     // The server takes the second request, and ends the connection.
     whole(&mut guest, get(&server.uri())).await.expect("answer");
@@ -134,7 +134,7 @@ async fn what_can_be_repeated_is_sent_again_over_a_new_connection() {
 async fn what_could_happen_twice_is_not_sent_again() {
     let server = keeps(1).await;
     let owner = gateway(&network(quick()));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     whole(&mut guest, get(&server.uri())).await.expect("answer");
     let order = Request::post(server.uri())
         .body(body("one"))
@@ -151,7 +151,7 @@ async fn what_could_happen_twice_is_not_sent_again() {
 async fn a_request_is_repeated_once_at_most() {
     let server = keeps(0).await;
     let owner = gateway(&network(quick()));
-    let failed = whole(&mut NetworkCtx::new(&owner), get(&server.uri())).await;
+    let failed = whole(&mut guest_of(&owner), get(&server.uri())).await;
     assert!(failed.is_err(), "{failed:?}");
     assert_eq!(server.counts(), (1, 1), "a new connection is not stale");
 }
@@ -163,7 +163,7 @@ async fn what_lies_idle_is_closed_in_time() {
         idle_time: Duration::from_millis(50),
         ..quick()
     }));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     whole(&mut guest, get(&server.uri())).await.expect("answer");
     server.ended.recv().await.expect("closed");
     whole(&mut guest, get(&server.uri())).await.expect("answer");
@@ -179,11 +179,11 @@ async fn an_owner_keeps_so_many_and_the_node_so_many() {
         ..quick()
     });
     let owner = gateway(&network);
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     whole(&mut guest, get(&first.uri())).await.expect("answer");
     // The node has no further place, neither for this owner nor for another.
     let other = gateway(&network);
-    whole(&mut NetworkCtx::new(&other), get(&third.uri()))
+    whole(&mut guest_of(&other), get(&third.uri()))
         .await
         .expect("answer");
     third.ended.recv().await.expect("closed");
@@ -194,7 +194,7 @@ async fn an_owner_keeps_so_many_and_the_node_so_many() {
         ..quick()
     });
     let owner = gateway(&roomy);
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     whole(&mut guest, get(&first.uri())).await.expect("answer");
     whole(&mut guest, get(&second.uri())).await.expect("answer");
     first.ended.recv().await.expect("the older one is closed");
@@ -207,7 +207,7 @@ async fn none_is_kept_where_none_is_to_be() {
         idle_per_owner: 0,
         ..quick()
     }));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     for _ in 0..2 {
         whole(&mut guest, get(&server.uri())).await.expect("answer");
         server.ended.recv().await.expect("closed");
@@ -253,12 +253,12 @@ async fn many_requests_at_once_share_one_connection_of_http2() {
         trusted_certificates: vec![AUTHORITY.to_vec()],
         ..quick()
     }));
-    let mut guest = NetworkCtx::new(&owner);
+    let mut guest = guest_of(&owner);
     let uri = format!("https://api.example.com:{port}/a?b=c");
     let expected = format!("HTTP/2.0 {uri}");
     let first = whole(&mut guest, get(&uri)).await.expect("answer");
     assert_eq!(first, expected);
-    let (mut one, mut two) = (NetworkCtx::new(&owner), NetworkCtx::new(&owner));
+    let (mut one, mut two) = (guest_of(&owner), guest_of(&owner));
     let open = send(&mut guest, get(&uri), None).await.expect("response");
     let (one, two) = tokio::join!(whole(&mut one, get(&uri)), whole(&mut two, get(&uri)));
     assert_eq!(one.expect("answer"), expected);
@@ -277,6 +277,6 @@ async fn http2_is_not_offered_where_the_operator_does_not_want_it() {
         ..quick()
     }));
     let uri = format!("https://api.example.com:{port}/");
-    let answer = whole(&mut NetworkCtx::new(&owner), get(&uri)).await;
+    let answer = whole(&mut guest_of(&owner), get(&uri)).await;
     assert_eq!(answer.expect("answer"), "hello");
 }

@@ -11,7 +11,7 @@ fn behind(port: u16) -> NetworkCtx {
     };
     let network = Network::with_resolver(settings, fixed(&[])).expect("network");
     let rules = policy(&["api.example.com:*", "10.0.0.5:80"], &[]);
-    NetworkCtx::new(&Gateway::new(network, rules))
+    guest_of(&Gateway::new(network, rules))
 }
 
 #[tokio::test]

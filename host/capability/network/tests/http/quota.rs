@@ -12,7 +12,7 @@ fn two(limits: TenantEgress) -> (Network, TenantId, [NetworkCtx; 2]) {
     let guests = [(), ()].map(|()| {
         let rules = policy(&["api.example.com:*"], &["127.0.0.0/8"]);
         let gateway = Gateway::of(network.clone(), (tenant, limits), rules, None);
-        NetworkCtx::new(&gateway)
+        guest_of(&gateway)
     });
     (network, tenant, guests)
 }

@@ -75,14 +75,14 @@ async fn an_owner_trusts_its_own_authorities_and_shows_its_own_certificate() {
         key: Some(CLIENT_KEY.into()),
         ..trusting()
     });
-    let answer = whole(&mut NetworkCtx::new(&known), get(&uri)).await;
+    let answer = whole(&mut guest_of(&known), get(&uri)).await;
     assert_eq!(answer.expect("answer"), "1");
 
     let unknown = owner(trusting());
-    let refused = whole(&mut NetworkCtx::new(&unknown), get(&uri)).await;
+    let refused = whole(&mut guest_of(&unknown), get(&uri)).await;
     assert!(refused.is_err(), "{refused:?}");
     let doubting = owner(TlsIdentity::default());
-    let refused = whole(&mut NetworkCtx::new(&doubting), get(&uri)).await;
+    let refused = whole(&mut guest_of(&doubting), get(&uri)).await;
     assert!(
         matches!(refused, Err(Error::TlsCertificateError)),
         "{refused:?}"
@@ -97,7 +97,7 @@ async fn tls_that_cannot_be_used_is_an_error_of_configuration() {
         ..TlsIdentity::default()
     });
     let uri = format!("https://api.example.com:{port}/");
-    let refused = whole(&mut NetworkCtx::new(&broken), get(&uri)).await;
+    let refused = whole(&mut guest_of(&broken), get(&uri)).await;
     assert!(
         matches!(refused, Err(Error::ConfigurationError)),
         "{refused:?}"

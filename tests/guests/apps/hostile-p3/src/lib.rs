@@ -1,11 +1,14 @@
 //! Takes `?COUNT&MS` of the host by WASI 0.3 and holds it for so long: `/pin-fields` header fields,
 //! `/pin-waits` calls that wait, `/pin-streams` streams and futures, `/pin-values` writes of 1 MiB that are
-//! under way at once, `/pin-nothing` nothing. `/outward?PORT&SAID&GIVEN` sends a request to this machine
-//! that says of its body that it has SAID bytes (`-`: nothing), and gives GIVEN, with fields in its trailers
-//! that it may not have; it tells which of them the host took, and what came of it.
+//! under way at once, `/pin-reads` values of 1 MiB that it reads at once and does not take, `/pin-mix` some of
+//! all of these, with so many calls that wait, `/pin-nothing` nothing. `/outward?PORT&SAID&GIVEN` sends a
+//! request to this machine that says of its body that it has SAID bytes (`-`: nothing), and gives GIVEN, with
+//! fields in its trailers that it may not have; it tells which of them the host took, and what came of it.
+
+use std::rc::Rc;
 
 use bindings::canopy::storage::key_value::{SetOptions, Store};
-use wasip3::clocks::monotonic_clock::wait_for;
+use wasip3::clocks::monotonic_clock::{now, wait_for};
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
 use wasip3::{spawn_local, wit_future, wit_stream};
@@ -39,10 +42,22 @@ impl wasip3::exports::http::handler::Guest for Component {
                 drop(held);
             }
             "/pin-waits" => {
-                for _ in 0..count {
-                    spawn_local(wait_for(time));
-                }
+                waits(count, time);
                 wait_for(time).await;
+            }
+            "/pin-reads" => {
+                reads(count).await;
+                wait_for(time).await;
+            }
+            "/pin-mix" => {
+                values(2).await;
+                waits(count, time);
+                // They begin.
+                wait_for(0).await;
+                let fields: Vec<_> = (0..200).map(|_| full_fields()).collect();
+                reads(16).await;
+                wait_for(time).await;
+                drop(fields);
             }
             "/pin-streams" => {
                 let pair = |_| {
@@ -138,9 +153,40 @@ fn full_fields() -> Fields {
     fields
 }
 
+/// So many calls that wait.
+fn waits(count: u32, time: u64) {
+    for _ in 0..count {
+        spawn_local(wait_for(time));
+    }
+}
+
+/// Begins so many readings of a value of 1 MiB, and computes while they come in.
+async fn reads(count: u32) {
+    let store = Rc::new(Store::open(String::new()).await.expect("a store"));
+    let options = SetOptions {
+        ttl_ms: None,
+        condition: None,
+    };
+    let value = vec![b'x'; 1 << 20];
+    // Where it is refused it may be there of another request.
+    let _ = store.set("read".to_owned(), value, options).await;
+    for _ in 0..count {
+        let store = store.clone();
+        spawn_local(async move {
+            // Some are refused.
+            let _ = store.get("read".to_owned()).await;
+        });
+    }
+    wait_for(1_000_000).await;
+    let begun = now();
+    while now() - begun < 500_000_000 {
+        std::hint::spin_loop();
+    }
+}
+
 /// Begins so many writes and waits for none of them.
 async fn values(count: u32) {
-    let store = std::rc::Rc::new(Store::open(String::new()).await.expect("a store"));
+    let store = Rc::new(Store::open(String::new()).await.expect("a store"));
     for number in 0..count {
         let store = store.clone();
         spawn_local(async move {

@@ -2,13 +2,14 @@
 //! `/pollables`, `/random-huge`, `/random-for-ever`, `/many-headers`, `/huge-header`,
 //! `/huge-string`, `/poll-million`, `/deep` calls the host at the deepest frame, `/fill?MIB` fills memory again and
 //! again, `/scan` looks for what others left in memory, `/stain` leaves something. `/pin-fields`,
-//! `/pin-copies`, `/pin-bodies` and `/pin-pollables` take `?COUNT&MS` of the host and hold it for so long,
-//! `/pin-nothing` holds nothing. And answers wrongly: `/never`, `/twice`, `/tiny`, `/head-then-trap`, `/endless`.
+//! `/pin-names`, `/pin-copies`, `/pin-bodies`, `/pin-requests`, `/pin-pollables` and `/pin-mix` take `?COUNT&MS` of
+//! the host and hold it for so long, `/pin-nothing` holds nothing. And answers wrongly: `/never`, `/twice`, `/tiny`, `/head-then-trap`, `/endless`.
 
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
-    Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
+    ResponseOutparam,
 };
 use wasip2::io::poll;
 use wasip2::random::random;
@@ -42,6 +43,11 @@ impl Guest for Hostile {
             "/pin-fields" => hold(out, query, |count| {
                 (0..count).map(|_| full_fields()).collect::<Vec<_>>()
             }),
+            "/pin-names" => hold(out, query, |count| {
+                (0..count).map(|_| many_names()).collect::<Vec<_>>()
+            }),
+            "/pin-requests" => hold(out, query, requests),
+            "/pin-mix" => hold(out, query, mix),
             "/pin-copies" => hold(out, query, |count| copies(&request, count)),
             "/pin-bodies" => hold(out, query, bodies),
             "/pin-pollables" => hold(out, query, pollables),
@@ -107,6 +113,41 @@ fn full_fields() -> Fields {
             .expect("in its limit");
     }
     fields
+}
+
+/// As many small fields as there may be in one set: for each the host keeps more than its bytes.
+fn many_names() -> Fields {
+    let fields = Fields::new();
+    for number in 0..400 {
+        fields
+            .append(&format!("{number:x}"), b"")
+            .expect("in its limit");
+    }
+    fields
+}
+
+/// Requests that are never sent, with long names for what they are.
+fn requests(count: usize) -> Vec<OutgoingRequest> {
+    let (method, authority) = ("M".repeat(64 << 10), "a".repeat(64 << 10));
+    let request = |_| {
+        let request = OutgoingRequest::new(Fields::new());
+        request
+            .set_method(&Method::Other(method.clone()))
+            .expect("a method");
+        request
+            .set_authority(Some(&authority))
+            .expect("an authority");
+        request
+    };
+    (0..count).map(request).collect()
+}
+
+/// Of each kind a part: bodies, which are never refused, first, and what traps where it is too much last.
+fn mix(count: usize) -> impl Sized {
+    let bodies = bodies(40);
+    let pollables = pollables(20);
+    let fields: Vec<_> = (0..count).map(|_| full_fields()).collect();
+    (bodies, pollables, fields)
 }
 
 /// Copies of the request's own fields, each a little different, so that each is one.
