@@ -215,14 +215,12 @@ pub(crate) async fn a10_all_slots(arena: &Arena) {
 /// What a guest holds of the host is counted, and so is what that takes of the host's memory.
 pub(crate) async fn a12_resources(arena: &Arena) {
     let before = arena.footprint().memory;
-    for path in ["/pollables", "/fields", "/pollables"] {
-        let reply = arena.get("hostile", path).await;
-        // Filling fields takes time too, and may end by it.
-        let filled = path == "/fields" && matches!(reply.code(), "cpu-limit" | "host-time-limit");
-        assert!(
-            filled || reply.code() == "handle-limit",
-            "{path}: {reply:?}"
-        );
+    for (path, code) in [
+        ("/pollables", "handle-limit"),
+        ("/fields", "host-memory-limit"),
+        ("/pollables", "handle-limit"),
+    ] {
+        arena.get("hostile", path).await.must_be(507, code);
     }
     let grown = arena.footprint().memory.saturating_sub(before);
     assert!(grown < 256 << 20, "{} MiB", grown >> 20);
