@@ -344,7 +344,7 @@ def pinned(options, at_once=16, held=4_000):
             host = canopy.host(guest, "t0")
             nothing, _ = growth(host, "nothing", 0)
             for kind in kinds:
-                fits = lambda n: status(canopy, host, f"/pin-{kind}?{n}&0") == 200
+                fits = lambda n: status(canopy, host, f"/pin-{kind}?{n}&20") == 200
                 count = MOST[kind] if kind in MOST else most(fits)
                 grown, bad = growth(host, kind, count)
                 figures = {"held": count, "MiB": grown - nothing, "bad": bad}
