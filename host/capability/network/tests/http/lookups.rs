@@ -60,7 +60,7 @@ fn settings() -> NetworkSettings {
 fn guest_of(network: &Network, tenant: TenantId) -> NetworkCtx {
     let rules = policy(&["*.example.com:*"], &["127.0.0.0/8"]);
     let account = (tenant, TenantEgress::default());
-    guest_of(&Gateway::of(network.clone(), account, rules, None))
+    super::guest_of(&Gateway::of(network.clone(), account, rules, None))
 }
 
 /// What becomes of so many requests at once of one tenant to names whose server is silent: how many
@@ -116,7 +116,7 @@ fn a_silent_server_of_names_holds_up_its_tenant_alone() {
             by_address,
             None,
         );
-        let mut without = guest_of(&gateway);
+        let mut without = super::guest_of(&gateway);
         let address = format!("http://127.0.0.1:{port}/");
         whole(&mut without, get(&address))
             .await
