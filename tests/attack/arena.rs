@@ -23,6 +23,8 @@ fn settings() -> String {
 header_timeout = \"2 s\"
 body_idle_timeout = \"2 s\"
 write_stall_timeout = \"2 s\"
+http2_idle_timeout = \"2 s\"
+http2_all_windows = \"64 MiB\"
 [limits.default]
 memory = \"64 MiB\"
 cpu = \"300 ms\"

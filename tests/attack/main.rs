@@ -61,7 +61,7 @@ static CASES: &[Case] = cases! {
     guests:
         a01_endless_loop a02_endless_start a02_endless_start_behind_an_import a02_endless_realloc
         a03_recursion a04_sleep_and_poll a05_calls_without_end a06_memory_fill a07_memory_growth a10_all_slots
-        a12_resources a13_pinned_memory a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
+        a11_overload a11_slots_that_do_not_move a12_resources a13_pinned_memory a14_borrows_between_components a15_too_much_in_one_call a16_random a17_headers a19_log_flood a32_no_file_system
         a33_wrong_answers a40_leftover_memory;
     pool: a10_all_tables a10_all_memories;
     network:
@@ -75,8 +75,9 @@ static CASES: &[Case] = cases! {
         h06_two_authorities h07_posing_headers h09_compressed_body h10_path_spellings h11_other_protocols
         h12_trailers_and_expectations;
     http2:
-        h05_rapid_reset h05_continuation_flood h05_empty_data_flood h05_settings_flood h05_ping_flood
-        h05_window_of_nothing;
+        h01_idle_http2 h01_all_places h05_rapid_reset h05_continuation_flood h05_empty_data_flood
+        h05_settings_flood h05_ping_flood h05_answers_to_nothing h05_window_flood h05_goaway_flood
+        h05_bodies_that_nobody_takes h05_window_of_a_byte h05_window_of_nothing;
     machine: f04_no_descriptors f06_damaged_artifact;
     disk: f03_failed_synchronisation f04_full_disk f04_no_descriptors_for_files o04_full_disk_at_start;
     killed: u09_killed_in_an_upload f02_killed_at_a_call f10_crashes;

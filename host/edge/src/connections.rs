@@ -1,11 +1,22 @@
-//! How many connections there are: of each client's address, and of each tenant.
+//! How many connections there are: of each client's network, and of each tenant.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
+
+/// What connections of `address` are counted for: itself, or its network of 64 bits for IPv6, of which
+/// one client has all addresses (RFC 6177).
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    const NETWORK: u128 = u128::MAX << 64;
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
+        address => address,
+    }
+}
 
 /// Counts what is open for each key.
 #[derive(Debug)]
@@ -79,6 +90,19 @@ impl ConnectionTenant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_client_has_a_whole_network_of_ipv6() {
+        let of = |address: &str| network(address.parse().expect("an address"));
+        assert_eq!(
+            of("2001:db8:1:2::1"),
+            of("2001:db8:1:2:ffff:ffff:ffff:ffff")
+        );
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("::ffff:192.0.2.1"), of("::ffff:192.0.2.2"));
+    }
 
     #[test]
     fn each_key_has_its_limit_and_leaves_nothing_behind() {

@@ -4,16 +4,17 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,19 +24,28 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::certificates::Certificates;
-use crate::connections::{Counted, CountedSlot};
+use crate::connections::{Counted, CountedSlot, network};
 use crate::io::{GuardedIo, IoLimits, LengthConflict};
+use crate::streams::followed;
+use crate::windows::{Window, Windows};
 
 /// Time to wait after the system refused a connection for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Streams of one HTTP/2 connection that its client reset before anybody took note of them, and those
+/// that were reset for what its client did wrong; beyond either the connection is closed. No client
+/// that means well comes near them, and what one may reset in the course of time is limited by
+/// [`DoorSettings::http2_control_frames`].
+const RESET_UNSEEN: usize = 20;
+const RESET_FOR_ERRORS: usize = 128;
 
 /// Limits of the connections through one door.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoorSettings {
     /// Connections open at once; further ones wait in the system's backlog.
     pub max_connections: usize,
-    /// Connections open at once from one address; further ones are closed at once. Proxies that
-    /// are trusted carry many clients and have no such limit.
+    /// Connections open at once from one address, or one network of 64 bits of IPv6; further ones are
+    /// closed at once. Proxies that are trusted carry many clients and have no such limit.
     pub max_connections_per_address: usize,
     /// Time for a client to send the head of a request, and for which an HTTP/1.1 connection may
     /// be idle between two requests.
@@ -53,6 +63,17 @@ pub struct DoorSettings {
     pub http2_control_frames: u32,
     /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
     pub http2_ping_interval: Duration,
+    /// Time after which an HTTP/2 connection is closed on which nothing goes on: no request is being
+    /// answered, and of no answer the client takes anything.
+    pub http2_idle_timeout: Duration,
+    /// Bytes of bodies that a client may send over one HTTP/2 connection ahead of whoever takes them,
+    /// half as many on one stream. At least 65,535 and 32,767.
+    pub http2_window: usize,
+    /// The same of all connections together. As it is used up, each further one has less, and the
+    /// least at last.
+    pub http2_all_windows: usize,
+    /// Bytes of one response that wait for an HTTP/2 client to take them.
+    pub http2_send_buffer: usize,
     /// Proxies that carry many clients each.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -81,12 +102,17 @@ impl DoorSettings {
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.http2_max_streams)
             .max_header_list_size(header_list.unwrap_or(u32::MAX))
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(128)
-            .max_send_buf_size(256 << 10)
+            .max_pending_accept_reset_streams(RESET_UNSEEN)
+            .max_local_error_reset_streams(RESET_FOR_ERRORS)
+            .max_send_buf_size(self.http2_send_buffer)
             .keep_alive_interval(self.http2_ping_interval)
             .keep_alive_timeout(self.http2_ping_interval);
         builder
+    }
+
+    fn windows(&self) -> Arc<Windows> {
+        let (most, all) = (self.http2_window, self.http2_all_windows);
+        Windows::new(most, all, self.max_connections)
     }
 }
 
@@ -145,15 +171,32 @@ pub struct Arrival {
     pub(crate) place: Option<Arc<dyn Any + Send + Sync>>,
 }
 
+/// The body of a response.
+pub trait Sent:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> Sent for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
 /// What all connections have in common.
 pub struct Door {
     settings: DoorSettings,
     slots: Arc<Semaphore>,
     addresses: Arc<Counted<IpAddr>>,
+    windows: Arc<Windows>,
     builder: Arc<auto::Builder<TokioExecutor>>,
-    graceful: GracefulShutdown,
     connections: TaskTracker,
-    abort: CancellationToken,
+    /// Tells connections to finish what is under way, and breaks them off. Each has children of its
+    /// own: asking whether it is cancelled takes a lock.
+    stopping: CancellationToken,
+    broken: CancellationToken,
 }
 
 impl Door {
@@ -162,10 +205,11 @@ impl Door {
         Self {
             slots: Arc::new(Semaphore::new(settings.max_connections)),
             addresses: Arc::default(),
+            windows: settings.windows(),
             builder: Arc::new(settings.builder()),
-            graceful: GracefulShutdown::new(),
             connections: TaskTracker::new(),
-            abort: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+            broken: CancellationToken::new(),
             settings,
         }
     }
@@ -179,7 +223,7 @@ impl Door {
     ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+        B: Sent,
     {
         let Listener { socket, kind } = listener;
         let tls = match &kind {
@@ -204,7 +248,7 @@ impl Door {
         };
         while let Some((stream, address, slot)) = next(&socket, &self.slots, stop).await {
             let Some(address_slot) = self.enter(address.ip().to_canonical()) else {
-                tracing::debug!(peer = %address, "closed: too many connections from this address");
+                tracing::debug!(peer = %address, "closed: too many connections from this network");
                 continue;
             };
             if let Err(error) = stream.set_nodelay(true) {
@@ -214,13 +258,16 @@ impl Door {
             let place: Arc<dyn Any + Send + Sync> = Arc::new((slot, address_slot));
             let connection = Connection {
                 builder: Arc::clone(&self.builder),
-                watcher: self.graceful.watcher(),
+                stopping: self.stopping.child_token(),
                 limits: self.settings.io_limits(),
+                idle: self.settings.http2_idle_timeout,
+                window: self.windows.open(),
                 address,
                 redirect,
                 place: Some(Arc::clone(&place)),
             };
-            let (tls, abort, service) = (tls.clone(), self.abort.clone(), service.clone());
+            let (tls, service) = (tls.clone(), service.clone());
+            let broken = self.broken.child_token();
             self.connections.spawn(async move {
                 let serving = async {
                     match tls {
@@ -234,7 +281,7 @@ impl Door {
                 };
                 tokio::select! {
                     () = serving => {}
-                    () = abort.cancelled() => {}
+                    () = broken.cancelled() => {}
                 }
                 drop(place);
             });
@@ -252,25 +299,24 @@ impl Door {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+        B: Sent,
     {
-        // Its end would tell the connection to stop.
-        let graceful = GracefulShutdown::new();
         let connection = Connection {
             builder: Arc::new(settings.builder()),
-            watcher: graceful.watcher(),
+            stopping: CancellationToken::new(),
             limits: settings.io_limits(),
+            idle: settings.http2_idle_timeout,
+            window: settings.windows().open(),
             address: SocketAddr::new(peer, 0),
             redirect: None,
             place: None,
         };
         connection.serve(stream, false, service).await;
-        drop(graceful);
     }
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.graceful.count()
+        self.connections.len()
     }
 
     /// Lets requests under way end, and `also` whatever has left its connection's task, within `grace`;
@@ -283,12 +329,14 @@ impl Door {
         broken: impl FnOnce(),
     ) {
         let Self {
-            graceful,
             connections,
-            abort,
+            stopping,
+            broken: abort,
             ..
         } = self;
-        let finished = async { tokio::join!(graceful.shutdown(), also) };
+        stopping.cancel();
+        connections.close();
+        let finished = async { tokio::join!(connections.wait(), also) };
         if tokio::time::timeout(grace, finished).await.is_err() {
             let connections = connections.len();
             tracing::warn!(
@@ -298,7 +346,6 @@ impl Door {
         }
         abort.cancel();
         broken();
-        connections.close();
         connections.wait().await;
     }
 
@@ -309,15 +356,18 @@ impl Door {
             return Some(None);
         }
         let limit = self.settings.max_connections_per_address;
-        self.addresses.enter(address, limit).map(Some)
+        self.addresses.enter(network(address), limit).map(Some)
     }
 }
 
 /// A connection that was accepted.
 struct Connection {
     builder: Arc<auto::Builder<TokioExecutor>>,
-    watcher: Watcher,
+    stopping: CancellationToken,
     limits: IoLimits,
+    /// Time for which it may go unused, if it is one of HTTP/2.
+    idle: Duration,
+    window: Window,
     address: SocketAddr,
     redirect: Option<Redirect>,
     place: Option<Arc<dyn Any + Send + Sync>>,
@@ -333,7 +383,7 @@ impl Connection {
     ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+        B: Sent,
     {
         let peer = self.address;
         match tokio::time::timeout(within, acceptor.accept(stream)).await {
@@ -348,17 +398,20 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
-        B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+        B: Sent,
     {
         let Self {
             builder,
-            watcher,
+            stopping,
             limits,
+            idle,
+            window,
             address,
             redirect,
             place,
         } = self;
         let io = GuardedIo::new(stream, limits);
+        let streams = io.streams();
         let service = service(Arrival {
             address: address.ip(),
             secure,
@@ -366,11 +419,37 @@ impl Connection {
             conflict: io.conflict(),
             place,
         });
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(io), service)
-            .into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(peer = %address, %error, "connection ended");
+        let service = followed(service, Arc::clone(&streams));
+        let mut builder = auto::Builder::clone(&builder);
+        builder
+            .http2()
+            .initial_connection_window_size(window.connection())
+            .initial_stream_window_size(window.stream());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        let (mut told, mut patience) = (false, idle);
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %address, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = stopping.cancelled(), if !told => {}
+                () = streams.unused_for(patience) => {
+                    if told {
+                        tracing::debug!(peer = %address, "closed: nothing goes on on it");
+                        return;
+                    }
+                    // It has been told that no further request is answered, and should go.
+                    patience = limits.write_stall;
+                }
+            }
+            told = true;
+            streams.use_now();
+            connection.as_mut().graceful_shutdown();
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::flood::Flood;
 use crate::framing::Framing;
+use crate::streams::Streams;
 
 /// Set when a request on this connection declared its length twice.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,7 @@ pub(crate) struct GuardedIo<T> {
     framing: Framing,
     conflict: LengthConflict,
     flood: Flood,
+    streams: Arc<Streams>,
 }
 
 impl<T> GuardedIo<T> {
@@ -65,11 +67,17 @@ impl<T> GuardedIo<T> {
             framing: Framing::new(),
             conflict: LengthConflict::default(),
             flood: Flood::new(limits.control_frames),
+            streams: Streams::new(),
         }
     }
 
     pub(crate) fn conflict(&self) -> LengthConflict {
         self.conflict.clone()
+    }
+
+    /// What goes on on the connection.
+    pub(crate) fn streams(&self) -> Arc<Streams> {
+        Arc::clone(&self.streams)
     }
 
     /// Looks at what was read; false when it is part of a flood.
@@ -88,15 +96,40 @@ impl<T> GuardedIo<T> {
                 // It is HTTP/1 for good, and no preface will ever be whole.
                 self.preface_seen = 0;
             } else if self.preface_timer.is_none() {
+                self.streams.begin();
                 return !self.flood.read(&bytes[compared..]);
             }
-        } else if self.preface_seen == PREFACE.len() {
+        } else if self.is_http2() {
             return !self.flood.read(bytes);
         }
         if self.framing.read(bytes) {
             self.conflict.0.store(true, Ordering::Release);
         }
         true
+    }
+
+    fn is_http2(&self) -> bool {
+        self.preface_seen == PREFACE.len()
+    }
+
+    /// Looks at the first of these bytes, as many as were written.
+    fn look_at_written<'a>(
+        &mut self,
+        outcome: &Poll<io::Result<usize>>,
+        slices: impl IntoIterator<Item = &'a [u8]>,
+    ) {
+        let (Poll::Ready(Ok(written)), true) = (outcome, self.is_http2()) else {
+            return;
+        };
+        let (mut left, mut data) = (*written, false);
+        for slice in slices {
+            let part = left.min(slice.len());
+            data |= self.flood.written(&slice[..part]);
+            left -= part;
+        }
+        if data {
+            self.streams.use_now();
+        }
     }
 
     /// Passes a write's outcome on; an error if it has been pending for too long.
@@ -158,6 +191,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.look_at_written(&outcome, [bytes]);
         self.watch_write(cx, outcome)
     }
 
@@ -167,6 +201,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.look_at_written(&outcome, slices.iter().map(|slice| &**slice));
         self.watch_write(cx, outcome)
     }
 
@@ -232,6 +267,29 @@ mod tests {
         client.write_all(&ping.repeat(51)).await.expect("written");
         let mut got = Vec::new();
         let error = io.read_to_end(&mut got).await.expect_err("a flood");
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_of_what_was_sent_are_no_flood() {
+        let (ping, ack) = (
+            *b"\0\0\x08\x06\0\0\0\0\0 asked. ",
+            *b"\0\0\x08\x06\x01\0\0\0\0 asked. ",
+        );
+        let (mut client, server) = duplex(1 << 16);
+        let mut io = GuardedIo::new(server, LIMITS);
+        client.write_all(PREFACE).await.expect("written");
+        io.read_exact(&mut [0; PREFACE.len()]).await.expect("it");
+        for _ in 0..100 {
+            let (head, rest) = ping.split_at(5);
+            let pieces = [io::IoSlice::new(head), io::IoSlice::new(rest)];
+            let written = io.write_vectored(&pieces).await.expect("written");
+            io.write_all(&ping[written..]).await.expect("written");
+            client.write_all(&ack).await.expect("written");
+            io.read_exact(&mut [0; 17]).await.expect("an answer");
+        }
+        client.write_all(&ack.repeat(3)).await.expect("written");
+        let error = io.read_exact(&mut [0; 51]).await.expect_err("nobody asked");
         assert_eq!(error.kind(), io::ErrorKind::Other);
     }
 

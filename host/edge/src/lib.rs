@@ -5,9 +5,12 @@
 //!
 //! What is decided, in this order, and where: how many connections there may be (`door.rs`,
 //! `connections.rs`); the TLS handshake (`certificates.rs`); what every byte of a connection must
-//! keep to (`io.rs`, `framing.rs`, `flood.rs`); then each request by itself (`request.rs`), whose it
-//! is and who asks (`canopy_tenant`), whether there is room (`canopy_admission`); and only then does
-//! anything of a guest run. Each step costs more than the one before it and trusts more.
+//! keep to, and that it is used (`io.rs`, `framing.rs`, `flood.rs`, `streams.rs`, `windows.rs`); then
+//! each request by itself (`request.rs`, and `websocket/handshake.rs` if it asks for that); whose it is
+//! (`canopy_tenant`); whether it is for an object (`objects.rs`), or who asks; whether there is room
+//! (`canopy_admission`); and only then does the runtime see to it that the tenant has CPU time left,
+//! load the application, and let anything of it run. Each step costs more than the one before it and
+//! trusts more. `host/README.md` has a table of them, with what each refuses by.
 
 mod body;
 mod certificate;
@@ -30,7 +33,9 @@ mod reaper;
 mod record;
 mod request;
 mod settings;
+mod streams;
 mod websocket;
+mod windows;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 pub use body::patient;
 pub use certificate::CertificateError;
 pub use certificates::{Certificates, TlsSettings};
-pub use door::{Arrival, Door, DoorSettings, Listener};
+pub use door::{Arrival, Door, DoorSettings, Listener, Sent};
 pub use guests::Guests;
 pub use invoke::{Answered, Handed, Handing, Invocation, InvokeError};
 pub use settings::EdgeSettings;

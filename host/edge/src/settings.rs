@@ -11,8 +11,8 @@ use crate::door::DoorSettings;
 pub struct EdgeSettings {
     /// Connections open at once; further ones wait in the system's backlog.
     pub max_connections: usize,
-    /// Connections open at once from one address; further ones are closed at once. Proxies that
-    /// are trusted carry many clients and have no such limit.
+    /// Connections open at once from one address, or one network of 64 bits of IPv6; further ones are
+    /// closed at once. Proxies that are trusted carry many clients and have no such limit.
     pub max_connections_per_address: usize,
     /// Time for a client to send the head of a request, and for which an HTTP/1.1 connection may
     /// be idle between two requests.
@@ -39,6 +39,17 @@ pub struct EdgeSettings {
     pub max_depth: u32,
     /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
     pub http2_ping_interval: Duration,
+    /// Time after which an HTTP/2 connection is closed on which nothing goes on: no request is being
+    /// answered, and of no answer the client takes anything.
+    pub http2_idle_timeout: Duration,
+    /// Bytes of bodies that a client may send over one HTTP/2 connection ahead of whoever takes them,
+    /// half as many on one stream. At least 65,535 and 32,767.
+    pub http2_window: usize,
+    /// The same of all connections together. As it is used up, each further one has less, and the
+    /// least at last.
+    pub http2_all_windows: usize,
+    /// Bytes of one response that wait for an HTTP/2 client to take them.
+    pub http2_send_buffer: usize,
     /// Connections of the WebSocket protocol of one tenant, open at once. Beyond it `tenant-websockets`.
     pub websockets: usize,
     /// Bytes of one message of a client. Beyond it the connection is closed with 1009.
@@ -68,6 +79,10 @@ impl Default for EdgeSettings {
             http2_control_frames: 200,
             max_depth: 16,
             http2_ping_interval: Duration::from_secs(20),
+            http2_idle_timeout: Duration::from_secs(60),
+            http2_window: 1 << 20,
+            http2_all_windows: 1 << 30,
+            http2_send_buffer: 256 << 10,
             websockets: 256,
             websocket_message: 1 << 20,
             websocket_idle: Duration::from_secs(60),
@@ -91,6 +106,10 @@ impl EdgeSettings {
             http2_max_streams: self.http2_max_streams,
             http2_control_frames: self.http2_control_frames,
             http2_ping_interval: self.http2_ping_interval,
+            http2_idle_timeout: self.http2_idle_timeout,
+            http2_window: self.http2_window,
+            http2_all_windows: self.http2_all_windows,
+            http2_send_buffer: self.http2_send_buffer,
             trusted_proxies: self.trusted_proxies.clone(),
         }
     }

@@ -36,6 +36,14 @@ pub(crate) struct ApiSettings {
     pub(crate) http2_control_frames: u32,
     /// Time between two liveness checks of an HTTP/2 connection, and for the answer to one.
     pub(crate) http2_ping_interval: Duration,
+    /// Time after which an HTTP/2 connection is closed on which nothing goes on.
+    pub(crate) http2_idle_timeout: Duration,
+    /// Bytes of bodies that a client may send over one HTTP/2 connection ahead of what is read.
+    pub(crate) http2_window: usize,
+    /// The same of all connections together.
+    pub(crate) http2_all_windows: usize,
+    /// Bytes of one response that wait for an HTTP/2 client to take them.
+    pub(crate) http2_send_buffer: usize,
     /// Time for requests under way to finish at the end.
     pub(crate) drain_grace: Duration,
 }
@@ -53,6 +61,10 @@ impl Default for ApiSettings {
             http2_max_streams: 64,
             http2_control_frames: 200,
             http2_ping_interval: Duration::from_secs(20),
+            http2_idle_timeout: Duration::from_secs(60),
+            http2_window: 1 << 20,
+            http2_all_windows: 128 << 20,
+            http2_send_buffer: 256 << 10,
             drain_grace: Duration::from_secs(10),
         }
     }
@@ -76,6 +88,10 @@ pub(crate) async fn serve(
         http2_max_streams: settings.http2_max_streams,
         http2_control_frames: settings.http2_control_frames,
         http2_ping_interval: settings.http2_ping_interval,
+        http2_idle_timeout: settings.http2_idle_timeout,
+        http2_window: settings.http2_window,
+        http2_all_windows: settings.http2_all_windows,
+        http2_send_buffer: settings.http2_send_buffer,
         trusted_proxies,
     });
     let idle = settings.body_idle_timeout;

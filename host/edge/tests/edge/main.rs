@@ -6,3 +6,4 @@ mod refusals;
 mod serving;
 mod support;
 mod tls;
+mod unused;

@@ -84,7 +84,7 @@ keys! {
     text "log.format" => log.format:
         "Form of the node's own log, on standard error: `text` or `json`.";
     text "log.filter" => log.filter:
-        "What is logged: a level, or levels by target, as in `info,canopy::request=off`.";
+        "What is logged: a level, or levels by target, as in `info,canopy::request=off`. What the default leaves out of `h2` is what clients do wrong, which they could fill the log with.";
     size "log.queue" => log.queue_bytes:
         "Records of the node's own log that wait to be written. What comes on top, where whoever reads standard error does not keep up, is dropped and counted.";
     list "egress.private_networks" => private_networks:
@@ -159,7 +159,7 @@ keys! {
     count "edge.descriptor_reserve" => descriptor_reserve:
         "File descriptors kept for databases, components and outgoing connections; at most half of what the system allows.";
     count "edge.max_connections_per_address" => edge.max_connections_per_address:
-        "Connections open at once from one address; further ones are closed. Never more than half of all. Trusted proxies have no such limit.";
+        "Connections open at once from one address, or one network of 64 bits of IPv6; further ones are closed. Never more than half of all. Trusted proxies have no such limit.";
     time "edge.header_timeout" => edge.header_timeout:
         "Time for a client to send the head of a request, and for which an HTTP/1.1 connection may be idle.";
     time "edge.body_idle_timeout" => edge.body_idle_timeout:
@@ -182,6 +182,14 @@ keys! {
         "How many applications deep a request may come that applications of this platform send on; beyond it status 508.";
     time "edge.http2_ping_interval" => edge.http2_ping_interval:
         "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
+    time "edge.http2_idle_timeout" => edge.http2_idle_timeout:
+        "Time after which an HTTP/2 connection is closed on which no request is being answered, and of no answer the client takes anything.";
+    size "edge.http2_window" => edge.http2_window:
+        "Bodies that a client may send over one HTTP/2 connection ahead of whoever takes them, half as much on one stream; never less than 65535.";
+    size "edge.http2_all_windows" => edge.http2_all_windows:
+        "The same of all connections together; as it is used up, each further one has less, 65535 at last.";
+    size "edge.http2_send_buffer" => edge.http2_send_buffer:
+        "What of one response waits for an HTTP/2 client to take it.";
     count "edge.websockets" => edge.websockets:
         "WebSocket connections of one tenant open at once; beyond it status 429.";
     size "edge.websocket_message" => edge.websocket_message:
@@ -198,11 +206,11 @@ keys! {
     count "admission.node_reserve" => admission.node_reserve:
         "Of these, how many are kept for tenants that have few: one of the usual weight may have up to a fourth of what it leaves of them; at most half.";
     count "admission.max_waiting" => admission.max_waiting:
-        "Requests that may wait for one installation, and for one tenant.";
+        "Requests that may wait for one installation, and for one tenant; fewer where they would wait in vain.";
     time "admission.max_wait" => admission.max_wait:
         "How long a request may wait for its turn.";
     time "admission.shed_after" => admission.shed_after:
-        "How long the first of a tenant's requests that wait for a full node may have waited before further ones are refused at once, and those behind it that would wait in vain.";
+        "How long the first of those who wait for an installation, a tenant, or of a tenant for the node, may have waited without anybody being served before further ones are refused at once, and those behind it that would wait in vain; and how much waiting a load that lasts is left with.";
     time "admission.retry_after" => admission.retry_after:
         "What a client that was refused for want of a slot is told to wait.";
 
@@ -334,7 +342,7 @@ keys! {
     count "api.backlog" => api_backlog:
         "Connections to it that wait to be accepted; those beyond it have to try again.";
     count "api.max_connections_per_address" => api.max_connections_per_address:
-        "Connections to it at once from one address; further ones are closed. Never more than half of all. Proxies of `edge.trusted_proxies` have no such limit.";
+        "Connections to it at once from one address, or one network of 64 bits of IPv6; further ones are closed. Never more than half of all. Proxies of `edge.trusted_proxies` have no such limit.";
     time "api.header_timeout" => api.header_timeout:
         "Time for a client of the API to send the head of a request, and for which an HTTP/1.1 connection may be idle.";
     time "api.body_idle_timeout" => api.body_idle_timeout:
@@ -351,6 +359,14 @@ keys! {
         "HTTP/2 frames a second of one connection that bring no request forward, five times as many at once; beyond it the connection is closed.";
     time "api.http2_ping_interval" => api.http2_ping_interval:
         "Time between two liveness checks of an HTTP/2 connection, and for the answer to one.";
+    time "api.http2_idle_timeout" => api.http2_idle_timeout:
+        "Time after which an HTTP/2 connection is closed on which no request is being answered, and of no answer the client takes anything.";
+    size "api.http2_window" => api.http2_window:
+        "Bodies that a client may send over one HTTP/2 connection ahead of whoever takes them, half as much on one stream; never less than 65535.";
+    size "api.http2_all_windows" => api.http2_all_windows:
+        "The same of all connections together; as it is used up, each further one has less, 65535 at last.";
+    size "api.http2_send_buffer" => api.http2_send_buffer:
+        "What of one response waits for an HTTP/2 client to take it.";
     time "api.drain_grace" => api.drain_grace:
         "Time for requests to the API to finish when the node is told to stop.";
     text "api.tls.certificate" => api_tls.certificate as option:

@@ -270,7 +270,7 @@ impl Default for Settings {
             backup_prune: true,
             log: NodeLog {
                 format: LogFormat::Text,
-                filter: "info".into(),
+                filter: "info,h2=error".into(),
                 queue_bytes: 4 << 20,
             },
             app: AppSettings {
