@@ -212,6 +212,64 @@ pub(crate) async fn a10_all_slots(arena: &Arena) {
     assert!(busy.text.contains("retry-after: "), "{busy:?}");
 }
 
+/// Ten times what an installation can answer, for some seconds: it answers what it can, and refuses the
+/// others soon. As everything here, on a machine that may be loaded: `tests/bench` has the goal.
+pub(crate) async fn a11_overload(arena: &Arena) {
+    // 64 slots, a second each.
+    const SERVED: usize = 64;
+    const SECONDS: usize = 4;
+    let began = Instant::now();
+    let asked = (0..10 * SERVED * SECONDS).map(|number| async move {
+        let due = Duration::from_secs(1) * u32::try_from(number).expect("few") / 10;
+        tokio::time::sleep_until((began + due / u32::try_from(SERVED).expect("few")).into()).await;
+        let sent = Instant::now();
+        let status = arena.get("sleep", "/?ms=1000").await.status;
+        (status, sent.elapsed())
+    });
+    let replies = join_all(asked).await;
+    let took = began.elapsed();
+    let of = |wanted: u16| replies.iter().filter(move |(status, _)| *status == wanted);
+    let served = of(200).count();
+    let mut refused: Vec<Duration> = of(429).map(|(_, after)| *after).collect();
+    refused.sort_unstable();
+    assert_eq!(
+        served + refused.len(),
+        replies.len(),
+        "{:?}",
+        replies.last()
+    );
+    // In the time that it took altogether, were it less than that.
+    let could = SERVED as f64 * (SECONDS as f64).min(took.as_secs_f64());
+    assert!(served as f64 >= 0.7 * could, "{served} in {took:?}");
+    // A second is what each would have waited for.
+    let after = refused[refused.len() * 9 / 10];
+    assert!(
+        after < Duration::from_millis(900),
+        "refusals take {after:?}"
+    );
+}
+
+/// Slots that are all taken for seconds: of those who come then only the first waits, though for nothing.
+pub(crate) async fn a11_slots_that_do_not_move(arena: &Arena) {
+    const COUNT: usize = 100;
+    let held = join_all((0..64).map(|_| arena.get("sleep", "/?ms=3500")));
+    let others = async {
+        while arena.get("sleep", "/").await.status != 429 {}
+        let asked = (0..COUNT).map(|_| async {
+            let sent = Instant::now();
+            let reply = arena.get("sleep", "/").await;
+            (reply.status, sent.elapsed())
+        });
+        join_all(asked).await
+    };
+    let (held, others) = tokio::join!(held, others);
+    assert!(held.iter().all(|reply| reply.status == 200));
+    let soon =
+        |(status, after): &&(u16, Duration)| *status == 429 && *after < Duration::from_millis(700);
+    let refused = others.iter().filter(soon).count();
+    assert!(refused >= COUNT - 1, "{refused} of {COUNT}: {others:?}");
+}
+
 /// What a guest holds of the host is counted, and so is what that takes of the host's memory.
 pub(crate) async fn a12_resources(arena: &Arena) {
     let before = arena.footprint().memory;

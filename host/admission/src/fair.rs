@@ -4,20 +4,18 @@
 //! for tenants that have little: one of the usual weight may have up to a fourth of what it leaves. A
 //! slot that becomes free goes to the waiting tenant that has least for its weight. So a tenant alone
 //! uses all of the node but the reserve, two greedy ones end up with what their weights say, and one
-//! that comes later finds a slot at once, however many were greedy before. A tenant whose own queue
-//! has not moved for a while is refused at once: waiting would only make its answers later, not more.
-//! So are those of its queue for whom, at the pace of late, no slot will come in time.
+//! that comes later finds a slot at once, however many were greedy before. Each tenant has a queue of
+//! its own (`queue.rs`), so one that floods the node is shed and the others still wait their turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::gate::Full;
+use crate::queue::{Full, Queue, wait};
 
 /// The weight of a plan that says nothing else.
 const USUAL_WEIGHT: u64 = 100;
@@ -44,23 +42,7 @@ struct State {
 struct Share {
     weight: u64,
     running: usize,
-    waiting: VecDeque<Waiter>,
-    served: Served,
-}
-
-/// How many of a tenant's requests that waited got their slot lately, in two windows of
-/// `shed_after`: the one that has begun, and the one before it.
-#[derive(Debug)]
-struct Served {
-    since: Instant,
-    now: u64,
-    before: u64,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    since: Instant,
-    grant: oneshot::Sender<FairSlot>,
+    queue: Queue<FairSlot>,
 }
 
 /// A place on the node. Dropping it passes it on.
@@ -98,40 +80,21 @@ impl FairGate {
     ) -> Result<FairSlot, Full> {
         let turn = {
             let mut state = self.state.lock();
-            let (running, share) = state.share_of(tenant, weight);
-            if share.waiting.is_empty() && self.may_run(*running, share) {
+            let (running, share) = state.share_of(tenant, weight, self.shed_after);
+            if share.queue.is_empty() && self.may_run(*running, share) {
                 *running += 1;
                 share.running += 1;
+                share.queue.moved();
                 return Ok(self.slot(tenant));
             }
-            let now = Instant::now();
-            let stuck = share
-                .waiting
-                .front()
-                .is_some_and(|first| now.duration_since(first.since) >= self.shed_after);
-            if stuck {
-                return Err(Full);
-            }
-            let (grant, turn) = oneshot::channel();
-            share.waiting.push_back(Waiter { since: now, grant });
-            turn
+            share.queue.join(until)?
         };
-        let mut turn = turn;
-        loop {
-            let now = Instant::now();
-            let look = now + self.shed_after.max(Duration::from_millis(1));
-            match timeout_at(until.min(look), &mut turn).await {
-                Ok(Ok(slot)) => return Ok(slot),
-                Err(_) if look < until => {
-                    self.state.lock().shed(tenant, self.shed_after, until);
-                }
-                Ok(Err(_)) | Err(_) => {
-                    turn.close();
-                    self.state.lock().leave(tenant);
-                    return Err(Full);
-                }
-            }
+        let look = || self.state.lock().shed(tenant, until);
+        let slot = wait(turn, until, self.shed_after, look).await;
+        if slot.is_err() {
+            self.state.lock().leave(tenant);
         }
+        slot
     }
 
     fn slot(self: &Arc<Self>, tenant: TenantId) -> FairSlot {
@@ -167,13 +130,12 @@ impl FairGate {
                 if !self.may_run(*running, share) {
                     return;
                 }
-                let Some(waiter) = share.waiting.pop_front() else {
+                let Some(grant) = share.queue.next() else {
                     return;
                 };
                 *running += 1;
                 share.running += 1;
-                share.served.count(self.shed_after);
-                (waiter.grant, self.slot(tenant))
+                (grant, self.slot(tenant))
             };
             let _ = grant.send(slot);
         }
@@ -182,16 +144,16 @@ impl FairGate {
 
 impl State {
     /// The slots taken, and the tenant's share by its newest weight.
-    fn share_of(&mut self, tenant: TenantId, weight: u32) -> (&mut usize, &mut Share) {
-        let share = self.tenants.entry(tenant).or_insert(Share {
+    fn share_of(
+        &mut self,
+        tenant: TenantId,
+        weight: u32,
+        shed_after: Duration,
+    ) -> (&mut usize, &mut Share) {
+        let share = self.tenants.entry(tenant).or_insert_with(|| Share {
             weight: 1,
             running: 0,
-            waiting: VecDeque::new(),
-            served: Served {
-                since: Instant::now(),
-                now: 0,
-                before: 0,
-            },
+            queue: Queue::new(shed_after),
         });
         share.weight = u64::from(weight.max(1));
         (&mut self.running, share)
@@ -201,14 +163,7 @@ impl State {
     fn neediest(&mut self) -> Option<TenantId> {
         let mut found: Option<(u128, u128, TenantId)> = None;
         for (tenant, share) in &mut self.tenants {
-            while share
-                .waiting
-                .front()
-                .is_some_and(|waiter| waiter.grant.is_closed())
-            {
-                share.waiting.pop_front();
-            }
-            if share.waiting.is_empty() {
+            if share.queue.is_empty() {
                 continue;
             }
             let (has, weight) = (share.running as u128, u128::from(share.weight));
@@ -220,19 +175,11 @@ impl State {
         found.map(|(_, _, tenant)| tenant)
     }
 
-    /// Refuses those of `tenant` who would wait in vain: more than will get a slot by `until` at the
-    /// pace of late, from the end of the queue. Called by one who has waited for `shed_after`.
-    fn shed(&mut self, tenant: TenantId, shed_after: Duration, until: Instant) {
-        let Some(share) = self.tenants.get_mut(&tenant) else {
-            return;
-        };
-        share.waiting.retain(|waiter| !waiter.grant.is_closed());
-        let left = until.saturating_duration_since(Instant::now());
-        let pace = u128::from(share.served.lately(shed_after));
-        let hope = pace * left.as_nanos() / shed_after.as_nanos().max(1);
-        // The first may be the next to be served whatever the pace was.
-        let keep = usize::try_from(hope).unwrap_or(usize::MAX).max(1);
-        share.waiting.truncate(keep);
+    /// Refuses those of `tenant` who would wait in vain.
+    fn shed(&mut self, tenant: TenantId, until: Instant) {
+        if let Some(share) = self.tenants.get_mut(&tenant) {
+            share.queue.shed(until);
+        }
     }
 
     /// Forgets those of `tenant` who wait no longer, and the tenant if nothing of it is left.
@@ -240,32 +187,9 @@ impl State {
         let Some(share) = self.tenants.get_mut(&tenant) else {
             return;
         };
-        share.waiting.retain(|waiter| !waiter.grant.is_closed());
-        if share.running == 0 && share.waiting.is_empty() {
+        if share.running == 0 && !share.queue.has(1) {
             self.tenants.remove(&tenant);
         }
-    }
-}
-
-impl Served {
-    fn turn_over(&mut self, window: Duration) {
-        let age = self.since.elapsed();
-        if age >= window {
-            self.before = if age < 2 * window { self.now } else { 0 };
-            self.now = 0;
-            self.since = Instant::now();
-        }
-    }
-
-    fn count(&mut self, window: Duration) {
-        self.turn_over(window);
-        self.now += 1;
-    }
-
-    /// How many in one window.
-    fn lately(&mut self, window: Duration) -> u64 {
-        self.turn_over(window);
-        self.now.max(self.before)
     }
 }
 

@@ -1,42 +1,50 @@
-//! One limit: so many may be in at once, the others wait in the order in which they came.
+//! One limit: so many may be in at once, the others wait in the order in which they came (`queue.rs`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
+
+use crate::queue::{Full, Queue, wait};
 
 #[derive(Debug)]
-pub(crate) struct Gate(Mutex<State>);
+pub(crate) struct Gate {
+    shed_after: Duration,
+    state: Mutex<State>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     running: usize,
     limit: usize,
-    waiting: VecDeque<oneshot::Sender<Slot>>,
+    queue: Queue<Slot>,
 }
-
-/// No slot became free in time, or too many wait already.
-#[derive(Debug)]
-pub(crate) struct Full;
 
 /// A place behind the gate. Dropping it passes it on to whoever waits longest.
 #[derive(Debug)]
 pub(crate) struct Slot(Arc<Gate>);
 
 impl Gate {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State::default())))
+    pub(crate) fn new(shed_after: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            shed_after,
+            state: Mutex::new(State {
+                running: 0,
+                limit: 0,
+                queue: Queue::new(shed_after),
+            }),
+        })
     }
 
     #[cfg(test)]
     fn running(&self) -> usize {
-        self.0.lock().running
+        self.state.lock().running
     }
 
-    /// Enters if fewer than `limit` are in; else waits until `until`, unless `max_waiting` do so.
-    /// The newest caller's `limit` holds for all, so that a changed limit takes effect at once.
+    /// Enters if fewer than `limit` are in; else waits until `until`, unless `max_waiting` do so or
+    /// it would be in vain. The newest caller's `limit` holds for all, so that a changed limit takes
+    /// effect at once.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         limit: usize,
@@ -44,63 +52,54 @@ impl Gate {
         until: Instant,
     ) -> Result<Slot, Full> {
         let turn = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.limit = limit;
             if state.running < limit {
                 state.running += 1;
+                state.queue.moved();
                 return Ok(Slot(Arc::clone(self)));
             }
-            if state.waiting.len() >= max_waiting {
-                state.waiting.retain(|waiter| !waiter.is_closed());
-                if state.waiting.len() >= max_waiting {
-                    return Err(Full);
-                }
+            if state.queue.has(max_waiting) {
+                return Err(Full);
             }
-            let (grant, turn) = oneshot::channel();
-            state.waiting.push_back(grant);
-            turn
+            state.queue.join(until)?
         };
-        match timeout_at(until, turn).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(Full),
-        }
+        let look = || self.state.lock().queue.shed(until);
+        wait(turn, until, self.shed_after, look).await
     }
 
     /// Gives the places that are free to those who wait. A slot sent to a waiter who has just left
     /// comes back through its own drop.
     fn pass_on(self: &Arc<Self>) {
         loop {
-            let waiter = {
-                let mut state = self.0.lock();
+            let grant = {
+                let mut state = self.state.lock();
                 if state.running >= state.limit {
                     return;
                 }
-                let Some(waiter) = state.waiting.pop_front() else {
+                let Some(grant) = state.queue.next() else {
                     return;
                 };
-                if waiter.is_closed() {
-                    continue;
-                }
                 state.running += 1;
-                waiter
+                grant
             };
-            let _ = waiter.send(Slot(Arc::clone(self)));
+            let _ = grant.send(Slot(Arc::clone(self)));
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.0.lock().running -= 1;
+        self.0.state.lock().running -= 1;
         self.0.pass_on();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(5)
@@ -108,7 +107,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_wait_enter_in_their_order() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let first = gate.enter(1, 10, soon()).await.expect("free");
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
@@ -131,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let _held = gate.enter(1, 0, soon()).await.expect("free");
         let before = Instant::now();
         assert!(gate.enter(1, 0, soon()).await.is_err());
@@ -140,7 +139,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_in_time() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let _held = gate.enter(1, 10, soon()).await.expect("free");
         assert!(
             gate.enter(1, 10, Instant::now() + Duration::from_secs(1))
@@ -151,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_left_the_queue_takes_no_place() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let held = gate.enter(1, 10, soon()).await.expect("free");
         let task = tokio::spawn({
             let gate = Arc::clone(&gate);
@@ -167,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_raised_limit_lets_those_who_wait_in() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let first = gate.enter(1, 10, soon()).await.expect("free");
         let task = tokio::spawn({
             let gate = Arc::clone(&gate);
@@ -184,7 +183,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn never_more_than_the_limit_and_none_lost() {
-        let gate = Gate::new();
+        let gate = Gate::new(LONG);
         let mut tasks = Vec::new();
         for number in 0..64_u64 {
             let gate = Arc::clone(&gate);

@@ -2,15 +2,22 @@
 //!
 //! In order: (1) the rate of the tenant and (2) that of the installation, since a request over them
 //! is refused whatever is free; then a slot (3) of the installation, (4) of the tenant and (5) of
-//! the node. A slot of (3) and (4) that is not free is waited for in a queue of bounded length, for
-//! a bounded time. A request that waits for the node already holds a slot of its tenant, so no
-//! tenant can fill the node's queue beyond its own limit, and the node's slots are shared by weight
-//! (`fair.rs`). The slots make one [`Permit`], which belongs to the request until its response body
-//! has ended.
+//! the node. From the narrowest to the widest: a request that waits for the tenant already holds a
+//! slot of its installation, and one that waits for the node a slot of its tenant, so nobody can fill
+//! a queue that others share beyond its own limit. The node's slots are shared by weight (`fair.rs`).
+//!
+//! A slot that is not free is waited for, in a queue of bounded length and for a bounded time, which
+//! is one for all three. All queues follow the same rules (`queue.rs`), and whoever would wait in vain
+//! is refused at once: under a load of many times what is served, a refusal that takes a second
+//! costs its client that second, and the node a connection and a request kept in memory for as long,
+//! for nothing.
+//!
+//! The slots make one [`Permit`], which belongs to the request until its response body has ended.
 
 mod bucket;
 mod fair;
 mod gate;
+mod queue;
 mod settings;
 
 use std::collections::HashMap;
@@ -25,7 +32,8 @@ use tokio::time::Instant;
 use bucket::Bucket;
 pub use bucket::Rate;
 use fair::{FairGate, FairSlot};
-use gate::{Full, Gate, Slot};
+use gate::{Gate, Slot};
+use queue::Full;
 pub use settings::AdmissionSettings;
 
 /// Whose limit was reached.
@@ -125,14 +133,14 @@ impl Admission {
                 settings.node_reserve,
                 settings.shed_after,
             ),
-            tenants: Table::default(),
-            installations: Table::default(),
+            tenants: Table::new(settings.shed_after),
+            installations: Table::new(settings.shed_after),
             settings,
         }
     }
 
-    /// Waits until the request may run; refuses when it comes too fast, a queue is full or the wait
-    /// too long.
+    /// Waits until the request may run; refuses when it comes too fast, when a queue is full or the
+    /// wait too long, and at once when waiting would be in vain.
     pub async fn admit(&self, ask: &Ask) -> Result<Permit, Refused> {
         let tenant = self.tenants.get(ask.tenant);
         let installation = self.installations.get(ask.installation);
@@ -190,7 +198,10 @@ struct Account {
 
 /// One account for each key in use.
 #[derive(Debug)]
-struct Table<K>(Mutex<Accounts<K>>);
+struct Table<K> {
+    shed_after: Duration,
+    accounts: Mutex<Accounts<K>>,
+}
 
 #[derive(Debug)]
 struct Accounts<K> {
@@ -198,18 +209,19 @@ struct Accounts<K> {
     sweep_at: usize,
 }
 
-impl<K> Default for Table<K> {
-    fn default() -> Self {
-        Self(Mutex::new(Accounts {
-            accounts: HashMap::new(),
-            sweep_at: 1024,
-        }))
-    }
-}
-
 impl<K: Eq + Hash> Table<K> {
+    fn new(shed_after: Duration) -> Self {
+        Self {
+            shed_after,
+            accounts: Mutex::new(Accounts {
+                accounts: HashMap::new(),
+                sweep_at: 1024,
+            }),
+        }
+    }
+
     fn get(&self, key: K) -> Arc<Account> {
-        let mut table = self.0.lock();
+        let mut table = self.accounts.lock();
         if let Some(account) = table.accounts.get(&key) {
             return Arc::clone(account);
         }
@@ -220,7 +232,7 @@ impl<K: Eq + Hash> Table<K> {
             table.sweep_at = (2 * table.accounts.len()).max(1024);
         }
         let account = Arc::new(Account {
-            gate: Gate::new(),
+            gate: Gate::new(self.shed_after),
             bucket: Bucket::new(),
         });
         table.accounts.insert(key, Arc::clone(&account));

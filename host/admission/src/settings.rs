@@ -13,9 +13,10 @@ pub struct AdmissionSettings {
     pub max_waiting: usize,
     /// How long a request may wait for its turn. Default 1 s.
     pub max_wait: Duration,
-    /// How long the first of a tenant's requests that wait for the node may have waited before
-    /// further ones are refused at once, and those behind it that would wait in vain. Default
-    /// 100 ms.
+    /// How long the first of those who wait for an installation, for a tenant, or of one tenant for
+    /// the node, may have waited before further ones are refused at once, and those behind it that
+    /// would wait in vain. In a queue that has stood for so long, no more wait than are served in
+    /// this time. Default 100 ms.
     pub shed_after: Duration,
     /// What a client that is refused for want of a slot is told to wait. Default 1 s.
     pub retry_after: Duration,

@@ -1,3 +1,8 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use tokio::task::LocalSet;
+
 use super::*;
 
 fn impatient() -> AdmissionSettings {
@@ -144,7 +149,118 @@ async fn accounts_that_nobody_needs_are_forgotten() {
         let request = ask(limited.tenant, InstallationId::new());
         admission.admit(&request).await.expect("free");
     }
-    assert!(admission.installations.0.lock().accounts.len() <= 2048);
+    assert!(admission.installations.accounts.lock().accounts.len() <= 2048);
     let refused = admission.admit(&limited).await;
     assert!(refused.is_err(), "what was taken is still known");
+}
+
+/// What came of a load that lasted.
+#[derive(Debug, Default)]
+struct Outcome {
+    served: usize,
+    /// How long those waited that were refused.
+    refused: Vec<Duration>,
+}
+
+/// How long a load is counted.
+const LASTS: Duration = Duration::from_secs(20);
+
+/// `a_second` requests each second, so many at once, each of which takes `takes` once it may run.
+/// Counts those that come after `warm_up`.
+async fn load(
+    admission: Admission,
+    request: Ask,
+    (a_second, at_once): (u32, u32),
+    takes: Duration,
+    warm_up: Duration,
+) -> Outcome {
+    let admission = Rc::new(admission);
+    let outcome = Rc::new(RefCell::new(Outcome::default()));
+    let clients = LocalSet::new();
+    let began = Instant::now();
+    for number in 0..a_second * u32::try_from((warm_up + LASTS).as_secs()).expect("short") {
+        let (admission, outcome) = (Rc::clone(&admission), Rc::clone(&outcome));
+        clients.spawn_local(async move {
+            let before = number / at_once * at_once;
+            tokio::time::sleep_until(began + Duration::from_secs(1) * before / a_second).await;
+            let came = Instant::now();
+            let counts = came.duration_since(began) >= warm_up;
+            let admitted = admission.admit(&request).await;
+            match admitted {
+                Ok(permit) => {
+                    tokio::time::sleep(takes).await;
+                    drop(permit);
+                    outcome.borrow_mut().served += usize::from(counts);
+                }
+                Err(_) if counts => outcome.borrow_mut().refused.push(came.elapsed()),
+                Err(_) => {}
+            }
+        });
+    }
+    clients.await;
+    outcome.borrow_mut().refused.sort_unstable();
+    outcome.take()
+}
+
+/// For each of the three limits, requests that take as long as they say: admission, and a request.
+fn limited(concurrency: usize) -> Vec<(Scope, Admission, Ask)> {
+    let admission = |node_concurrency| {
+        Admission::new(AdmissionSettings {
+            node_concurrency,
+            node_reserve: 0,
+            ..AdmissionSettings::default()
+        })
+    };
+    let mut all = Vec::new();
+    for scope in [Scope::Installation, Scope::Tenant, Scope::Node] {
+        let mut request = anybody();
+        for allowance in [&mut request.of_tenant, &mut request.of_installation] {
+            allowance.concurrency = 1000;
+        }
+        match scope {
+            Scope::Installation => request.of_installation.concurrency = concurrency,
+            Scope::Tenant => request.of_tenant.concurrency = concurrency,
+            Scope::Node => {}
+        }
+        let node = if scope == Scope::Node {
+            concurrency
+        } else {
+            1000
+        };
+        all.push((scope, admission(node), request));
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_ten_times_what_is_served_all_slots_are_used_and_refusals_are_quick() {
+    // Where one takes as long as anybody waits, the pace says less of who waits in vain.
+    for (concurrency, takes, quick) in [(4_u32, 20, 99), (16, 100, 99), (8, 1000, 90)] {
+        let takes = Duration::from_millis(takes);
+        let a_second = 10 * concurrency * 1000 / u32::try_from(takes.as_millis()).expect("short");
+        let capacity = f64::from(a_second) / 10.0;
+        for (scope, admission, request) in limited(concurrency as usize) {
+            // A load is known to last after a second of long waits.
+            let warm_up = Duration::from_secs(4);
+            let found = load(admission, request, (a_second, 1), takes, warm_up).await;
+            let goodput = found.served as f64 / (LASTS.as_secs_f64() * capacity);
+            assert!(goodput >= 0.9, "{scope:?}, {takes:?}: {goodput}");
+            let after = found.refused[found.refused.len() * quick / 100];
+            assert!(
+                after < Duration::from_millis(5),
+                "{scope:?}, {takes:?}: {after:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bursts_that_can_be_served_one_after_the_other_lose_nobody() {
+    for (scope, admission, request) in limited(4) {
+        // Fifty at once take a quarter of a second, and the next come after some more.
+        let takes = Duration::from_millis(20);
+        let found = load(admission, request, (190, 50), takes, Duration::ZERO).await;
+        assert_eq!(found.refused, [], "{scope:?}");
+        assert_eq!(found.served, 20 * 190, "{scope:?}");
+    }
 }
