@@ -1,4 +1,5 @@
-//! The way of a request, step by step.
+//! The way of a request, step by step. `host/README.md` numbers the steps and says why they are in
+//! this order.
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -93,7 +94,7 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    // What is asked for, and of which host?
+    // What is asked for, and of which host? If it is another protocol, is all there that it takes?
     let (host, authority) = request::check(&request, &edge.settings, &peer.conflict)?;
     let handshake = match websocket::asks(request.headers()) {
         true => Some(Handshake::read(&request)?),
@@ -108,6 +109,8 @@ where
         .ok_or_else(|| Cause::UnknownHost(host.as_str().to_owned()))?;
     let spec = Arc::clone(&route.spec);
     record.installation = Some(Arc::clone(&spec));
+
+    // Must it come by TLS?
     if let Some(redirect) = peer.redirect {
         return Err(request::secure_address(&authority, &head.uri, redirect));
     }
@@ -124,7 +127,7 @@ where
         return Err(Cause::TenantConnections { limit });
     }
 
-    // What is reserved on every host name no application sees.
+    // What is reserved on every host name no application sees: it leaves here, for `object` below.
     if head.uri.path().starts_with(RESERVED_PATHS) {
         drop(snapshot);
         let object = object(edge, record, &spec, head, body).await;
@@ -136,12 +139,18 @@ where
     record.caller = caller.kind;
     drop(snapshot);
 
-    // Is the body in its limit, as far as it says?
+    // Is the body in its limit, as far as it says? Has the tenant a place for another protocol's
+    // connection?
     let limits = &spec.component.limits;
     let limit = limits.request_body_bytes;
     if request::declared_length(&head.headers).is_some_and(|length| length > limit) {
         return Err(Cause::BodyTooLarge { limit });
     }
+    let place = |handshake| {
+        let place = edge.sockets.enter(tenant.id, edge.settings.websockets);
+        place.map(|place| (handshake, place))
+    };
+    let handshake = handshake.map(place).transpose()?;
 
     // Is there room?
     let permit = edge.admission.admit(&ask(&spec)).await?;
@@ -177,7 +186,8 @@ where
         ClientBody::new(body, limit, idle, Arc::clone(&received)).boxed_unsync()
     };
 
-    // Call it. A body over its limit is the client's fault, whatever the application makes of it.
+    // Call it, if the tenant has CPU time left. A body over its limit is the client's fault, whatever
+    // the application makes of it.
     let response = tokio::select! {
         biased;
         () = received.over_limit() => return Err(Cause::BodyTooLarge { limit }),

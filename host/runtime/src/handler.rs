@@ -87,9 +87,6 @@ pub(crate) async fn deliver(
     if installed.messages.is_none() {
         return Err(ServeError::NoMessages);
     }
-    if let Some(overdrawn) = installed.stores.cpu().overdrawn() {
-        return Err(overdrawn.into());
-    }
     let (reply, mut answer) = oneshot::channel();
     let task = Task::replying(inner, installed, &call, Reply::Message(reply));
     let verdict = task.verdict.clone();

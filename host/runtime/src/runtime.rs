@@ -275,7 +275,8 @@ impl Runtime {
 }
 
 impl Inner {
-    /// As [`Self::installed`], for a call that must be over at `deadline`.
+    /// As [`Self::installed`], for a call that must be over at `deadline`, of a tenant that has CPU time
+    /// left.
     async fn installed_by(
         self: &Arc<Self>,
         deadline: Instant,
@@ -283,7 +284,15 @@ impl Inner {
     ) -> Result<Arc<Installed>, ServeError> {
         let slot = self.installed.slot(spec);
         if let Some(installed) = slot.get() {
-            return Ok(installed.clone());
+            return match installed.stores.cpu().overdrawn() {
+                Some(overdrawn) => Err(overdrawn.into()),
+                None => Ok(installed.clone()),
+            };
+        }
+        // Before anything is loaded, or even compiled, for a tenant that could not run it.
+        let account = self.parts.cpu.of(&self.parts.engine, &spec.tenant);
+        if let Some(overdrawn) = account.overdrawn() {
+            return Err(overdrawn.into());
         }
         // In a box: making an installation ready takes a future of some KiB, which the future of
         // every request would have room for, and which is copied with it.

@@ -47,9 +47,6 @@ async fn answer(
     call: Call,
     request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, ServeError> {
-    if let Some(overdrawn) = installed.stores.cpu().overdrawn() {
-        return Err(overdrawn.into());
-    }
     let is_head = request.method() == Method::HEAD;
     let log = installed.stores.log().clone();
     let (task, mut answer, body_done) = Task::new(inner, installed, &call)?;

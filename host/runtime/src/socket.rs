@@ -350,9 +350,6 @@ pub(crate) async fn open(
     if installed.sockets.is_none() {
         return Err(ServeError::NoSockets);
     }
-    if let Some(overdrawn) = installed.stores.cpu().overdrawn() {
-        return Err(overdrawn.into());
-    }
     let (done, over) = oneshot::channel();
     let (reply, answer) = oneshot::channel();
     let task = Task::replying(inner, installed, &call, Reply::Socket(reply, over));

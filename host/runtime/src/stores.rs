@@ -89,7 +89,7 @@ const ACCOUNTS: usize = 4_096;
 impl TenantCpu {
     /// The account of a tenant, with the limits that it has now. An account outlives the stores, or
     /// a tenant would be rid of what it owes when its last instance goes.
-    fn of(&self, engine: &Engine, tenant: &TenantSpec) -> Arc<CpuAccount> {
+    pub(crate) fn of(&self, engine: &Engine, tenant: &TenantSpec) -> Arc<CpuAccount> {
         let limits = &tenant.limits;
         let rate = CpuRate {
             per_second: limits.cpu_per_second,

@@ -52,7 +52,18 @@ pub(crate) struct Taken {
     messages: mpsc::Sender<SocketMessage>,
     closed: oneshot::Sender<SocketClose>,
     limits: Limits,
-    slot: CountedSlot<TenantId>,
+    slot: Place,
+}
+
+/// A place for one more connection of a tenant.
+pub(crate) type Place = CountedSlot<TenantId>;
+
+impl Sockets {
+    /// A place for one more connection of `tenant`, unless there are `limit`.
+    pub(crate) fn enter(&self, tenant: TenantId, limit: usize) -> Result<Place, Cause> {
+        let place = self.tenants.enter(tenant, limit);
+        place.ok_or(Cause::TenantSockets { limit })
+    }
 }
 
 impl Taken {
@@ -70,17 +81,14 @@ impl Taken {
     }
 }
 
-/// Has the application take the connection that `handshake` asks for.
+/// Has the application take the connection that `handshake` asks for, which has a place.
 pub(crate) async fn take<G: Guests>(
     edge: &Edge<G>,
     spec: &Arc<InstallationSpec>,
     call: Call,
     mut head: Parts,
-    handshake: Handshake,
+    (handshake, slot): (Handshake, Place),
 ) -> Result<Taken, Cause> {
-    let limit = edge.settings.websockets;
-    let slot = edge.sockets.tenants.enter(spec.tenant.id, limit);
-    let slot = slot.ok_or(Cause::TenantSockets { limit })?;
     let upgrade = head.extensions.remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or(Cause::Handshake("this connection keeps its protocol"))?;
     // What the handshake is made of is the platform's affair.

@@ -325,3 +325,34 @@ async fn connections_of_one_address_have_a_limit() {
     }
     assert_eq!(status(&node.get("/").await), 200);
 }
+
+#[tokio::test]
+async fn a_place_for_a_websocket_is_looked_for_before_a_slot() {
+    let node = Node::start(Setup {
+        edge: EdgeSettings {
+            websockets: 0,
+            ..EdgeSettings::default()
+        },
+        limits: Limits {
+            concurrency: 1,
+            ..Limits::default()
+        },
+        ..Setup::default()
+    })
+    .await;
+    let mut first = node.connect().await;
+    first
+        .write_all(get("/gate").as_bytes())
+        .await
+        .expect("sent");
+    node.entered(1).await;
+    assert_eq!(problem(&node.get("/").await), "installation-busy");
+    let handshake = get("/").replace(
+        "Connection: close",
+        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+    );
+    refused(&node, &handshake, 429, "tenant-websockets").await;
+    node.stage.open.notify_one();
+    read_all(&mut first).await;
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use canopy_runtime::ServeError;
 
-use crate::support::Node;
+use crate::support::{App, Node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_loop_ends_at_its_cpu_time() {
@@ -144,6 +144,16 @@ async fn what_a_tenant_uses_of_the_cpu_in_all_its_applications_has_a_limit() {
     let refused = node.get(&quiet, "/").await;
     assert!(
         matches!(refused, Err(ServeError::TenantCpu { retry_after, .. }) if !retry_after.is_zero()),
+        "{refused:?}"
+    );
+    // And one that was never loaded is not compiled for that.
+    let mut unloaded = node.text("broken", "(component)");
+    unloaded.digest = canopy_ids::Digest::of(b"nowhere");
+    let mut unloaded = App::of(unloaded);
+    unloaded.spec.tenant = tenant.clone();
+    let refused = node.get(&unloaded, "/").await;
+    assert!(
+        matches!(refused, Err(ServeError::TenantCpu { .. })),
         "{refused:?}"
     );
     let usage = node.runtime.cpu_usage(tenant.id);
