@@ -172,6 +172,40 @@ def neighbours(options, rate=100):
     return Result("Noisy neighbours", "ms", rounds, goals, notes)
 
 
+def overload(options, slots=64, takes=200):
+    """Ten times what an installation can answer: what is still answered, and how soon the rest is refused."""
+    rounds = {"as much as it can": [], "ten times that": []}
+    canopy = Canopy(options.canopy, settings(options))
+    try:
+        canopy.publish("sleep")
+        canopy.install_all([("t0", "sleep", "guests/sleep")])
+        host, path = canopy.host("sleep", "t0"), f"/?ms={takes}"
+        wrk(canopy.apps, host, path, seconds=1, connections=slots)
+        for _ in range(options.rounds):
+            peak = wrk(canopy.apps, host, path, seconds=options.seconds, connections=slots)
+            found = {"good": peak["rate"], "refused": 0, "late": 0, "bad": peak["bad"]}
+            rounds["as much as it can"].append(found)
+            # What waits, what is answered and what is refused, all at once; and one second before it is known to last.
+            asked = (options.load, canopy.apps, host, 10 * peak["rate"])
+            load = constant(*asked, options.seconds + 1, path=path, connections=6 * slots)
+            found = {"good": load["successes"], "refused": load["refusals"], "late": load["late"]}
+            rounds["ten times that"].append(found | {"bad": load["bad"]})
+    finally:
+        canopy.stop()
+    pairs = zip(rounds["ten times that"], rounds["as much as it can"])
+    kept = [over["good"] / peak["good"] for over, peak in pairs]
+    refused = [over["refused"] for over in rounds["ten times that"]]
+    goals = [
+        Goal("answers a second at ten times what can be answered ÷ peak", 0.8, kept),
+        Goal("refusals at ten times what can be answered, p99", 5, refused, unit="ms", least=False),
+    ]
+    notes = [
+        f"An installation of {slots} requests at once, each of which takes {takes} ms in which it does nothing: it is"
+        f" slots that are wanted, not processors. Refusals are timed from when they are asked for. {AHEAD}"
+    ]
+    return Result("Overload", "ms", rounds, goals, notes)
+
+
 def kill_time(options, budget=50):
     """How long past its budget of CPU time an endless loop is ended."""
     count = max(300, 200 * options.rounds)
@@ -362,4 +396,4 @@ def pinned(options, at_once=16, held=4_000):
     return Result("Pinned memory", "MiB", rounds, [goal], notes)
 
 
-ALL = [tail, storage, driver, neighbours, kill_time, pinned, density, publishing]
+ALL = [tail, storage, driver, neighbours, overload, kill_time, pinned, density, publishing]

@@ -32,6 +32,8 @@ TITLES = {
     "p50": "p50 ms",
     "p99": "p99 ms",
     "p999": "p99.9 ms",
+    "good": "answered a second",
+    "refused": "refused p99 ms",
     "late": "late ms",
     "cpu": "CPU µs a request",
     "start": "start s",

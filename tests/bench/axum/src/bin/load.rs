@@ -3,7 +3,8 @@
 //! Each request has a time at which it is due, whether or not the server keeps up, and its latency
 //! counts from that time, not from when a connection was free for it. So a server that stalls is
 //! charged for every request that would have come meanwhile, which `wrk` leaves out. Prints JSON, in
-//! milliseconds; `late` is the p99 of how late requests were begun.
+//! milliseconds; `late` is the p99 of how late requests were begun. `successes` are those a second,
+//! and `refusals` is the p99 of how long a refusal (429 or 503) took from when it was asked for.
 
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -31,7 +32,16 @@ struct Plan {
 struct Found {
     latencies: Vec<Duration>,
     late: Vec<Duration>,
+    refused: Vec<Duration>,
     bad: u64,
+}
+
+/// What came of one request.
+#[derive(PartialEq, Eq)]
+enum Came {
+    Success,
+    Refusal,
+    Failure,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -59,19 +69,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let found = thread.join().map_err(|_| "a connection's thread failed")?;
         all.latencies.extend(found.latencies);
         all.late.extend(found.late);
+        all.refused.extend(found.refused);
         all.bad += found.bad;
     }
     let took = plan.begun.elapsed().as_secs_f64();
     all.latencies.sort_unstable();
     all.late.sort_unstable();
+    all.refused.sort_unstable();
     println!(
-        "{{\"rate\":{:.1},\"count\":{},\"p50\":{},\"p99\":{},\"p999\":{},\"late\":{},\"bad\":{}}}",
+        "{{\"rate\":{:.1},\"count\":{},\"p50\":{},\"p99\":{},\"p999\":{},\"late\":{},\"successes\":{:.1},\"refusals\":{},\"bad\":{}}}",
         all.latencies.len() as f64 / took,
         all.latencies.len(),
         at(&all.latencies, 0.5),
         at(&all.latencies, 0.99),
         at(&all.latencies, 0.999),
         at(&all.late, 0.99),
+        (all.latencies.len() as u64 - all.bad) as f64 / took,
+        at(&all.refused, 0.99),
         all.bad,
     );
     Ok(())
@@ -101,20 +115,21 @@ fn ask(plan: &Plan) -> Found {
             thread::sleep(due - now);
         }
         found.late.push(due.elapsed());
-        match answer(&mut stream, plan) {
-            Ok(true) => {}
-            Ok(false) => found.bad += 1,
-            Err(_) => {
-                stream = None;
-                found.bad += 1;
-            }
+        let begun = Instant::now();
+        let came = answer(&mut stream, plan).unwrap_or_else(|_| {
+            stream = None;
+            Came::Failure
+        });
+        if came == Came::Refusal {
+            found.refused.push(begun.elapsed());
         }
+        found.bad += u64::from(came != Came::Success);
         found.latencies.push(due.elapsed());
     }
 }
 
-/// Whether the answer, read whole, is a success. A connection that the server ended is opened anew.
-fn answer(kept: &mut Option<TcpStream>, plan: &Plan) -> Result<bool, Error> {
+/// What the answer, read whole, says. A connection that the server ended is opened anew.
+fn answer(kept: &mut Option<TcpStream>, plan: &Plan) -> Result<Came, Error> {
     if kept.is_none() {
         let stream = TcpStream::connect(&plan.address)?;
         stream.set_nodelay(true)?;
@@ -146,7 +161,11 @@ fn answer(kept: &mut Option<TcpStream>, plan: &Plan) -> Result<bool, Error> {
             if head.contains("connection: close") {
                 *kept = None;
             }
-            return Ok(head.split(' ').nth(1).is_some_and(|status| status.starts_with('2')));
+            return Ok(match head.split(' ').nth(1) {
+                Some(status) if status.starts_with('2') => Came::Success,
+                Some("429" | "503") => Came::Refusal,
+                _ => Came::Failure,
+            });
         }
     }
 }
