@@ -187,6 +187,12 @@ impl Admission {
     pub fn in_flight(&self) -> usize {
         self.node.running()
     }
+
+    /// Tells the same to whoever has no part in admitting requests.
+    pub fn gauge(&self) -> Arc<dyn Fn() -> usize + Send + Sync> {
+        let node = Arc::clone(&self.node);
+        Arc::new(move || node.running())
+    }
 }
 
 /// What is kept for a tenant or an installation.

@@ -32,6 +32,19 @@ pub struct Engine {
     shares: Shares,
 }
 
+/// What of the pool is in use, of each kind that [`PoolSettings`](crate::PoolSettings) limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Component instances.
+    pub instances: usize,
+    /// Linear memories.
+    pub memories: usize,
+    /// Tables.
+    pub tables: usize,
+    /// Stacks.
+    pub stacks: usize,
+}
+
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -92,6 +105,17 @@ impl Engine {
     /// Guests that have run for long and wait for their next turn.
     pub fn waiting_for_cpu(&self) -> usize {
         self.shares.waiting()
+    }
+
+    /// What of the pool is in use now.
+    pub fn pool_use(&self) -> PoolUse {
+        let metrics = self.raw.pooling_allocator_metrics();
+        metrics.map_or_else(PoolUse::default, |metrics| PoolUse {
+            instances: usize::try_from(metrics.component_instances()).unwrap_or(usize::MAX),
+            memories: metrics.memories(),
+            tables: metrics.tables(),
+            stacks: metrics.stacks(),
+        })
     }
 
     /// A store for one instance, with every limit in force: the limiter that `limits` finds in the

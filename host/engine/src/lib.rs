@@ -9,6 +9,7 @@
 //! Engine::new(&EngineSettings) -> Result<Engine, EngineError>   starts the epoch ticker; Clone
 //!   .raw() -> &wasmtime::Engine      .settings() -> &EngineSettings
 //!   .new_store(data: T, limits: fn(&mut T) -> &mut StoreLimits, cpu: &CpuBudget) -> Store<T>
+//!   .pool_use() -> PoolUse                                      what is in use of the pool
 //!   .check_declared(Option<&Footprint>, memory_bytes)           before it is compiled
 //!   .check(&Component, memory_bytes, &CpuBudget)                async: instantiates once, in quarantine
 //! inspect(&[u8]) -> Result<Inspection, InspectError>            what it imports and exports
@@ -54,7 +55,7 @@ pub use compile::{CompileError, CompilerCommand};
 pub use compile_child::compile_child_main;
 pub use cpu::{CpuBudget, CpuSpent, forget_ticks};
 pub use cpu_account::{CpuAccount, CpuRate};
-pub use engine::{Engine, EngineError};
+pub use engine::{Engine, EngineError, PoolUse};
 pub use footprint::Footprint;
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};

@@ -120,6 +120,12 @@ impl Cache {
         self.state.lock().installations.len()
     }
 
+    /// Instances that wait for a request.
+    pub(crate) fn waiting(&self) -> usize {
+        let ready = self.ready();
+        ready.iter().flat_map(|one| one.idle()).map(Idle::len).sum()
+    }
+
     /// Where the installation of this generation is, or will be.
     pub(crate) fn slot(&self, spec: &Arc<InstallationSpec>) -> Arc<OnceCell<Arc<Installed>>> {
         let (cell, forgotten) = {

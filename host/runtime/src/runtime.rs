@@ -220,6 +220,11 @@ impl Runtime {
         self.0.installed.len()
     }
 
+    /// Instances of applications that wait for their next request.
+    pub fn waiting_instances(&self) -> usize {
+        self.0.installed.waiting()
+    }
+
     /// Whether an installation could be made ready, without touching the one that runs under the
     /// same identifier, nor its driver instances: every function of a driver must have the shape
     /// that the application expects.

@@ -121,6 +121,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     })?;
     let messages = runtime.messages().clone();
     let routes = Routes::default();
+    let admission = Admission::new(settings.admission);
     let app = App::start(AppParts {
         store: Store::open(&data.control(), &keys)?,
         components,
@@ -147,6 +148,7 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         logs: logs.clone(),
         runtime: runtime.clone(),
         routes: routes.clone(),
+        requests: admission.gauge(),
         settings: settings.app.clone(),
     })
     .await?;
@@ -187,7 +189,6 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     }
     let stop = CancellationToken::new();
     let forgetting = tokio::spawn(forget(routes.clone(), runtime.clone()));
-    let admission = Admission::new(settings.admission);
     let drain_grace = settings.edge.drain_grace;
     let proxies = settings.edge.trusted_proxies.clone();
     let edge = Edge::new(settings.edge, routes, admission, runtime);

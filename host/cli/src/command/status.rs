@@ -15,7 +15,7 @@ impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<(), Error> {
         let status: Noun = context.client()?.get(&["status"]).await?;
         context.ui.result(&status, |status| {
-            let counts = status.counts;
+            let (counts, load) = (status.counts, status.load);
             let uptime = indicatif::HumanDuration(Duration::from_secs(status.uptime_seconds));
             fields([
                 ("version", status.version.clone()),
@@ -35,6 +35,11 @@ impl Status {
                 ("tenants", counts.tenants.to_string()),
                 ("installations", counts.installations.to_string()),
                 ("drivers", counts.drivers.to_string()),
+                ("requests under way", load.requests.to_string()),
+                (
+                    "instances",
+                    format!("{}, {} waiting", load.instances, load.waiting_instances),
+                ),
                 ("components", bytes(status.storage.component_bytes)),
                 ("control database", bytes(status.storage.control_bytes)),
             ])

@@ -58,6 +58,8 @@ pub struct AppParts {
     pub runtime: Runtime,
     /// What requests are routed by.
     pub routes: Routes,
+    /// How many requests of applications are under way.
+    pub requests: Arc<dyn Fn() -> usize + Send + Sync>,
     /// What it must know of the node, and its limits.
     pub settings: AppSettings,
 }
@@ -78,6 +80,7 @@ pub struct Inner {
     pub(crate) storages: Vec<Arc<dyn Maintenance>>,
     pub(crate) logs: LogStore,
     pub(crate) runtime: Runtime,
+    pub(crate) requests: Arc<dyn Fn() -> usize + Send + Sync>,
     pub(crate) settings: AppSettings,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) publications: Semaphore,
@@ -141,6 +144,7 @@ impl App {
             logs,
             runtime,
             routes,
+            requests,
             settings,
         } = parts;
         let published = store.digests().await?.into_iter().collect();
@@ -179,6 +183,7 @@ impl App {
             storages,
             logs,
             runtime,
+            requests,
             settings,
             catalog,
             settled,

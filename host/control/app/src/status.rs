@@ -1,6 +1,6 @@
 //! What the node says about itself.
 
-use canopy_api_types::{Counts, Status, StorageUse};
+use canopy_api_types::{Counts, Load, Status, StorageUse};
 use time::OffsetDateTime;
 
 use crate::{Action, App, AppError, Context, Resource};
@@ -29,7 +29,20 @@ impl App {
                 installations: counts.installations,
                 drivers: counts.drivers,
             },
+            load: self.load(),
             storage: storage.await.unwrap_or_default(),
         })
+    }
+
+    fn load(&self) -> Load {
+        let pool = self.engine.pool_use();
+        Load {
+            requests: (self.requests)(),
+            instances: pool.instances,
+            waiting_instances: self.runtime.waiting_instances(),
+            memories: pool.memories,
+            tables: pool.tables,
+            stacks: pool.stacks,
+        }
     }
 }

@@ -53,7 +53,7 @@ pub use plan::{
 };
 pub use publisher::{Publisher, PublisherPut};
 pub use schedule::{RunState, Schedule, ScheduleRun};
-pub use status::{Counts, Identity, Status, StorageUse};
+pub use status::{Counts, Identity, Load, Status, StorageUse};
 pub use tenant::{Tenant, TenantPut};
 pub use token::{Access, Token, TokenCreate, TokenCreated};
 pub use usage::{InstallationUsage, KindUsage, StorageKind, TenantUsage};

@@ -22,6 +22,8 @@ pub struct Status {
     pub apps_base_url: String,
     /// How many of each noun there are.
     pub counts: Counts,
+    /// What is under way.
+    pub load: Load,
     /// What is used of the disk.
     pub storage: StorageUse,
 }
@@ -41,6 +43,23 @@ pub struct Counts {
     pub installations: u64,
     /// Driver instances.
     pub drivers: u64,
+}
+
+/// What is under way on the node at this moment, and what it takes of the pool of instances.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Load {
+    /// Requests of applications.
+    pub requests: usize,
+    /// Component instances: those that answer, those that wait, and those of drivers.
+    pub instances: usize,
+    /// Of these, instances of applications that wait for their next request.
+    pub waiting_instances: usize,
+    /// Linear memories.
+    pub memories: usize,
+    /// Tables.
+    pub tables: usize,
+    /// Stacks of guest calls.
+    pub stacks: usize,
 }
 
 /// Bytes on disk.

@@ -410,4 +410,9 @@ async fn everything_is_there_after_a_restart() {
         (Some(2), Some(3))
     );
     assert_eq!(status["apps_base_url"], "http://localhost:8080");
+    let load = &status["load"];
+    assert_eq!(
+        (&load["requests"], &load["instances"]),
+        (&json!(7), &json!(0))
+    );
 }

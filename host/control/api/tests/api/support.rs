@@ -190,6 +190,7 @@ impl Node {
             logs: logs.clone(),
             runtime,
             routes: routes.clone(),
+            requests: Arc::new(|| 7),
             settings: {
                 let base = HostName::from_name("localhost").expect("a name");
                 let mut settings = AppSettings::new(base);
