@@ -81,6 +81,11 @@ pub enum CompileError {
         /// How many may wait.
         queue: usize,
     },
+    /// The compiler was killed, as a machine does that has no memory left.
+    #[error(
+        "the compiler was killed, perhaps because the machine ran out of memory; try again later"
+    )]
+    Killed,
     /// The compiler failed in a way that is nobody's limit.
     #[error("the compiler failed ({status}): {detail}")]
     Failed {
@@ -287,16 +292,12 @@ fn outcome(
         CompileError::Memory {
             limit: limits.memory_bytes,
         }
+    } else if is(Signal::KILL) {
+        CompileError::Killed
     } else {
-        let detail = match signal {
-            Some(_) if is(Signal::KILL) => {
-                "it was killed, perhaps because the machine ran out of memory".to_owned()
-            }
-            _ => said.to_owned(),
-        };
         CompileError::Failed {
             status: status.to_string(),
-            detail,
+            detail: said.to_owned(),
         }
     })
 }

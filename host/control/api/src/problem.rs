@@ -504,6 +504,11 @@ fn explain_artifact(error: &ArtifactError) -> Explained {
             "Compiling the component takes too much",
         ),
         ArtifactError::Compile(CompileError::Busy { .. }) => busy(),
+        ArtifactError::Compile(CompileError::Killed) => explained(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "compiler-killed",
+            "The compiler was killed",
+        ),
         ArtifactError::Unfit { .. } => explained(REFUSED, "unfit", "The component cannot run here"),
         _ => internal(),
     }

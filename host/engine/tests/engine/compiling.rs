@@ -133,6 +133,12 @@ async fn a_compiler_that_crashes_says_how() {
 }
 
 #[tokio::test]
+async fn a_compiler_that_is_killed_is_told_from_one_that_fails() {
+    let error = refusal_by(&small(), b"any", script("kill -KILL $$")).await;
+    assert_eq!(error, CompileError::Killed);
+}
+
+#[tokio::test]
 async fn a_compiler_that_is_not_there_says_so() {
     let nowhere = CompilerCommand {
         program: "/nowhere/canopy".into(),
