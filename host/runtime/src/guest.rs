@@ -9,7 +9,7 @@ use canopy_capability_identity::{CallFacts, IdentityCtx, IdentityView};
 use canopy_capability_keyvalue::{KeyValueCtx, KeyValueView};
 use canopy_capability_log::{LogCtx, LogView};
 use canopy_capability_messages::{MessagesCtx, MessagesView};
-use canopy_capability_network::{NetworkCtx, NetworkView};
+use canopy_capability_network::{Ending, NetworkCtx, NetworkView};
 use canopy_capability_sql::{SqlCtx, SqlView};
 use canopy_driver::{CallContext, DriverHost, HostResource, Proxies};
 use canopy_engine::{CpuBudget, StoreLimits};
@@ -42,6 +42,8 @@ pub type GuestCall = CallContext<Arc<CallerFacts>>;
 
 /// Everything that belongs to one store.
 pub struct GuestState {
+    /// Before the table, in which streams to the network end.
+    pub(crate) ending: Ending,
     pub(crate) table: ResourceTable,
     pub(crate) limits: StoreLimits,
     pub(crate) cpu: CpuBudget,

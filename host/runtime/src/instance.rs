@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use canopy_capability_network::Ending;
 use canopy_engine::{aside, forget_ticks};
 use http::Request;
 use parking_lot::Mutex;
@@ -69,6 +70,8 @@ pub(crate) enum Reply {
 
 /// One instance and its store.
 pub(crate) struct Instance {
+    /// Before the store, with which streams of WASI 0.3 end.
+    _ending: Ending,
     pub(crate) store: Store<GuestState>,
     exports: Option<Exports>,
     served: usize,
@@ -78,6 +81,7 @@ impl Instance {
     /// An instance yet to be made in `store`.
     pub(crate) fn unborn(store: Store<GuestState>) -> Self {
         Self {
+            _ending: store.data().network.ending(),
             store,
             exports: None,
             served: 0,
@@ -180,6 +184,11 @@ impl Idle {
             }
         };
         drop(surplus);
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
     }
 
     /// Since when the one that has waited longest does so.

@@ -43,6 +43,8 @@ pub struct RuntimeSettings {
     pub driver_kept_bytes: usize,
     /// Random bytes that a guest may ask for at once. Default 64 KiB; beyond it the call traps.
     pub random_bytes: u64,
+    /// What the times that guests are told are multiples of. Default 100 µs; 0 leaves a nanosecond.
+    pub clock_grain: Duration,
     /// Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also
     /// one of WASI 0.2 whose package asks for it. Default 128; 1 gives every request an instance of its own, as WASI 0.2 components have.
     pub reuse_requests: usize,
@@ -87,6 +89,7 @@ impl Default for RuntimeSettings {
             driver_store_resources: 1_000,
             driver_kept_bytes: 32 << 20,
             random_bytes: 64 << 10,
+            clock_grain: Duration::from_micros(100),
             reuse_requests: 128,
             reuse_idle: Duration::from_secs(5),
             reuse_instances: 64,

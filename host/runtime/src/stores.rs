@@ -26,7 +26,7 @@ use wasmtime::component::{Component, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use crate::clocks::{MonotonicClock, WallClock};
+use crate::clocks::{Grain, MonotonicClock, WallClock};
 use crate::guest::GuestState;
 use crate::settings::RuntimeSettings;
 use crate::spec::{ComponentSpec, TenantSpec};
@@ -290,11 +290,12 @@ impl Stores {
         let kept = Kept::new(kept_bytes);
         let network = NetworkCtx::new(&self.gateway, kept.clone(), settings.header_bytes);
 
+        let grain = Grain::new(settings.clock_grain);
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log.stdout())
             .stderr(log.stderr())
-            .wall_clock(WallClock)
-            .monotonic_clock(MonotonicClock::new())
+            .wall_clock(WallClock(grain))
+            .monotonic_clock(MonotonicClock::new(grain))
             .max_random_size(settings.random_bytes);
         network.configure(&mut wasi);
 
@@ -305,6 +306,7 @@ impl Stores {
 
         let cpu = CpuBudget::paid_by_with(self.cpu.clone(), limits.cpu, self.lengths.clone());
         let state = GuestState {
+            ending: network.ending(),
             table,
             limits: StoreLimits::new(limits.memory_bytes, engine.settings())
                 .within(self.holdings.memory.clone())

@@ -4,8 +4,13 @@
 //! the rest of it for a request, or the next request for the rest; or it has fields in its trailers
 //! that it may not have in its head. So a body that is not as long as was said ends the connection
 //! with its last frame that fits, and what could be seen before is not sent at all.
+//!
+//! A request's body that ends because its instance does, in the middle, is broken off: who gets it must
+//! not take a part for the whole. wasmtime ends it as if the guest had.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -30,6 +35,8 @@ pub(crate) struct RequestBody {
     /// How long the request's head says that it is.
     said: Option<u64>,
     meter: Meter,
+    /// Whether the instance that sends it has ended.
+    ended: Arc<AtomicBool>,
 }
 
 impl RequestBody {
@@ -53,6 +60,7 @@ impl RequestBody {
             limit,
             said,
             meter,
+            ended: Arc::default(),
         })
     }
 
@@ -65,7 +73,13 @@ impl RequestBody {
             limit: 0,
             said: None,
             meter,
+            ended: Arc::default(),
         }
+    }
+
+    /// The same of an instance that tells by `ended` when it has ended.
+    pub(crate) fn sent_by(self, ended: Arc<AtomicBool>) -> Self {
+        Self { ended, ..self }
     }
 
     /// `frame` may go out.
@@ -143,6 +157,7 @@ impl Body for RequestBody {
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => Some(Err(error)),
+            None if self.ended.load(Ordering::SeqCst) => Some(Err(Error::HttpProtocolError)),
             None => self.is_whole().err().map(Err),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use canopy_backend::{Held, Kept, KeptFull};
@@ -49,6 +49,18 @@ pub(crate) struct Outlet {
     depth: AtomicU32,
     /// For whose request it runs.
     request: parking_lot::Mutex<Option<RequestId>>,
+    /// Whether the instance has ended.
+    pub(crate) ended: Arc<AtomicBool>,
+}
+
+/// Dropped first of all that belongs to an instance: what it has not sent to the end by then is broken
+/// off, and does not pass for the whole.
+pub struct Ending(Arc<AtomicBool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl NetworkCtx {
@@ -71,9 +83,15 @@ impl NetworkCtx {
                 left: AtomicUsize::new(settings.per_call),
                 depth: AtomicU32::new(0),
                 request: parking_lot::Mutex::new(None),
+                ended: Arc::default(),
                 gateway: gateway.clone(),
             }),
         }
+    }
+
+    /// What tells that the instance ends, by being dropped before its streams are.
+    pub fn ending(&self) -> Ending {
+        Ending(self.outlet.ended.clone())
     }
 
     /// A call begins, for `request`, that must be over at `deadline` and came through `depth`

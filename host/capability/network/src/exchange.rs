@@ -78,7 +78,8 @@ impl Outlet {
         let asked = options.connect_timeout.unwrap_or(settings.connect_timeout);
         let within = asked.min(settings.connect_timeout);
         let body_limit = settings.request_body_bytes;
-        let (mut head, mut body) = prepare(request, &destination, body_limit, self.meter())?;
+        let (mut head, body) = prepare(request, &destination, body_limit, self.meter())?;
+        let mut body = body.sent_by(self.ended.clone());
         head.headers
             .insert(DEPTH, HeaderValue::from(self.next_depth()));
 

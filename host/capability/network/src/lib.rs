@@ -35,7 +35,7 @@ mod wasi_tls;
 pub use account::{EgressUsage, OverQuota, TenantEgress};
 pub use address::is_public;
 pub use bindings::{add_p2_to_linker, add_p3_to_linker};
-pub use ctx::{NetworkCtx, NetworkView};
+pub use ctx::{Ending, NetworkCtx, NetworkView};
 pub use gateway::Gateway;
 pub use host::{Host, InvalidHost};
 pub use node::{Network, NetworkError, Resolver, SystemResolver};

@@ -23,6 +23,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 #[path = "http/deadlines.rs"]
 mod deadlines;
+#[path = "http/ending.rs"]
+mod ending;
 #[path = "http/framing.rs"]
 mod framing;
 #[path = "http/lookups.rs"]

@@ -413,6 +413,8 @@ keys! {
         "What the node keeps for one instance beside its memory: header fields, values of calls under way with 1 KiB more for each, results that are not taken; one call that is alone may have more.";
     size "guest.random" => runtime.random_bytes:
         "Random bytes that a guest may ask for at once; more traps.";
+    time "guest.clock_grain" => runtime.clock_grain:
+        "What the times that guests are told are multiples of: what cannot be timed finely cannot be learned by timing. 0 s leaves a nanosecond.";
     count "guest.reuse_requests" => runtime.reuse_requests:
         "Requests that one WASI 0.3 instance serves, one after the other, before it is replaced; also one of WASI 0.2 whose package asks for it.";
     time "guest.reuse_idle" => runtime.reuse_idle:

@@ -79,9 +79,16 @@ pub(super) mod size {
 pub(super) mod time {
     use super::{Duration, Value, text_of};
 
-    pub(in crate::settings) const FORM: &str = "a time, as in \"250 ms\", \"10 s\", \"5 min\"";
+    pub(in crate::settings) const FORM: &str =
+        "a time, as in \"100 us\", \"250 ms\", \"10 s\", \"5 min\"";
 
-    const UNITS: [(&str, u64); 4] = [("min", 60_000), ("ms", 1), ("s", 1_000), ("h", 3_600_000)];
+    const UNITS: [(&str, u64); 5] = [
+        ("min", 60_000_000),
+        ("ms", 1_000),
+        ("us", 1),
+        ("s", 1_000_000),
+        ("h", 3_600_000_000),
+    ];
 
     pub(in crate::settings) fn read(value: &Value) -> Result<Duration, String> {
         let text = text_of(value).unwrap_or_default();
@@ -91,17 +98,18 @@ pub(super) mod time {
                 Some((text.strip_suffix(name)?.trim().parse::<u64>().ok()?, *unit))
             })
             .and_then(|(number, unit)| number.checked_mul(unit))
-            .map(Duration::from_millis)
+            .map(Duration::from_micros)
             .ok_or_else(|| format!("expected {FORM}, found {value}"))
     }
 
     pub(in crate::settings) fn show(value: &Duration) -> String {
-        let ms = value.as_millis();
-        match ms {
+        let us = value.as_micros();
+        match us {
             0 => "\"0 s\"".to_owned(),
-            ms if ms % 60_000 == 0 => format!("\"{} min\"", ms / 60_000),
-            ms if ms % 1_000 == 0 => format!("\"{} s\"", ms / 1_000),
-            ms => format!("\"{ms} ms\""),
+            us if us % 60_000_000 == 0 => format!("\"{} min\"", us / 60_000_000),
+            us if us % 1_000_000 == 0 => format!("\"{} s\"", us / 1_000_000),
+            us if us % 1_000 == 0 => format!("\"{} ms\"", us / 1_000),
+            us => format!("\"{us} us\""),
         }
     }
 }
