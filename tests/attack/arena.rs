@@ -1,24 +1,22 @@
 //! The node under attack, the victim on it, and what is measured of both.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use canopy_api_types::{Load, Status};
 use parking_lot::Mutex;
+use reqwest::Method;
 
 use crate::client::{Reply, get, request_from};
 use crate::components::{module, publish};
-use crate::support::{Node, guest};
+use crate::support::{Node, answer, guest};
+use crate::victim::Victim;
 
-/// Where the victim's clients come from; attackers come from others.
-const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
-/// Limits that make an attack end soon. None is looser than its default. Honest guests are compiled
-/// under them as well, on a machine that may be loaded: an attack ends by the time of the processor.
-fn settings() -> String {
-    format!(
-        "\
+/// Limits that make an attack end soon, and what is kept for a while be gone soon. None is looser than
+/// its default. Honest guests are compiled under them as well, on a machine that may be loaded: an
+/// attack ends by the time of the processor.
+const SETTINGS: &str = "\
 [edge]
 header_timeout = \"2 s\"
 body_idle_timeout = \"2 s\"
@@ -29,6 +27,13 @@ http2_all_windows = \"64 MiB\"
 memory = \"64 MiB\"
 cpu = \"300 ms\"
 wall = \"4 s\"
+[guest]
+clock_grain = \"250 us\"
+reuse_idle = \"1 s\"
+[driver]
+idle_timeout = \"1 s\"
+[storage]
+idle_close = \"1 s\"
 [engine]
 host_time = \"400 ms\"
 [engine.pool]
@@ -37,9 +42,10 @@ resident_components = {RESIDENT}
 memory_bytes = \"1 GiB\"
 cpu_seconds = 6
 wall_seconds = 30
-"
-    )
-}
+[egress]
+private_networks = [\"127.0.0.0/8\", \"::1/128\"]
+request_body = \"1 MiB\"
+";
 
 /// What one call may use of the processor by these, the guest and the host for it together, and what the
 /// victim takes meanwhile.
@@ -48,9 +54,14 @@ const BUDGETS: Duration = Duration::from_millis(800);
 const TICK: Duration = Duration::from_millis(10);
 /// How often a machine that is too busy is asked for that.
 const TRIES: u32 = 10;
-
-/// Components that the node keeps loaded, each by an open file.
-const RESIDENT: usize = 32;
+/// What the clocks of guests are told in, by these settings.
+pub(crate) const GRAIN: Duration = Duration::from_micros(250);
+/// What a guest may send in one body, by these settings.
+pub(crate) const REQUEST_BODY: u64 = MIB;
+/// Components kept loaded though nothing uses them, by these settings.
+const RESIDENT: u64 = 32;
+/// Requests of one installation under way at once, by default.
+const SLOTS: usize = 64;
 
 /// A node with a victim and attackers.
 pub(crate) struct Arena {
@@ -61,6 +72,8 @@ pub(crate) struct Arena {
     pub(crate) seed: u64,
     pid: u32,
     first: Footprint,
+    /// At the end of the first round, when every case has been run once.
+    round: Mutex<Option<Footprint>>,
     /// Gives every upload a version of its own.
     versions: AtomicU64,
 }
@@ -69,14 +82,23 @@ pub(crate) struct Arena {
 #[derive(Clone, Copy)]
 pub(crate) struct Footprint {
     pub(crate) memory: u64,
+    /// Of files and sockets, but for those that are `kept`.
     pub(crate) descriptors: usize,
+    /// Of files of native code and of logs, as many as there are components and installations.
+    kept: usize,
+}
+
+/// A node as it is before an attack.
+pub(crate) struct Before {
+    footprint: Footprint,
+    panics: usize,
 }
 
 pub(crate) const MIB: u64 = 1 << 20;
 
 impl Arena {
     pub(crate) async fn start(full: bool, seed: u64) -> Self {
-        let node = Node::start_with(&settings());
+        let node = Node::with_settings(SETTINGS);
         node.serve(&guest("hello-p2-wstd"), "guests/hello-p2-wstd", &["victim"]);
         for name in [
             "hostile",
@@ -96,13 +118,27 @@ impl Arena {
         node.run("install guests/hostile --tenant bystander");
         node.publish(&guest("fetch"));
         node.publish(&guest("circle"));
+        node.publish(&guest("gusher"));
+        node.publish(&guest("acme-payments"));
+        node.publish(&guest("shop"));
+        for tenant in ["attacker", "bystander"] {
+            node.run(&format!(
+                "driver add guests/acme-payments --name payments --tenant {tenant}"
+            ));
+            node.run(&format!(
+                "install guests/shop --tenant {tenant} --bind acme:payments=payments"
+            ));
+        }
         let port = node.apps_port();
-        node.run("install guests/fetch --tenant attacker --egress 127.0.0.1:*");
-        node.run("install guests/circle --tenant attacker --egress 127.0.0.1:*");
+        for package in ["fetch", "circle", "gusher"] {
+            node.run(&format!(
+                "install guests/{package} --tenant attacker --egress 127.0.0.1:*"
+            ));
+        }
         node.run("egress allow hostile-p3 --tenant attacker 127.0.0.1:*");
         node.run("publisher create attacks");
-        let pid = process_of(&node);
-        let victim = Victim::start(SocketAddr::from(([127, 0, 0, 1], port)));
+        let pid = node.pid();
+        let victim = Victim::start(SocketAddr::from(([127, 0, 0, 1], port))).await;
         let first = Footprint::of(pid);
         let this = Self {
             node,
@@ -111,26 +147,31 @@ impl Arena {
             seed,
             pid,
             first,
+            round: Mutex::default(),
             versions: AtomicU64::new(0),
         };
-        // Everything is loaded once, and as much as the node keeps loaded, so that what follows is compared
-        // with a node at work that has as many files open as it may.
-        for number in 0..RESIDENT {
-            let bytes = module(&format!("(func (result i32) (i32.const {number}))"));
-            let published = publish(&this, "resident", bytes).await;
-            assert_eq!(published.status, 201, "{published:?}");
-        }
-        for app in [
-            "hostile",
-            "hostile-p3",
-            "spin",
-            "sleep",
-            "hog",
-            "trap",
-            "log-flood",
-            "echo-stream",
+        // Everything is loaded once, so that what follows is compared with a node at work.
+        for (app, path) in [
+            ("hostile", "/alive"),
+            ("hostile-p3", "/alive"),
+            ("spin", "/alive"),
+            ("sleep", "/?ms=1"),
+            ("hog", "/alive"),
+            ("trap", "/alive"),
+            ("log-flood", "/?lines=1"),
+            ("echo-stream", "/"),
+            ("identity", "/"),
+            ("prowler", "/"),
+            ("gusher", "/"),
+            ("shop", "/buy/4242"),
         ] {
-            this.get(app, "/alive").await;
+            this.get(app, path).await;
+        }
+        // As many components as the node keeps, without an attack.
+        for number in 0..RESIDENT {
+            let bytes = module(&format!("(func (result i64) (i64.const {number}))"));
+            let kept = publish(&this, "kept", bytes).await;
+            assert_eq!(kept.status, 201, "{kept:?}");
         }
         this.victim.quiet().await;
         Self {
@@ -206,39 +247,53 @@ impl Arena {
         Footprint::of(self.pid)
     }
 
-    /// Waits until the node has given back what an attack took.
-    pub(crate) async fn settled(&self, before: &Footprint) -> Result<String, String> {
-        let until = Instant::now() + Duration::from_secs(30);
-        loop {
-            let now = self.footprint();
-            // Allocators keep some of what they had; what grows with every attack is found by the
-            // bound of the whole run.
-            let memory = now.memory <= before.memory + before.memory / 10 + 96 * MIB;
-            let run = now.memory <= self.first.memory + self.first.memory / 2 + 256 * MIB;
-            let descriptors = now.descriptors <= before.descriptors + 24;
-            if memory && run && descriptors {
-                return Ok(format!("{now}"));
-            }
-            if Instant::now() > until {
-                return Err(format!(
-                    "taken and not given back: {before} before, {now} now"
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    /// What the node says of itself.
+    async fn status(&self) -> Status {
+        let status = answer(self.node.api(Method::GET, "/api/v1/status")).await;
+        serde_json::from_value(status.json()).expect("its status")
+    }
+
+    /// Panics of the node until now. What guests print is in logs of their own.
+    fn panics(&self) -> usize {
+        let log = self.node.log();
+        log.lines().filter(|line| is_panic(line)).count()
+    }
+
+    pub(crate) fn before(&self) -> Before {
+        Before {
+            footprint: self.footprint(),
+            panics: self.panics(),
         }
     }
 
-    /// Uses as many slots at once as an installation has.
+    /// Waits until the node has given back what an attack took: of its own pool and slots all of it.
+    pub(crate) async fn settled(&self, before: &Before) -> Result<String, String> {
+        let until = Instant::now() + Duration::from_secs(30);
+        let Before { footprint, panics } = before;
+        loop {
+            let (now, load) = (self.footprint(), self.status().await.load);
+            let back = now.has_come_back(footprint, 8) && load == Load::default();
+            let panics = self.panics() - panics;
+            if panics > 0 {
+                return Err(format!("the node panicked {panics} times"));
+            }
+            if back {
+                return Ok(format!("{footprint} before, {now}"));
+            }
+            if Instant::now() > until {
+                return Err(format!(
+                    "taken and not given back: {footprint} before, {now} now; {load:?}"
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+
+    /// Uses all the slots that an installation has, at once.
     pub(crate) async fn slots_are_free(&self) -> Result<(), String> {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let requests = (0..48).map(|_| self.get("sleep", "/?ms=20"));
-            let replies = futures::future::join_all(requests).await;
-            let failed: Vec<u16> = replies
-                .iter()
-                .map(|reply| reply.status)
-                .filter(|status| *status != 200)
-                .collect();
+            let failed = self.in_all_slots(20).await;
             if failed.is_empty() {
                 return Ok(());
             }
@@ -248,28 +303,54 @@ impl Arena {
         }
     }
 
-    pub(crate) fn whole_run(&self) -> String {
-        format!(
-            "the node: {} at first, {} at last",
-            self.first,
-            self.footprint()
-        )
+    /// The statuses other than 200 of a request in each slot that lasts so many milliseconds.
+    async fn in_all_slots(&self, ms: u32) -> Vec<u16> {
+        let path = format!("/?ms={ms}");
+        let requests = (0..SLOTS).map(|_| self.get("sleep", &path));
+        let replies = futures::future::join_all(requests).await;
+        let statuses = replies.iter().map(|reply| reply.status);
+        statuses.filter(|status| *status != 200).collect()
+    }
+
+    /// What must hold at the end of a round, which every case was a part of.
+    pub(crate) async fn round(&self) -> Result<String, String> {
+        // Longer than one may wait for a slot: each needs one of its own.
+        let failed = self.in_all_slots(1500).await;
+        if !failed.is_empty() {
+            return Err(format!("not all slots are there: {failed:?}"));
+        }
+        let now = self.footprint();
+        let (before, most) = match *self.round.lock() {
+            None => (self.first, self.first.first_round()),
+            Some(before) => (before, before.further_rounds()),
+        };
+        self.round.lock().get_or_insert(now);
+        let told = format!("{before} before, {now} now");
+        // A component and a log for each.
+        let counts = self.status().await.counts;
+        let most_kept = RESIDENT + 2 * (counts.installations + counts.drivers);
+        if now.kept as u64 > most_kept {
+            return Err(format!("more than {most_kept} are kept: {told}"));
+        }
+        if now.memory > most.memory || now.descriptors > most.descriptors {
+            return Err(format!("what is taken adds up: {told}"));
+        }
+        Ok(told)
     }
 
     pub(crate) fn log_tail(&self) -> String {
         let log = self.node.log();
         let lines: Vec<&str> = log
             .lines()
-            .filter(|line| !line.contains("canopy::request"))
+            .filter(|line| !line.contains("canopy::request") && !line.contains("control request"))
             .collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 }
 
-/// The process that serves a data folder: it writes its number into the lock.
-pub(crate) fn process_of(node: &Node) -> u32 {
-    let lock = std::fs::read_to_string(node.data_dir().join("lock")).expect("the lock");
-    lock.trim().parse().expect("a process")
+/// Whether a line of a node's log begins what Rust prints of a panic.
+fn is_panic(line: &str) -> bool {
+    line.starts_with("thread '") && line.contains("panicked at ")
 }
 
 impl Footprint {
@@ -286,128 +367,56 @@ impl Footprint {
                     .ok()
             })
             .expect("resident memory");
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .expect("it is alive")
-            .count();
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is alive");
+        let (mut kept, mut descriptors) = (0, 0);
+        for file in files.flatten() {
+            let file = std::fs::read_link(file.path()).unwrap_or_default();
+            match file.extension().and_then(|kind| kind.to_str()) {
+                Some("cwasm" | "ndjson") => kept += 1,
+                _ => descriptors += 1,
+            }
+        }
         Self {
             memory: memory << 10,
             descriptors,
+            kept,
+        }
+    }
+
+    /// Whether this is as it was before, but for so many descriptors. Allocators keep some of what they had; what grows with every
+    /// attack is found by the bound of the whole run.
+    pub(crate) fn has_come_back(&self, before: &Self, descriptors: usize) -> bool {
+        self.memory <= before.memory + before.memory / 10 + 96 * MIB
+            && self.descriptors <= before.descriptors + descriptors
+    }
+
+    /// What may be taken when every case has been run once on a node that was at work before.
+    fn first_round(&self) -> Self {
+        Self {
+            memory: self.memory + self.memory / 2 + 256 * MIB,
+            descriptors: self.descriptors + 8,
+            ..*self
+        }
+    }
+
+    /// What may be taken when cases have been run again: nothing is new to the node.
+    fn further_rounds(&self) -> Self {
+        Self {
+            memory: self.memory + self.memory / 20,
+            descriptors: self.descriptors + 8,
+            ..*self
         }
     }
 }
 
 impl std::fmt::Display for Footprint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} MiB, {} files", self.memory / MIB, self.descriptors)
+        let Self {
+            memory,
+            descriptors,
+            kept,
+        } = self;
+        let memory = memory / MIB;
+        write!(f, "{memory} MiB, {descriptors} files and {kept} kept")
     }
-}
-
-/// Clients of a tenant that harms nobody, one after the other, each on a connection of its own.
-pub(crate) struct Victim {
-    probes: Arc<Mutex<Vec<Probe>>>,
-    stop: Arc<AtomicBool>,
-    quiet: Mutex<Duration>,
-}
-
-struct Probe {
-    took: Duration,
-    answer: Result<(), String>,
-}
-
-/// How much slower the victim may be than on a quiet node, and than what anybody calls an answer.
-/// Far from the aim, which benchmarks watch: this must hold on a loaded machine with one core.
-const SLOWER: u32 = 20;
-const GRACE: Duration = Duration::from_millis(1500);
-
-impl Victim {
-    fn start(address: SocketAddr) -> Self {
-        let probes: Arc<Mutex<Vec<Probe>>> = Arc::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (kept, stopped) = (Arc::clone(&probes), Arc::clone(&stop));
-        tokio::spawn(async move {
-            let request = get("hello-p2-wstd.victim.localhost", "/");
-            while !stopped.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                let reply = request_from(VICTIM, address, request.as_bytes()).await;
-                let answer = match reply.status {
-                    200 if reply.is_whole() => Ok(()),
-                    _ => Err(format!("{reply:?}")),
-                };
-                let took = began.elapsed();
-                kept.lock().push(Probe { took, answer });
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        });
-        Self {
-            probes,
-            stop,
-            quiet: Mutex::new(Duration::ZERO),
-        }
-    }
-
-    /// Learns how soon the victim is answered when nobody attacks.
-    async fn quiet(&self) {
-        let mark = self.mark();
-        while self.mark() < mark + 20 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        *self.quiet.lock() = median(&self.probes.lock()[mark..]);
-    }
-
-    pub(crate) fn mark(&self) -> usize {
-        self.probes.lock().len()
-    }
-
-    /// Whether every probe since `mark` was answered, and soon. Waits for at least one.
-    pub(crate) async fn since(&self, mark: usize) -> Result<String, String> {
-        let until = Instant::now() + Duration::from_secs(60);
-        while self.mark() <= mark {
-            if Instant::now() > until {
-                return Err("the victim has not been answered for a minute".to_owned());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let probes = self.probes.lock();
-        let probes = &probes[mark..];
-        let failed: Vec<&String> = probes
-            .iter()
-            .filter_map(|probe| probe.answer.as_ref().err())
-            .collect();
-        if let Some(first) = failed.first() {
-            return Err(format!(
-                "the victim failed {} of {}: {first}",
-                failed.len(),
-                probes.len()
-            ));
-        }
-        let (median, quiet) = (median(probes), *self.quiet.lock());
-        let worst = probes
-            .iter()
-            .map(|probe| probe.took)
-            .max()
-            .unwrap_or_default();
-        let summary = format!(
-            "victim {} times, {:.1} ms (quiet {:.1}), worst {:.0}",
-            probes.len(),
-            median.as_secs_f64() * 1e3,
-            quiet.as_secs_f64() * 1e3,
-            worst.as_secs_f64() * 1e3
-        );
-        if median > quiet * SLOWER + GRACE {
-            return Err(format!("the victim waits: {summary}"));
-        }
-        Ok(summary)
-    }
-}
-
-impl Drop for Victim {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-fn median(probes: &[Probe]) -> Duration {
-    let mut times: Vec<Duration> = probes.iter().map(|probe| probe.took).collect();
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }

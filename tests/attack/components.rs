@@ -6,14 +6,20 @@ use reqwest::multipart::{Form, Part};
 use crate::arena::Arena;
 use crate::support::{Answer, Node, answer};
 
-/// The start of a component that answers `wasi:http/incoming-handler`.
-const HTTP: &str = r#"
+/// The start of a component that answers `wasi:http/incoming-handler`, and uses `more` of
+/// `wasi:http/types`.
+fn start(more: &str) -> String {
+    format!(
+        r#"
   (import "wasi:http/types@0.2.0" (instance $types
     (export "incoming-request" (type (sub resource)))
-    (export "response-outparam" (type (sub resource)))))
+    (export "response-outparam" (type (sub resource)))
+    {more}))
   (alias export $types "incoming-request" (type $request))
   (alias export $types "response-outparam" (type $out))
-"#;
+"#
+    )
+}
 
 /// Its end, where `$i` is the core instance whose `handle` answers.
 const HANDLER: &str = r#"
@@ -25,14 +31,21 @@ const HANDLER: &str = r#"
 
 /// A component around `inside`, which defines the core instance `$i`.
 pub(crate) fn http(inside: &str) -> Vec<u8> {
-    wat::parse_str(format!("(component {HTTP} {inside} {HANDLER})")).expect("valid text")
+    http_with("", inside)
+}
+
+/// The same, where `inside` uses `more` of `wasi:http/types`.
+pub(crate) fn http_with(more: &str, inside: &str) -> Vec<u8> {
+    let start = start(more);
+    wat::parse_str(format!("(component {start} {inside} {HANDLER})")).expect("valid text")
 }
 
 /// A component of two inner ones, each in a text of its own: `$borrower` defines functions that borrow
 /// a request, and the core instance `$i` of `$lender` answers and lends its request to them.
 pub(crate) fn composed(borrower: &str, lender: &str) -> Vec<u8> {
+    let start = start("");
     let text = format!(
-        r#"(component {HTTP}
+        r#"(component {start}
         (component $borrower
           (import "request" (type $request (sub resource)))
           {borrower})

@@ -93,7 +93,7 @@ pub(crate) async fn f04_full_disk(arena: &Arena) {
         stage.start_with(EVERYTHING, Some(full));
         let mut written = stage.write_all().await;
         let pid = stage.node.pid();
-        let before = Footprint::of(pid);
+        let (before, mark) = (Footprint::of(pid), stage.victim.mark());
         stage.arm();
         let mut refused = BTreeSet::new();
         for _ in 0..first + 2 {
@@ -111,17 +111,17 @@ pub(crate) async fn f04_full_disk(arena: &Arena) {
         let answer = upload(&stage.node, "small", "1.0.0", module("(func)")).await;
         assert_eq!((answer.status, &*answer.problem()), (507, "disk-full"));
         stage.clients.keeps(&written).await;
-        let victim = stage.clients.victim().await;
-        assert_eq!(victim.status, 200, "{victim:?}");
+        stage.victim.was_served(mark).await;
         stage.disarm();
         stage.clients.keeps(&written).await;
         let answer = upload(&stage.node, "small", "1.0.0", module("(func)")).await;
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         let after = Footprint::of(pid);
         assert!(
-            after.descriptors <= before.descriptors + 24,
+            after.has_come_back(&before, 24),
             "{before} before, {after} after"
         );
+        stage.victim.was_served(mark).await;
         stage.is_sound(&written).await;
     }
 }
@@ -190,6 +190,14 @@ pub(crate) async fn f04_no_descriptors_for_files(_: &Arena) {
     }
     drop(waiting);
     drop(stream);
+    // Whoever comes is let in again.
+    let mark = stage.victim.mark() + 1;
+    stage.victim.was_served(mark).await;
+    let after = Footprint::of(pid);
+    assert!(
+        after.has_come_back(&before, 24),
+        "{before} before, {after} after"
+    );
     stage.is_sound(&[]).await;
 }
 

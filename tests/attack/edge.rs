@@ -1,12 +1,15 @@
 //! Hostile clients of HTTP/1.1.
 
+use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, MIB};
 use crate::client::{Reply, closes_within, connect_from, get, read_all, request_from};
 use crate::components::{install, module};
 
@@ -211,17 +214,41 @@ pub(crate) async fn h07_posing_headers(arena: &Arena) {
     assert!(reply.text.contains("127.0.0.3"), "{reply:?}");
 }
 
-/// A compressed body is the application's affair: the platform passes it on as it is.
+/// A compressed body is the application's affair: the platform passes a bomb on as it is, byte for byte.
 pub(crate) async fn h09_compressed_body(arena: &Arena) {
-    let bomb = "\u{1f}x".repeat(500);
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: echo-stream.attacker.localhost\r\nContent-Encoding: gzip\r\n\
-         Connection: close\r\nContent-Length: {}\r\n\r\n{bomb}",
-        bomb.len()
-    );
-    let reply = send(arena, &request).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    assert!(reply.text.contains(&bomb), "{reply:?}");
+    let bomb = compressed(&vec![0; 10_000_000]);
+    assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
+    let memory = arena.own_memory();
+    let sent = (0..16).map(|_| {
+        let request = arena
+            .node
+            .request(Method::POST, "echo-stream.attacker", "/");
+        let request = request.header("content-encoding", "gzip");
+        async { request.body(bomb.clone()).send().await }
+    });
+    for answer in futures::future::join_all(sent).await {
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let body = answer.bytes().await.expect("a whole body");
+        assert!(body == bomb, "{} bytes", body.len());
+    }
+    let grown = arena.own_memory().saturating_sub(memory);
+    assert!(grown < 64 * MIB, "{} MiB", grown / MIB);
+}
+
+/// `bytes` as gzip makes them short.
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = Command::new("gzip")
+        .args(["-9", "--stdout"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gzip runs");
+    let mut input = gzip.stdin.take().expect("its input");
+    // It writes hardly anything before it has read all.
+    input.write_all(bytes).expect("read");
+    drop(input);
+    gzip.wait_with_output().expect("it ends").stdout
 }
 
 pub(crate) async fn h10_path_spellings(arena: &Arena) {

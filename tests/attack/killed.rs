@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use canopy_ids::Digest;
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
@@ -18,7 +19,7 @@ use crate::components::{form, manifest, module, upload};
 use crate::shim::{Fault, Kind as Done};
 use crate::stage::{EVERYTHING, Kind, Stage, Written};
 use crate::support::{Node, answer};
-use crate::uploads::{compiler_of, slow_to_compile};
+use crate::uploads::{child_of, slow_to_compile};
 
 const PACKAGE: &str = "/api/v1/packages/attacks/upload/versions";
 
@@ -39,9 +40,11 @@ pub(crate) async fn u09_killed_in_an_upload(arena: &Arena) {
     must_be_as_before(&stage.node, &before, &answers).await;
 
     let (node, compiler) = (&stage.node, tokio::sync::OnceCell::new());
-    let publishing = upload_until_killed(node, "1.1.0", slow_to_compile());
+    let slow = slow_to_compile("half");
+    let digest = Digest::of(&slow);
+    let publishing = upload_until_killed(node, "1.1.0", slow);
     let compiling = async {
-        let found = child_of(node.pid()).await;
+        let found = child_of(node.pid(), &digest).await;
         compiler.set(found).expect("once");
         let node = Pid::from_raw(node.pid().cast_signed()).expect("a process");
         kill_process(node, Signal::KILL).expect("killed");
@@ -169,18 +172,6 @@ async fn upload_until_killed(node: &Node, version: &str, bytes: Vec<u8>) -> bool
         .send()
         .await;
     sent.is_ok_and(|answer| answer.status().is_success())
-}
-
-/// Waits for the compiler of a node.
-async fn child_of(node: u32) -> i32 {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(child) = compiler_of(node) {
-            return child;
-        }
-        assert!(Instant::now() < until, "nothing is compiled");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 /// Waits until a process is gone that nobody of this program may wait for.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::client::{Reply, get, request_from};
 use crate::shim::{self, Call, Fault, Shim};
 use crate::support::{Answer, Node, guest};
+use crate::victim::Victim;
 
 const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// What an installation may answer at once.
@@ -154,6 +155,8 @@ impl Clients {
 pub(crate) struct Stage {
     pub(crate) node: Node,
     pub(crate) clients: Clients,
+    /// Asked all the while, whether the node runs or not.
+    pub(crate) victim: Victim,
     shim: Shim,
     place: TempDir,
     names: u32,
@@ -172,7 +175,9 @@ impl Stage {
             api: node.api_url("/api/v1"),
             token: node.token(),
         };
+        let address = SocketAddr::from(([127, 0, 0, 1], node.apps_port()));
         let mut stage = Self {
+            victim: Victim::start(address).await,
             shim: Shim::compile(place.path()),
             node,
             clients,

@@ -80,7 +80,8 @@ impl Node {
         Self::with_settings("")
     }
 
-    fn with_settings(settings: &str) -> Self {
+    /// A node with these tables of settings and no others.
+    pub(crate) fn with_settings(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (apps_port, api_port) = (free_port(), free_port());
         let data = folder.path().join("data");

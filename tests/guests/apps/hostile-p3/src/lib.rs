@@ -1,16 +1,20 @@
 //! Takes `?COUNT&MS` of the host by WASI 0.3 and holds it for so long: `/pin-fields` header fields,
 //! `/pin-waits` calls that wait, `/pin-streams` streams and futures, `/pin-values` writes of 1 MiB that are
 //! under way at once, `/pin-reads` values of 1 MiB that it reads at once and does not take, `/pin-mix` some of
-//! all of these, with so many calls that wait, `/pin-nothing` nothing. `/outward?PORT&SAID&GIVEN` sends a
-//! request to this machine that says of its body that it has SAID bytes (`-`: nothing), and gives GIVEN, with
-//! fields in its trailers that it may not have; it tells which of them the host took, and what came of it.
+//! all of these, with so many calls that wait, `/pin-nothing` nothing. `/random-huge`, `/random-for-ever`, `/many-headers` and
+//! `/huge-header` ask for more than there is, `/grain` tells what the clocks say of the shortest events.
+//! `/outward?PORT&SAID&GIVEN` sends a request to this machine that says of its body that it has SAID bytes
+//! (`-`: nothing), and gives GIVEN, with fields in its trailers that it may not have; it tells which of them
+//! the host took, and what came of it.
 
 use std::rc::Rc;
 
 use bindings::canopy::storage::key_value::{SetOptions, Store};
-use wasip3::clocks::monotonic_clock::{now, wait_for};
+use wasip3::clocks::monotonic_clock::{self, now, wait_for};
+use wasip3::clocks::system_clock;
 use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
+use wasip3::random::random::get_random_bytes;
 use wasip3::{spawn_local, wit_future, wit_stream};
 
 mod bindings {
@@ -35,6 +39,7 @@ impl wasip3::exports::http::handler::Guest for Component {
         let (count, ms) = query.split_once('&').expect("a number of things and of ms");
         let count: u32 = count.parse().expect("a number");
         let time = ms.parse::<u64>().expect("a number of ms") * 1_000_000;
+        let mut told = "held".to_owned();
         match path {
             "/pin-fields" => {
                 let held: Vec<_> = (0..count).map(|_| full_fields()).collect();
@@ -74,9 +79,18 @@ impl wasip3::exports::http::handler::Guest for Component {
                 values(count).await;
                 wait_for(time).await;
             }
+            "/random-huge" => told = get_random_bytes(u64::MAX).len().to_string(),
+            "/random-for-ever" => loop {
+                std::hint::black_box(get_random_bytes(64 << 10));
+            },
+            "/many-headers" => told = many_headers(),
+            "/huge-header" => {
+                told = format!("{:?}", Fields::new().append("x", &vec![b'y'; 1 << 20]))
+            }
+            "/grain" => told = grain(),
             _ => wait_for(time).await,
         }
-        Ok(text("held".to_owned()))
+        Ok(text(told))
     }
 }
 
@@ -139,6 +153,47 @@ async fn outward(query: &str) -> String {
         Err(error) => format!("{error:?}"),
     };
     format!("took {}; {came}", taken.join(" "))
+}
+
+fn many_headers() -> String {
+    let fields = Fields::new();
+    for number in 0..40_000 {
+        if let Err(error) = fields.append(&format!("x-{number}"), b"y") {
+            return format!("{number}: {error:?}");
+        }
+    }
+    "all".to_owned()
+}
+
+/// Of each clock the resolution that it has, and the least step that it was seen to make, in nanoseconds.
+fn grain() -> String {
+    let of_day = || {
+        let time = system_clock::now();
+        time.seconds.unsigned_abs() * 1_000_000_000 + u64::from(time.nanoseconds)
+    };
+    let monotonic = least_step(monotonic_clock::now);
+    let wall = least_step(of_day);
+    let (fine, of_day) = (
+        monotonic_clock::get_resolution(),
+        system_clock::get_resolution(),
+    );
+    format!("{fine} {monotonic}\n{of_day} {wall}\n")
+}
+
+/// Asks a clock as often as it takes to see it move a few times.
+fn least_step(now: impl Fn() -> u64) -> u64 {
+    let (mut last, mut least) = (now(), u64::MAX);
+    for _ in 0..20 {
+        let next = loop {
+            let next = now();
+            if next != last {
+                break next;
+            }
+        };
+        least = least.min(next.saturating_sub(last));
+        last = next;
+    }
+    least
 }
 
 /// As large as the host lets it be: field after field, each smaller than the one before.

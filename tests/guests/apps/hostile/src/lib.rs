@@ -3,9 +3,10 @@
 //! `/huge-string`, `/poll-million`, `/deep` calls the host at the deepest frame, `/fill?MIB` fills memory again and
 //! again, `/scan` looks for what others left in memory, `/stain` leaves something. `/pin-fields`,
 //! `/pin-names`, `/pin-copies`, `/pin-bodies`, `/pin-requests`, `/pin-pollables` and `/pin-mix` take `?COUNT&MS` of
-//! the host and hold it for so long, `/pin-nothing` holds nothing. And answers wrongly: `/never`, `/twice`, `/tiny`, `/head-then-trap`, `/endless`.
+//! the host and hold it for so long, `/pin-nothing` holds nothing. `/grain` tells what the clocks say of the
+//! shortest events. And answers wrongly: `/never`, `/twice`, `/set-twice`, `/tiny`, `/head-then-trap`, `/endless`.
 
-use wasip2::clocks::monotonic_clock;
+use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
@@ -38,6 +39,7 @@ impl Guest for Hostile {
             "/huge-string" => answer(out, &huge_header(16 << 20)),
             "/deep" => answer(out, &deep(1).to_string()),
             "/fill" => fill(query.parse().unwrap_or(1)),
+            "/grain" => answer(out, &grain()),
             "/stain" => answer(out, &stain()),
             "/scan" => answer(out, &scan()),
             "/pin-fields" => hold(out, query, |count| {
@@ -54,6 +56,7 @@ impl Guest for Hostile {
             "/pin-nothing" => hold(out, query, |_| ()),
             "/never" => {}
             "/twice" => twice(out),
+            "/set-twice" => set_twice(out),
             "/tiny" => tiny(out),
             "/head-then-trap" => head_then_trap(out),
             "/endless" => endless(out),
@@ -252,6 +255,44 @@ fn scan() -> String {
         dirty += usize::from(word != 0);
     }
     dirty.to_string()
+}
+
+/// Of each clock the resolution that it has, and the least step that it was seen to make, in nanoseconds.
+fn grain() -> String {
+    let of_day =
+        |time: wall_clock::Datetime| time.seconds * 1_000_000_000 + u64::from(time.nanoseconds);
+    let monotonic = least_step(monotonic_clock::now);
+    let wall = least_step(|| of_day(wall_clock::now()));
+    let (fine, of_day) = (
+        monotonic_clock::resolution(),
+        of_day(wall_clock::resolution()),
+    );
+    format!("{fine} {monotonic}\n{of_day} {wall}\n")
+}
+
+/// Asks a clock as often as it takes to see it move a few times.
+fn least_step(now: impl Fn() -> u64) -> u64 {
+    let (mut last, mut least) = (now(), u64::MAX);
+    for _ in 0..20 {
+        let next = loop {
+            let next = now();
+            if next != last {
+                break next;
+            }
+        };
+        least = least.min(next.saturating_sub(last));
+        last = next;
+    }
+    least
+}
+
+/// Gives two answers by the one handle that it has.
+#[expect(unsafe_code, reason = "a handle is to be given away twice")]
+fn set_twice(out: ResponseOutparam) {
+    // SAFETY: it is no handle of this component's any more when it is used; the host has to find out.
+    let again = unsafe { ResponseOutparam::from_handle(out.handle()) };
+    begin(out);
+    begin(again);
 }
 
 fn twice(out: ResponseOutparam) {
