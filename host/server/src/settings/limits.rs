@@ -6,7 +6,7 @@ use std::path::Path;
 use canopy_runtime::LEAST_CHUNK;
 
 use super::Settings;
-use super::keys::KEYS;
+use super::keys::keys;
 
 /// Settings below these are limits, and each has a row.
 const LIMITS: [&str; 13] = [
@@ -41,7 +41,7 @@ fn rows() -> BTreeMap<String, String> {
 fn every_row_is_a_setting_with_its_default() {
     let defaults = Settings::default();
     for (name, written) in rows() {
-        let key = KEYS.iter().find(|key| key.name == name);
+        let key = keys().find(|key| key.name == name);
         let key = key.unwrap_or_else(|| panic!("docs/limits.md: there is no setting `{name}`"));
         let default = (key.show)(&defaults).unwrap_or_default();
         assert_eq!(written, default, "docs/limits.md: the default of `{name}`");
@@ -52,7 +52,7 @@ fn every_row_is_a_setting_with_its_default() {
 fn every_limit_has_a_row() {
     let rows = rows();
     let defaults = Settings::default();
-    for key in KEYS {
+    for key in keys() {
         let shown = (key.show)(&defaults).unwrap_or_default();
         let is_number = shown
             .trim_matches('"')

@@ -30,7 +30,7 @@ use ipnet::IpNet;
 
 use crate::api_listener::ApiSettings;
 use crate::operator_key::KeySettings;
-use keys::{KEYS, Key};
+use keys::{Key, keys};
 pub(crate) use memory::NodeMemory;
 
 /// Everything that a node can be told.
@@ -382,7 +382,7 @@ impl Settings {
     fn apply_table(&mut self, prefix: &str, table: &toml::Table) -> Result<(), SettingsError> {
         for (name, value) in table {
             let name = format!("{prefix}{name}");
-            if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            if let Some(key) = keys().find(|key| key.name == name) {
                 (key.set)(self, value).map_err(|message| SettingsError::Value {
                     key: key.name,
                     message,
@@ -391,11 +391,11 @@ impl Settings {
             }
             let below = format!("{name}.");
             match value {
-                toml::Value::Table(table) if KEYS.iter().any(|k| k.name.starts_with(&below)) => {
+                toml::Value::Table(table) if keys().any(|k| k.name.starts_with(&below)) => {
                     self.apply_table(&below, table)?;
                 }
                 _ => {
-                    let nearest = nearest(&name, KEYS.iter().map(|key| key.name));
+                    let nearest = nearest(&name, keys().map(|key| key.name));
                     return Err(SettingsError::UnknownKey { key: name, nearest });
                 }
             }
@@ -407,7 +407,7 @@ impl Settings {
         &mut self,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Vec<String>, SettingsError> {
-        let known: Vec<(String, &Key)> = KEYS.iter().map(|key| (key.variable(), key)).collect();
+        let known: Vec<(String, &Key)> = keys().map(|key| (key.variable(), key)).collect();
         let mut warnings = Vec::new();
         for (variable, text) in variables {
             if !variable.starts_with("CANOPY_") || CLIENT_VARIABLES.contains(&&*variable) {
@@ -533,7 +533,7 @@ pub(crate) fn documentation() -> String {
          # a setting overrides it.\n",
     );
     let mut table = "";
-    for key in KEYS {
+    for key in keys() {
         let (parent, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
         if parent != table {
             let _ = write!(text, "\n\n[{parent}]");

@@ -1,8 +1,13 @@
 //! What one tenant may have of the places for open databases.
 
+use std::time::Duration;
+
+use canopy_backend::Scope;
+use canopy_backend_embedded::EmbeddedSettings;
 use canopy_ids::InstallationId;
 
-use super::*;
+use crate::bucket;
+use crate::support::{open, scope};
 
 fn settings() -> EmbeddedSettings {
     EmbeddedSettings {

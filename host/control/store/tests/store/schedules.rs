@@ -1,8 +1,8 @@
 //! Scheduled calls: each is written down once, and none is lost or made twice at a time.
 
 use canopy_ids::TenantId;
-use canopy_store::{Attempt, NextRun, RunState, ScheduleDefinition, ScheduleRow};
-use time::Duration;
+use canopy_store::{Attempt, NextRun, RunState, ScheduleDefinition, ScheduleRow, StoreError};
+use time::{Duration, OffsetDateTime};
 
 use super::*;
 
