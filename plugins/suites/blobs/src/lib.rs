@@ -2,8 +2,8 @@
 
 mod objects;
 
+use canopy_sdk::Body;
 use canopy_sdk::stream::{block_on, offer};
-use canopy_sdk::{Body, Router};
 use interface::canopy::storage::blobs::{
     self, Error, ListOptions, ObjectInfo, PutOptions, Range, Reading,
 };
@@ -14,33 +14,26 @@ canopy_sdk::import!(
     wit = ["../../../wit/storage/0.1.0"]
 );
 
-#[canopy_sdk::app]
-fn app() -> Router {
-    probe::serve(probe::perform::<Container>)
-}
+probe::suite! { probe::perform::<Container>, Error {
+    Error::NoSuchContainer => "no-such-container";
+    Error::NoSuchObject => "no-such-object";
+    Error::NoSuchUpload => "no-such-upload";
+    Error::ContainerNotEmpty => "container-not-empty";
+    Error::Invalid(text) => "invalid", text;
+    Error::ConditionFailed(etag) => "condition-failed", etag.unwrap_or_default();
+    Error::InvalidRange(size) => "invalid-range", size.to_string();
+    Error::InvalidPart(text) => "invalid-part", text;
+    Error::WrongSize => "wrong-size";
+    Error::TooLarge(text) => "too-large", text;
+    Error::QuotaExceeded(text) => "quota-exceeded", text;
+    Error::Busy => "busy";
+    Error::AccessDenied => "access-denied";
+    Error::Damaged => "damaged";
+    Error::Other(text) => "other", text;
+}}
 
 /// A container, by its name.
 struct Container(String);
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::NoSuchContainer => Fault::bare("no-such-container"),
-        Error::NoSuchObject => Fault::bare("no-such-object"),
-        Error::NoSuchUpload => Fault::bare("no-such-upload"),
-        Error::ContainerNotEmpty => Fault::bare("container-not-empty"),
-        Error::Invalid(text) => Fault::said("invalid", text),
-        Error::ConditionFailed(etag) => Fault::said("condition-failed", etag.unwrap_or_default()),
-        Error::InvalidRange(size) => Fault::said("invalid-range", size.to_string()),
-        Error::InvalidPart(text) => Fault::said("invalid-part", text),
-        Error::WrongSize => Fault::bare("wrong-size"),
-        Error::TooLarge(text) => Fault::said("too-large", text),
-        Error::QuotaExceeded(text) => Fault::said("quota-exceeded", text),
-        Error::Busy => Fault::bare("busy"),
-        Error::AccessDenied => Fault::bare("access-denied"),
-        Error::Damaged => Fault::bare("damaged"),
-        Error::Other(text) => Fault::said("other", text),
-    }
-}
 
 fn plain(size: Option<u64>) -> PutOptions {
     PutOptions {

@@ -2,7 +2,6 @@
 
 mod entries;
 
-use canopy_sdk::Router;
 use canopy_sdk::stream::block_on;
 use interface::canopy::storage::key_value::{
     Condition, Error, ListOptions, SetOptions, Store as Opened,
@@ -14,28 +13,21 @@ canopy_sdk::import!(
     wit = ["../../../wit/storage/0.1.0"]
 );
 
-#[canopy_sdk::app]
-fn app() -> Router {
-    probe::serve(probe::perform::<Store>)
-}
+probe::suite! { probe::perform::<Store>, Error {
+    Error::NoSuchStore => "no-such-store";
+    Error::AccessDenied => "access-denied";
+    Error::QuotaExceeded(text) => "quota-exceeded", text;
+    Error::TooLarge(text) => "too-large", text;
+    Error::InvalidArgument(text) => "invalid-argument", text;
+    Error::Conflict(stored) => "conflict", entries::told(stored).to_string();
+    Error::PreconditionFailed(index) => "precondition-failed", index.to_string();
+    Error::NotANumber => "not-a-number";
+    Error::Overflow => "overflow";
+    Error::Busy => "busy";
+    Error::Other(text) => "other", text;
+}}
 
 struct Store(Opened);
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::NoSuchStore => Fault::bare("no-such-store"),
-        Error::AccessDenied => Fault::bare("access-denied"),
-        Error::QuotaExceeded(text) => Fault::said("quota-exceeded", text),
-        Error::TooLarge(text) => Fault::said("too-large", text),
-        Error::InvalidArgument(text) => Fault::said("invalid-argument", text),
-        Error::Conflict(stored) => Fault::said("conflict", entries::told(stored).to_string()),
-        Error::PreconditionFailed(index) => Fault::said("precondition-failed", index.to_string()),
-        Error::NotANumber => Fault::bare("not-a-number"),
-        Error::Overflow => Fault::bare("overflow"),
-        Error::Busy => Fault::bare("busy"),
-        Error::Other(text) => Fault::said("other", text),
-    }
-}
 
 fn plain(condition: Option<Condition>) -> SetOptions {
     SetOptions {

@@ -1,8 +1,7 @@
 //! The suite of `canopy:mail/sender@0.1.0`.
 
-use canopy_sdk::Router;
 use interface::canopy::mail::sender::{self, Error, Message};
-use probe::{Asked, Fault, Outcome};
+use probe::{Asked, Outcome};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,10 +10,12 @@ canopy_sdk::import!(
     wit = ["../../../wit/mail/0.1.0"]
 );
 
-#[canopy_sdk::app]
-fn app() -> Router {
-    probe::serve(perform)
-}
+probe::suite! { perform, Error {
+    Error::BadAddress(address) => "bad-address", address;
+    Error::Refused(text) => "refused", text;
+    Error::Unavailable(text) => "unavailable", text;
+    Error::BadMessage(text) => "bad-message", text;
+}}
 
 /// A message as it is asked for.
 #[derive(Deserialize)]
@@ -30,15 +31,6 @@ struct Letter {
     #[serde(default)]
     text: String,
     html: Option<String>,
-}
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::BadAddress(address) => Fault::said("bad-address", address),
-        Error::Refused(text) => Fault::said("refused", text),
-        Error::Unavailable(text) => Fault::said("unavailable", text),
-        Error::BadMessage(text) => Fault::said("bad-message", text),
-    }
 }
 
 fn perform(asked: &Asked) -> Outcome {

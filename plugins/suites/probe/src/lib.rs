@@ -7,9 +7,11 @@
 //! other answer is not the component's, and means that the call itself failed.
 
 mod asked;
+pub mod exchange;
 pub mod hex;
 mod key_value;
 mod patience;
+mod suite;
 mod wasi_keyvalue;
 
 pub use asked::{Asked, Bytes};

@@ -10,20 +10,13 @@ macro_rules! wasi_keyvalue {
         use $interface::wasi::keyvalue::store::{self, Bucket, Error};
         use $interface::wasi::keyvalue::{atomics, batch};
 
-        #[canopy_sdk::app]
-        fn app() -> canopy_sdk::Router {
-            $crate::serve($crate::perform::<Store>)
-        }
-
         struct Store(Bucket);
 
-        fn fault(error: Error) -> $crate::Fault {
-            match error {
-                Error::NoSuchStore => $crate::Fault::bare("no-such-store"),
-                Error::AccessDenied => $crate::Fault::bare("access-denied"),
-                Error::Other(text) => $crate::Fault::said("other", text),
-            }
-        }
+        $crate::suite! { $crate::perform::<Store>, Error {
+            Error::NoSuchStore => "no-such-store";
+            Error::AccessDenied => "access-denied";
+            Error::Other(text) => "other", text;
+        }}
 
         impl $crate::KeyValue for Store {
             fn open(name: &str) -> Result<Self, $crate::Fault> {

@@ -1,9 +1,9 @@
 //! The suite of `spin:postgres@4.2.0`: a row is a value under its primary key, and what is asked for
 //! together is a transaction of statements on one connection.
 
-use canopy_sdk::Router;
 use canopy_sdk::stream::block_on;
 use interface::spin::postgres::postgres::{Connection, DbValue, Error, ParameterValue, QueryError};
+use probe::exchange::{self, Changed};
 use probe::{Asked, Fault, KeyValue};
 
 canopy_sdk::import!(
@@ -11,28 +11,19 @@ canopy_sdk::import!(
     wit = ["../../../wit/deps/spin-postgres-4.2.0"]
 );
 
-#[canopy_sdk::app]
-fn app() -> Router {
-    probe::serve(probe::perform::<Table>)
-}
+probe::suite! { probe::perform::<Table>, Error {
+    Error::ConnectionFailed(text) => "connection-failed", text;
+    Error::BadParameter(text) => "bad-parameter", text;
+    Error::QueryFailed(QueryError::Text(text)) => "query-failed", text;
+    Error::QueryFailed(QueryError::DbError(error)) => "query-failed", error.as_text;
+    Error::ValueConversionFailed(text) => "value-conversion-failed", text;
+    Error::Other(text) => "other", text;
+}}
 
 /// The table `probe` of a database.
 struct Table {
     database: String,
     connection: Connection,
-}
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::ConnectionFailed(text) => Fault::said("connection-failed", text),
-        Error::BadParameter(text) => Fault::said("bad-parameter", text),
-        Error::QueryFailed(QueryError::Text(text)) => Fault::said("query-failed", text),
-        Error::QueryFailed(QueryError::DbError(error)) => {
-            Fault::said("query-failed", error.as_text)
-        }
-        Error::ValueConversionFailed(text) => Fault::said("value-conversion-failed", text),
-        Error::Other(text) => Fault::said("other", text),
-    }
 }
 
 /// Whether a statement did nothing because of others: a lock, a circle, or a table that another makes.
@@ -119,7 +110,7 @@ impl Table {
     fn exchange<T>(
         &self,
         key: &str,
-        change: impl FnOnce(Option<Vec<u8>>) -> Result<(Option<Vec<u8>>, T), Fault>,
+        change: impl FnOnce(Option<Vec<u8>>) -> Changed<T>,
     ) -> Result<T, Fault> {
         self.together(|| {
             let (changed, answer) = change(self.get(key)?)?;
@@ -188,17 +179,7 @@ impl KeyValue for Table {
     }
 
     fn increment(&self, key: &str, delta: i64) -> Option<Result<i64, Fault>> {
-        Some(self.exchange(key, |stored| {
-            let number = match stored {
-                None => Some(0),
-                Some(bytes) => std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|digits| digits.parse::<i64>().ok()),
-            };
-            let sum = number.and_then(|number| number.checked_add(delta));
-            let sum = sum.ok_or(Fault::bare("no-number"))?;
-            Ok((Some(sum.to_string().into_bytes()), sum))
-        }))
+        Some(self.exchange(key, |stored| exchange::increment(stored, delta)))
     }
 
     fn swap(
@@ -207,10 +188,7 @@ impl KeyValue for Table {
         expected: Option<&[u8]>,
         value: &[u8],
     ) -> Option<Result<bool, Fault>> {
-        Some(self.exchange(key, |stored| {
-            let same = stored.as_deref() == expected;
-            Ok((same.then(|| value.to_vec()), same))
-        }))
+        Some(self.exchange(key, |stored| exchange::swap(stored, expected, value)))
     }
 
     /// A transaction that nobody ends, with rows that nobody reads.

@@ -3,11 +3,11 @@
 
 mod statements;
 
-use canopy_sdk::Router;
 use canopy_sdk::stream::block_on;
 use interface::canopy::storage::sql::{
     Database, Error, Mode, Outcome as Done, Rows, Statement, Transaction, Value as Cell,
 };
+use probe::exchange::{self, Changed};
 use probe::{Asked, Fault, KeyValue, Outcome};
 
 canopy_sdk::import!(
@@ -15,28 +15,21 @@ canopy_sdk::import!(
     wit = ["../../../wit/storage/0.1.0"]
 );
 
-#[canopy_sdk::app]
-fn app() -> Router {
-    probe::serve(probe::perform::<Table>)
-}
+probe::suite! { probe::perform::<Table>, Error {
+    Error::NoSuchDatabase => "no-such-database";
+    Error::AccessDenied(text) => "access-denied", text;
+    Error::InvalidStatement(text) => "invalid-statement", text;
+    Error::Constraint(violation) => "constraint", violation.message;
+    Error::QuotaExceeded(text) => "quota-exceeded", text;
+    Error::TooLarge(text) => "too-large", text;
+    Error::Timeout(text) => "timeout", text;
+    Error::Busy => "busy";
+    Error::TransactionOver(text) => "transaction-over", text;
+    Error::Other(text) => "other", text;
+}}
 
 /// The table `probe` of a database.
 struct Table(Database);
-
-fn fault(error: Error) -> Fault {
-    match error {
-        Error::NoSuchDatabase => Fault::bare("no-such-database"),
-        Error::AccessDenied(text) => Fault::said("access-denied", text),
-        Error::InvalidStatement(text) => Fault::said("invalid-statement", text),
-        Error::Constraint(violation) => Fault::said("constraint", violation.message),
-        Error::QuotaExceeded(text) => Fault::said("quota-exceeded", text),
-        Error::TooLarge(text) => Fault::said("too-large", text),
-        Error::Timeout(text) => Fault::said("timeout", text),
-        Error::Busy => Fault::bare("busy"),
-        Error::TransactionOver(text) => Fault::said("transaction-over", text),
-        Error::Other(text) => Fault::said("other", text),
-    }
-}
 
 /// Asks again while others are in the way.
 fn patiently<T>(ask: impl Fn() -> Result<T, Error>) -> Result<T, Fault> {
@@ -99,7 +92,7 @@ impl Table {
     fn exchange<T>(
         &self,
         key: &str,
-        change: impl FnOnce(Option<Vec<u8>>) -> Result<(Option<Vec<u8>>, T), Fault>,
+        change: impl FnOnce(Option<Vec<u8>>) -> Changed<T>,
     ) -> Result<T, Fault> {
         let transaction = patiently(|| block_on(self.0.begin(Mode::Immediate)))?;
         let run = |transaction: &Transaction, statement: &str, parameters| {
@@ -172,17 +165,7 @@ impl KeyValue for Table {
     }
 
     fn increment(&self, key: &str, delta: i64) -> Option<Result<i64, Fault>> {
-        Some(self.exchange(key, |stored| {
-            let number = match stored {
-                None => Some(0),
-                Some(bytes) => std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|digits| digits.parse::<i64>().ok()),
-            };
-            let sum = number.and_then(|number| number.checked_add(delta));
-            let sum = sum.ok_or(Fault::bare("no-number"))?;
-            Ok((Some(sum.to_string().into_bytes()), sum))
-        }))
+        Some(self.exchange(key, |stored| exchange::increment(stored, delta)))
     }
 
     fn swap(
@@ -191,10 +174,7 @@ impl KeyValue for Table {
         expected: Option<&[u8]>,
         value: &[u8],
     ) -> Option<Result<bool, Fault>> {
-        Some(self.exchange(key, |stored| {
-            let same = stored.as_deref() == expected;
-            Ok((same.then(|| value.to_vec()), same))
-        }))
+        Some(self.exchange(key, |stored| exchange::swap(stored, expected, value)))
     }
 
     /// A transaction that nobody ends, with rows that nobody reads.
