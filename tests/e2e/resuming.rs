@@ -237,6 +237,20 @@ async fn post(node: &Node, path: &str, body: Value) {
     let _ = node.api(Method::POST, path).json(&body).send().await;
 }
 
+/// Sends an archive and has it imported as `moved`. The command line would do so with more patience: until
+/// the node is back, which here waits for it.
+async fn import(node: &Node, archive: &Path) -> reqwest::Result<()> {
+    let content = fs::read(archive).expect("the archive");
+    let create = json!({ "size": content.len(), "name": "acme.tar" });
+    let made = node.api(Method::POST, "/api/v1/imports").json(&create);
+    let made: Value = made.send().await?.json().await?;
+    let path = format!("/api/v1/imports/{}", made["id"].as_str().expect("an id"));
+    let put = node.api(Method::PUT, &format!("{path}/content?offset=0"));
+    put.body(content).send().await?.error_for_status()?;
+    post(node, &format!("{path}/start"), json!({ "tenant": "moved" })).await;
+    Ok(())
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("a folder").flatten() {
@@ -322,11 +336,7 @@ async fn an_export_that_is_killed_is_whole_after_the_next_start() {
 async fn an_import_that_is_killed_can_be_gone_on_with() {
     let mut stage = Stage::set().await;
     let archive = stage.place.path().join("acme.tar");
-    let import = |node: &Node| {
-        let arguments = ["tenant", "import", "--as", "moved"].map(Path::new);
-        node.cli(arguments.into_iter().chain([&*archive]))
-    };
-    let ask = async |node: &Node| drop(import(node));
+    let ask = async |node: &Node| drop(import(node, &archive).await);
     let check = async |node: &Node, killed: &Killed| {
         if done(killed).is_none() {
             assert_eq!(
@@ -335,7 +345,8 @@ async fn an_import_that_is_killed_can_be_gone_on_with() {
                 "{:?}",
                 killed.call
             );
-            let again = import(node);
+            let arguments = ["tenant", "import", "--as", "moved"].map(Path::new);
+            let again = node.cli(arguments.into_iter().chain([&*archive]));
             assert_eq!(again.code, 0, "{:?}: {}", killed.call, again.stderr);
         }
         assert_eq!(read(node, "moved").await, "second", "{:?}", killed.call);
