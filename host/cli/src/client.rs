@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::{Connection, Error};
+use crate::{Connection, Error, distrust};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -349,6 +349,9 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
+        if let Some(untrusted) = distrust::explained(self.base.as_str(), error) {
+            return untrusted;
+        }
         let mut reason = error.to_string();
         let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
         while let Some(inner) = cause {

@@ -33,6 +33,16 @@ pub enum Error {
         /// What the network said.
         reason: String,
     },
+    /// What answered is not known to be what was asked for.
+    #[error("{url} is not trusted: {reason}")]
+    Untrusted {
+        /// Who was asked.
+        url: String,
+        /// What is wrong with its certificate.
+        reason: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// What answered does not speak the control API.
     #[error("{url} answered {status} without saying why")]
     Foreign {
@@ -124,7 +134,7 @@ impl Error {
             },
             Self::NoToken { .. } => 3,
             Self::NotFound(_) => 4,
-            Self::Unreachable { .. } => 5,
+            Self::Unreachable { .. } | Self::Untrusted { .. } => 5,
             Self::Foreign { .. } => 6,
             Self::Interrupted => 130,
         }
@@ -149,6 +159,7 @@ impl Error {
                  with --url or CANOPY_URL"
                     .into(),
             ),
+            Self::Untrusted { advice, .. } => Some((*advice).into()),
             Self::Foreign { .. } => Some(
                 "check that --url or CANOPY_URL names the control API, not an application".into(),
             ),
@@ -178,6 +189,7 @@ impl Error {
             Self::Problem { .. } => "Refused",
             Self::NoToken { .. } => "No token",
             Self::Unreachable { .. } => "Unreachable",
+            Self::Untrusted { .. } => "Untrusted",
             Self::Foreign { .. } => "Foreign answer",
             Self::NotFound(_) => "Not found",
             Self::Local { .. } => "Local failure",
@@ -236,6 +248,15 @@ mod tests {
             Error::Unreachable {
                 url: "u".into(),
                 reason: "r".into()
+            }
+            .code(),
+            5
+        );
+        assert_eq!(
+            Error::Untrusted {
+                url: "u".into(),
+                reason: "r",
+                advice: "a"
             }
             .code(),
             5

@@ -6,6 +6,7 @@
 
 mod client;
 mod command;
+mod distrust;
 mod error;
 mod file;
 mod profile;
