@@ -190,6 +190,8 @@ async fn no_call_is_lost_when_a_driver_is_changed_under_load() {
     let long = long.await.expect("join");
     assert_eq!(long.body, "rested", "it was under way all the while");
     assert_eq!(health(&node)["restarts"], 0);
+    let replaced = node.run("driver add guests/pipes --tenant acme --replace");
+    assert_eq!(replaced["version"], "0.1.0", "no other was named");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -270,6 +270,26 @@ async fn a_foreign_component_takes_messages_by_its_own_handler() {
         (&"orders".into(), &1.into())
     );
     assert!(topics[0]["path"].is_null(), "{topics}");
+
+    // And `install` says so.
+    let takes = |topics| format!("messages that applications of acme send to {topics}");
+    for (package, said) in [
+        (
+            "guests/listener",
+            format!("answers no requests. It takes {}", takes("orders, riddles")),
+        ),
+        (
+            "guests/courier",
+            format!("\nIt takes {}", takes("orders, events, questions")),
+        ),
+    ] {
+        let installed = node.cli(["install", package, "--tenant", "acme", "--replace"]);
+        assert!(installed.stdout.contains(&said), "{}", installed.stdout);
+        assert_eq!(
+            installed.stdout.contains("It answers at http://"),
+            package == "guests/courier"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -191,7 +191,7 @@ impl Manifest {
 
     /// What calls an app finds an export of it.
     fn compare_called(&self, found: &ComponentInterfaces, differences: &mut Vec<Difference>) {
-        let answers = found.exports.iter().any(is_http_handler);
+        let answers = found.exports.iter().any(answers_requests);
         let takes = found.exports.iter().any(is_message_handler);
         if !answers && !takes {
             differences.push(Difference::NoHandler {
@@ -277,7 +277,8 @@ fn opens_stores(interface: &InterfaceName) -> bool {
     }
 }
 
-fn is_http_handler(export: &InterfaceName) -> bool {
+/// `wasi:http`, by which a component answers requests.
+pub fn answers_requests(export: &InterfaceName) -> bool {
     let is_http = &*export.package.namespace == "wasi" && &*export.package.name == "http";
     let Some(version) = &export.version else {
         return false;

@@ -43,7 +43,7 @@ mod store;
 mod subscription;
 mod tls;
 
-pub use compare::{ComponentInterfaces, Difference, is_baseline, is_lifecycle};
+pub use compare::{ComponentInterfaces, Difference, answers_requests, is_baseline, is_lifecycle};
 pub use config::{ConfigFault, ConfigSchema};
 pub use error::{Fault, ManifestError, nearest};
 pub use manifest::{Kind, LimitsAsked, MAX_MANIFEST_BYTES, Manifest};

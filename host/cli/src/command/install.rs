@@ -1,7 +1,8 @@
 //! `canopy install`: an application for a tenant.
 
-use canopy_api_types::{Installation, InstallationPut};
+use canopy_api_types::{Installation, InstallationPut, PackageVersion};
 use canopy_ids::{BindingKey, Label};
+use canopy_manifest::answers_requests;
 
 use super::settings::Settings;
 use super::{PackageRef, TenantArg};
@@ -79,13 +80,54 @@ impl Install {
                 "replace its settings with --replace, or choose another name with --name",
             )
         })?;
+        let version = installed.version.to_string();
+        let package = &installed.package;
+        let path = [
+            "packages",
+            package.publisher.as_str(),
+            package.name.as_str(),
+            "versions",
+            &version,
+        ];
+        // It is installed, whether that can be read or not.
+        let version = client.get::<PackageVersion>(&path).await.ok();
         context.ui.result(&installed, |now| {
+            let handled = version.map(|version| handled(now, &version));
             format!(
-                "Installed {} {} as {}.\nIt answers at {}",
-                now.package, now.version, now.name, now.url
+                "Installed {} {} as {}.\n{}",
+                now.package,
+                now.version,
+                now.name,
+                handled.unwrap_or_default()
             )
         });
         Ok(())
+    }
+}
+
+/// What an installation takes: requests, messages, or both.
+fn handled(now: &Installation, version: &PackageVersion) -> String {
+    let answers = version.exports.iter().any(answers_requests);
+    let topics: Vec<_> = version
+        .subscriptions
+        .iter()
+        .map(|wanted| wanted.topic.as_str())
+        .collect();
+    let (topics, takes) = (topics.join(", "), !topics.is_empty());
+    let messages = format!(
+        "messages that applications of {} send to {topics}",
+        now.tenant
+    );
+    match (answers, takes) {
+        (true, false) => format!("It answers at {}", now.url),
+        (true, true) => format!("It answers at {}\nIt takes {messages}", now.url),
+        (false, _) => format!(
+            "It answers no requests. It takes {messages}.\n\
+             Send one by canopy:networking/messages or wasmcloud:messaging/consumer from another \
+             application of the tenant.\n\
+             Next: canopy messages list {} --tenant {}",
+            now.name, now.tenant
+        ),
     }
 }
 
