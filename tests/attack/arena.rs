@@ -37,7 +37,8 @@ idle_close = \"1 s\"
 [engine]
 host_time = \"400 ms\"
 [engine.pool]
-resident_components = {RESIDENT}
+resident_components = 32
+resident_memory_bytes = \"64 KiB\"
 [engine.compile]
 memory_bytes = \"1 GiB\"
 cpu_seconds = 6

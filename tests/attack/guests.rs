@@ -1,7 +1,7 @@
 //! Hostile applications: what a guest does, and the one cause by which it ends.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 

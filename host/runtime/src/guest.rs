@@ -43,7 +43,7 @@ pub type GuestCall = CallContext<Arc<CallerFacts>>;
 /// Everything that belongs to one store.
 pub struct GuestState {
     /// Before the table, in which streams to the network end.
-    pub(crate) ending: Ending,
+    pub(crate) _ending: Ending,
     pub(crate) table: ResourceTable,
     pub(crate) limits: StoreLimits,
     pub(crate) cpu: CpuBudget,

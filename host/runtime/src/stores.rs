@@ -306,7 +306,7 @@ impl Stores {
 
         let cpu = CpuBudget::paid_by_with(self.cpu.clone(), limits.cpu, self.lengths.clone());
         let state = GuestState {
-            ending: network.ending(),
+            _ending: network.ending(),
             table,
             limits: StoreLimits::new(limits.memory_bytes, engine.settings())
                 .within(self.holdings.memory.clone())

@@ -190,6 +190,7 @@ mod tests {
     use std::io;
     use std::net::Ipv4Addr;
 
+    use canopy_backend::Kept;
     use canopy_ids::TenantId;
 
     use super::*;
@@ -221,7 +222,9 @@ mod tests {
         let instance = || {
             let account = (tenant, limits);
             let gateway = Gateway::of(network.clone(), account, policy.clone(), None);
-            NetworkCtx::new(&gateway).outlet.clone()
+            NetworkCtx::new(&gateway, Kept::new(1 << 20), 32 << 10)
+                .outlet
+                .clone()
         };
         let found = instance().look_up("db.example.com").await;
         assert_eq!(found.map(|found| found.len()), Ok(1));
