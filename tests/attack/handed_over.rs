@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -109,6 +110,8 @@ pub(crate) async fn a17_headers(arena: &Arena) {
 struct Peer {
     address: SocketAddr,
     bodies: Arc<Mutex<Vec<Body>>>,
+    /// Connections whose body is still being read.
+    open: Arc<AtomicUsize>,
 }
 
 /// What came of one.
@@ -123,23 +126,30 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let bodies: Arc<Mutex<Vec<Body>>> = Arc::default();
-        let kept = Arc::clone(&bodies);
+        let open: Arc<AtomicUsize> = Arc::default();
+        let (kept, count) = (Arc::clone(&bodies), Arc::clone(&open));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let kept = Arc::clone(&kept);
+                let (kept, count) = (Arc::clone(&kept), Arc::clone(&count));
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(async move {
                     let body = Body::read(client).await;
                     kept.lock().push(body);
+                    count.fetch_sub(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, bodies }
+        Self {
+            address,
+            bodies,
+            open,
+        }
     }
 
-    /// Waits until there are so many bodies, and takes them.
+    /// Waits until there are so many bodies and no connection is open, and takes them.
     async fn take(&self, count: usize) -> Vec<Body> {
         let until = Instant::now() + Duration::from_secs(30);
-        while self.bodies.lock().len() < count {
+        while self.bodies.lock().len() < count || self.open.load(Ordering::SeqCst) > 0 {
             assert!(Instant::now() < until, "the connections stay open");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -211,7 +221,12 @@ pub(crate) async fn a18_outgoing_bodies(arena: &Arena) {
             let is_told = reply.status == 200 && !told.is_empty() && reply.text.contains(told);
             assert!(ends.contains(&reply.code()) || is_told, "{way}: {reply:?}");
         }
-        for body in peer.take(4).await {
+        // A guest that ends by its first write may do so before the request is on its way.
+        let at_least = match way {
+            "large" | "beyond" => 0,
+            _ => 4,
+        };
+        for body in peer.take(at_least).await {
             assert!(!body.is_whole, "{way}: {body:?}");
             assert!(body.bytes <= REQUEST_BODY, "{way}: {body:?}");
         }
