@@ -146,9 +146,10 @@ pub(super) async fn through_restarts(
     Ok(done)
 }
 
-/// Stores that applications open and do not let go of, more than a driver could keep.
+/// Stores that applications open and do not let go of, more than a driver could keep; at once fewer than one
+/// application may hold (`driver.held`).
 async fn handles(bench: &Bench) -> Result<(), Stop> {
-    abandon(bench, 16, 100).await
+    abandon(bench, 32, 50).await
 }
 
 /// Objects, or rows of transactions, that applications begin to read and leave.
