@@ -219,8 +219,6 @@ impl Compiler {
             .args(&self.command.args)
             .arg(request)
             .env_clear()
-            // Addresses count for the child's limit of memory, and mimalloc takes a GiB of them at once.
-            .env("MIMALLOC_ARENA_RESERVE", "64MiB")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -19,10 +19,6 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use settings::Settings;
 
-/// Requests allocate and free a hundred small pieces each (decision 0045).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A multi-tenant platform for WebAssembly components
 #[derive(Debug, Parser)]
 #[command(name = "canopy", version, propagate_version = true, after_help = canopy_cli::EXIT_CODES)]
