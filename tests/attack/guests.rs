@@ -412,7 +412,6 @@ pub(crate) async fn a14_borrows_between_components(arena: &Arena) {
         (502, "no-response"),
         (503, "cpu-limit"),
         (503, "host-time-limit"),
-        (504, "deadline-exceeded"),
     ];
     for (name, borrower, lender, ends) in [
         (

@@ -169,6 +169,7 @@ impl<G: Guests> Edge<G> {
         let whole = tokio::time::timeout_at((deadline + DEADLINE_SLACK).into(), whole);
         whole.await.unwrap_or(Err(InvokeError::Late))
     }
+
     /// Has an installation take a message by its own handler. Dropping the future cancels the guest.
     pub async fn hand_over(&self, handing: Handing) -> Handed {
         let Handing {
