@@ -356,6 +356,11 @@ async fn a_mail_server_may_be_killed_under_load() {
             "The mail server cannot be reached or is busy; try again later: \
              no connection to the mail server: the connection was refused",
         ),
+        // Killed while it took the connection.
+        unsent(
+            "The mail server cannot be reached or is busy; try again later: \
+             no connection to the mail server: it closed the connection",
+        ),
         unsent(
             "The mail server cannot be reached or is busy; try again later: \
              the conversation broke: it closed the connection",

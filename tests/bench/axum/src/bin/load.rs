@@ -5,43 +5,68 @@
 //! charged for every request that would have come meanwhile, which `wrk` leaves out. Prints JSON, in
 //! milliseconds; `late` is the p99 of how late requests were begun. `successes` are those a second,
 //! and `refusals` is the p99 of how long a refusal (429 or 503) took from when it was asked for.
+//!
+//! One thread serves all connections: with one for each, most of what is measured on a small machine
+//! is how the load's own threads take turns with the server's.
 
+use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Write};
+use std::mem;
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
 
 /// A server that says nothing for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked whether one has.
+const LOOK: Duration = Duration::from_secs(1);
 /// Requests are due from so long after the start, when all connections are there.
 const LEAD: Duration = Duration::from_millis(200);
-
-#[derive(Clone)]
-struct Plan {
-    address: String,
-    request: String,
-    rate: f64,
-    count: u64,
-    begun: Instant,
-    next: Arc<AtomicU64>,
-}
+/// How many connections one look at them tells of.
+const EVENTS: usize = 64;
 
 #[derive(Default)]
 struct Found {
     latencies: Vec<Duration>,
     late: Vec<Duration>,
     refused: Vec<Duration>,
-    bad: u64,
+    bad: usize,
 }
 
 /// What came of one request.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Came {
     Success,
     Refusal,
     Failure,
+}
+
+/// A request under way.
+struct Asked {
+    due: Instant,
+    begun: Instant,
+    /// What has come of the answer.
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Connection {
+    /// Opened when it is needed; none after the server ended it.
+    stream: Option<TcpStream>,
+    asked: Option<Asked>,
+}
+
+struct Load {
+    address: String,
+    request: String,
+    poll: OwnedFd,
+    connections: Vec<Connection>,
+    /// Those that nothing is asked of, the longest idle first.
+    idle: VecDeque<usize>,
+    buffer: Box<[u8]>,
+    found: Found,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,43 +75,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: bench-load ADDRESS HOST PATH RATE SECONDS CONNECTIONS".into());
     };
     let (rate, seconds): (f64, f64) = (rate.parse()?, seconds.parse()?);
-    let plan = Plan {
+    let connections: usize = connections.parse()?;
+    let mut load = Load {
         address: address.clone(),
         request: format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-        rate,
-        count: (rate * seconds) as u64,
-        begun: Instant::now() + LEAD,
-        next: Arc::default(),
+        poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+        connections: (0..connections).map(|_| Connection::default()).collect(),
+        idle: (0..connections).collect(),
+        buffer: vec![0; 64 << 10].into(),
+        found: Found::default(),
     };
-    let threads: Vec<_> = (0..connections.parse()?)
-        .map(|_| {
-            let plan = plan.clone();
-            thread::spawn(move || ask(&plan))
-        })
-        .collect();
-    let mut all = Found::default();
-    for thread in threads {
-        let found = thread.join().map_err(|_| "a connection's thread failed")?;
-        all.latencies.extend(found.latencies);
-        all.late.extend(found.late);
-        all.refused.extend(found.refused);
-        all.bad += found.bad;
+    for index in 0..connections {
+        load.open(index)?;
     }
-    let took = plan.begun.elapsed().as_secs_f64();
-    all.latencies.sort_unstable();
-    all.late.sort_unstable();
-    all.refused.sort_unstable();
+    let begun = Instant::now() + LEAD;
+    load.run(begun, rate, (rate * seconds) as usize)?;
+    let took = begun.elapsed().as_secs_f64();
+    let mut found = load.found;
+    found.latencies.sort_unstable();
+    found.late.sort_unstable();
+    found.refused.sort_unstable();
     println!(
         "{{\"rate\":{:.1},\"count\":{},\"p50\":{},\"p99\":{},\"p999\":{},\"late\":{},\"successes\":{:.1},\"refusals\":{},\"bad\":{}}}",
-        all.latencies.len() as f64 / took,
-        all.latencies.len(),
-        at(&all.latencies, 0.5),
-        at(&all.latencies, 0.99),
-        at(&all.latencies, 0.999),
-        at(&all.late, 0.99),
-        (all.latencies.len() as u64 - all.bad) as f64 / took,
-        at(&all.refused, 0.99),
-        all.bad,
+        found.latencies.len() as f64 / took,
+        found.latencies.len(),
+        at(&found.latencies, 0.5),
+        at(&found.latencies, 0.99),
+        at(&found.latencies, 0.999),
+        at(&found.late, 0.99),
+        (found.latencies.len() - found.bad) as f64 / took,
+        at(&found.refused, 0.99),
+        found.bad,
     );
     Ok(())
 }
@@ -100,72 +119,153 @@ fn at(sorted: &[Duration], quantile: f64) -> f64 {
         .map_or(0.0, |time| (time.as_secs_f64() * 1e6).round() / 1e3)
 }
 
-/// Takes what is due next, for as long as there is something.
-fn ask(plan: &Plan) -> Found {
-    let mut found = Found::default();
-    let mut stream = None;
-    loop {
-        let number = plan.next.fetch_add(1, Ordering::Relaxed);
-        if number >= plan.count {
-            return found;
+impl Load {
+    /// Asks `count` times, and waits for all answers.
+    fn run(&mut self, begun: Instant, rate: f64, count: usize) -> Result<(), Error> {
+        let due = |number: usize| begun + Duration::from_secs_f64(number as f64 / rate);
+        let mut events = Vec::with_capacity(EVENTS);
+        let (mut next, mut looked) = (0, Instant::now());
+        while self.found.latencies.len() < count {
+            let now = Instant::now();
+            while next < count
+                && due(next) <= now
+                && let Some(index) = self.idle.pop_front()
+            {
+                self.begin(index, due(next));
+                next += 1;
+            }
+            let wait = match next < count && !self.idle.is_empty() {
+                true => due(next)
+                    .saturating_duration_since(Instant::now())
+                    .min(LOOK),
+                false => LOOK,
+            };
+            let wait = Timespec::try_from(wait).map_err(Error::other)?;
+            events.clear();
+            epoll::wait(
+                &self.poll,
+                rustix::buffer::spare_capacity(&mut events),
+                Some(&wait),
+            )?;
+            for event in &events {
+                self.take(event.data.u64() as usize);
+            }
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                self.give_up();
+            }
         }
-        let due = plan.begun + Duration::from_secs_f64(number as f64 / plan.rate);
-        let now = Instant::now();
-        if due > now {
-            thread::sleep(due - now);
-        }
-        found.late.push(due.elapsed());
-        let begun = Instant::now();
-        let came = answer(&mut stream, plan).unwrap_or_else(|_| {
-            stream = None;
-            Came::Failure
-        });
-        if came == Came::Refusal {
-            found.refused.push(begun.elapsed());
-        }
-        found.bad += u64::from(came != Came::Success);
-        found.latencies.push(due.elapsed());
+        Ok(())
     }
-}
 
-/// What the answer, read whole, says. A connection that the server ended is opened anew.
-fn answer(kept: &mut Option<TcpStream>, plan: &Plan) -> Result<Came, Error> {
-    if kept.is_none() {
-        let stream = TcpStream::connect(&plan.address)?;
+    fn open(&mut self, index: usize) -> Result<(), Error> {
+        let stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        *kept = Some(stream);
+        stream.set_nonblocking(true)?;
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&self.poll, &stream, data, epoll::EventFlags::IN)?;
+        self.connections[index].stream = Some(stream);
+        Ok(())
     }
-    let Some(stream) = kept else {
-        return Err(ErrorKind::NotConnected.into());
-    };
-    stream.write_all(plan.request.as_bytes())?;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let read = stream.read(&mut buffer)?;
+
+    fn begin(&mut self, index: usize, due: Instant) {
+        let begun = Instant::now();
+        self.found.late.push(begun.saturating_duration_since(due));
+        self.connections[index].asked = Some(Asked {
+            due,
+            begun,
+            bytes: Vec::new(),
+        });
+        if self.ask(index).is_err() {
+            self.fail(index);
+        }
+    }
+
+    fn ask(&mut self, index: usize) -> Result<(), Error> {
+        if self.connections[index].stream.is_none() {
+            self.open(index)?;
+        }
+        match &mut self.connections[index].stream {
+            Some(stream) => stream.write_all(self.request.as_bytes()),
+            None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Takes what a connection has to tell.
+    fn take(&mut self, index: usize) {
+        match self.read(index) {
+            Ok(None) => {}
+            Ok(Some(came)) => self.end(index, came),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.fail(index),
+        }
+    }
+
+    /// What came of the request when its answer is there whole. A connection that the server ended is
+    /// opened anew for the next.
+    fn read(&mut self, index: usize) -> Result<Option<Came>, Error> {
+        let connection = &mut self.connections[index];
+        let Some(stream) = &mut connection.stream else {
+            return Ok(None);
+        };
+        let read = stream.read(&mut self.buffer)?;
+        let Some(asked) = &mut connection.asked else {
+            connection.stream = None;
+            return Ok(None);
+        };
         if read == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        bytes.extend_from_slice(&buffer[..read]);
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
+        asked.bytes.extend_from_slice(&self.buffer[..read]);
+        let Some(end) = asked.bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return Ok(None);
         };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let head = String::from_utf8_lossy(&asked.bytes[..end]).to_ascii_lowercase();
         let length: usize = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"))
             .and_then(|value| value.trim().parse().ok())
             .ok_or_else(|| Error::other("an answer without its length"))?;
-        if bytes.len() >= end + 4 + length {
-            if head.contains("connection: close") {
-                *kept = None;
+        if asked.bytes.len() < end + 4 + length {
+            return Ok(None);
+        }
+        if head.contains("connection: close") {
+            connection.stream = None;
+        }
+        Ok(Some(match head.split(' ').nth(1) {
+            Some(status) if status.starts_with('2') => Came::Success,
+            Some("429" | "503") => Came::Refusal,
+            _ => Came::Failure,
+        }))
+    }
+
+    fn fail(&mut self, index: usize) {
+        self.connections[index].stream = None;
+        self.end(index, Came::Failure);
+    }
+
+    fn end(&mut self, index: usize, came: Came) {
+        let Some(asked) = mem::take(&mut self.connections[index].asked) else {
+            return;
+        };
+        if came == Came::Refusal {
+            self.found.refused.push(asked.begun.elapsed());
+        }
+        self.found.bad += usize::from(came != Came::Success);
+        self.found.latencies.push(asked.due.elapsed());
+        self.idle.push_back(index);
+    }
+
+    /// Fails what has waited for longer than anyone would.
+    fn give_up(&mut self) {
+        for index in 0..self.connections.len() {
+            let asked = &self.connections[index].asked;
+            if asked
+                .as_ref()
+                .is_some_and(|asked| asked.begun.elapsed() > PATIENCE)
+            {
+                self.fail(index);
             }
-            return Ok(match head.split(' ').nth(1) {
-                Some(status) if status.starts_with('2') => Came::Success,
-                Some("429" | "503") => Came::Refusal,
-                _ => Came::Failure,
-            });
         }
     }
 }
