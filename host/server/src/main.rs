@@ -19,6 +19,10 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use settings::Settings;
 
+/// What a request takes, another thread often gives back, and bursts are to leave nothing behind (decision 0046).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A multi-tenant platform for WebAssembly components
 #[derive(Debug, Parser)]
 #[command(name = "canopy", version, propagate_version = true, after_help = canopy_cli::EXIT_CODES)]
