@@ -122,12 +122,26 @@ impl Arena {
         node.publish(&guest("gusher"));
         node.publish(&guest("acme-payments"));
         node.publish(&guest("shop"));
+        node.publish(&guest("errands"));
+        node.publish(&guest("dispatcher"));
         for tenant in ["attacker", "bystander"] {
             node.run(&format!(
                 "driver add guests/acme-payments --name payments --tenant {tenant}"
             ));
             node.run(&format!(
                 "install guests/shop --tenant {tenant} --bind acme:payments=payments"
+            ));
+        }
+        for (tenant, app, driver) in [
+            ("attacker", "dispatcher", "errands"),
+            ("attacker", "second", "second-errands"),
+            ("bystander", "dispatcher", "errands"),
+        ] {
+            node.run(&format!(
+                "driver add guests/errands --name {driver} --tenant {tenant}"
+            ));
+            node.run(&format!(
+                "install guests/dispatcher --name {app} --tenant {tenant} --bind acme:errands={driver}"
             ));
         }
         let port = node.apps_port();
@@ -165,6 +179,8 @@ impl Arena {
             ("prowler", "/"),
             ("gusher", "/"),
             ("shop", "/buy/4242"),
+            ("dispatcher", "/?url="),
+            ("second", "/?url="),
         ] {
             this.get(app, path).await;
         }

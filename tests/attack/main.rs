@@ -71,7 +71,9 @@ static CASES: &[Case] = cases! {
         a40_leftover_memory;
     handed_over:
         a15_too_much_in_one_call a16_random a17_headers a18_outgoing_bodies a19_log_flood a31_clock_grain;
-    drivers: d01_nothing_of_others d02_forged_caller d03_failing_driver;
+    drivers:
+        d01_nothing_of_others d02_forged_caller d03_failing_driver d04_circle_through_drivers
+        d05_hosts_of_others;
     pool: a10_all_tables a10_all_memories;
     network:
         a20_forbidden_destinations a21_spellings_of_addresses a22_silent_servers_of_names a26_circle

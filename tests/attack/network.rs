@@ -18,7 +18,7 @@ use crate::client::request_from;
 use crate::support::{Node, guest};
 
 /// Counts who connects, at a port of every address of this machine.
-fn listener() -> (u16, Arc<AtomicUsize>) {
+pub(crate) fn listener() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0"));
     let listener = listener.expect("a port");
     let port = listener.local_addr().expect("its address").port();
@@ -351,7 +351,7 @@ pub(crate) async fn a28_a29_framing_outward(arena: &Arena) {
 }
 
 /// A load balancer, by whose address an application reaches itself.
-async fn balancer(to: SocketAddr, host: &'static str) -> SocketAddr {
+pub(crate) async fn balancer(to: SocketAddr, host: &'static str) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
