@@ -60,5 +60,5 @@ pub use footprint::Footprint;
 pub use inspect::{HttpWorld, InspectError, Inspection, Item, ItemKind, ItemName, inspect};
 pub use limits::{LimitExceeded, MemoryAccount, StoreLimits};
 pub use settings::{CompileLimits, EngineSettings, InvalidSetting, PoolSettings};
-pub use slots::{SlotAccount, SlotKind, Slots, TakenSlots};
+pub use slots::{PoolSlots, SlotAccount, SlotKind, Slots, TakenSlots};
 pub use stopwatch::CallLengths;

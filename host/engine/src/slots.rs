@@ -1,4 +1,5 @@
-//! What stores take of the pool, and how much of it the stores of one owner may have together.
+//! What stores take of the pool, how much of it the stores of one owner may have together, and what of
+//! it is kept for owners that have little.
 //!
 //! Core instances need no count of their own: the pool has as many for each component instance as one
 //! component may consist of. Stacks have none either: wasmtime takes them without telling whose store
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use wasmtime::component::Component;
 
 use crate::limits::LimitExceeded;
-use crate::settings::EngineSettings;
+use crate::settings::{EngineSettings, PoolSettings};
 
 /// Slots of the pool: those that a store takes, or those that the stores of one owner may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,15 +41,44 @@ impl Slots {
         }
     }
 
-    /// The first kind of which there would be more than `limit`.
-    fn beyond(&self, limit: &Self) -> Option<LimitExceeded> {
-        let kinds = [
-            (SlotKind::Instances, self.instances, limit.instances),
-            (SlotKind::Memories, self.memories, limit.memories),
-            (SlotKind::Tables, self.tables, limit.tables),
-        ];
-        let (kind, _, limit) = kinds.into_iter().find(|(_, sum, limit)| sum > limit)?;
-        Some(LimitExceeded::SharedSlots { kind, limit })
+    /// How many of each kind.
+    fn kinds(&self) -> [(SlotKind, usize); 3] {
+        [
+            (SlotKind::Instances, self.instances),
+            (SlotKind::Memories, self.memories),
+            (SlotKind::Tables, self.tables),
+        ]
+    }
+
+    /// Each kind of which there are more than in `limit`, with how many those are.
+    fn beyond(&self, limit: &Self) -> impl Iterator<Item = (SlotKind, usize)> {
+        let both = self.kinds().into_iter().zip(limit.kinds());
+        both.filter(|((_, sum), (_, limit))| sum > limit)
+            .map(|(_, limit)| limit)
+    }
+
+    fn each(&self, of_each: impl Fn(usize) -> usize) -> Self {
+        Self {
+            instances: of_each(self.instances),
+            memories: of_each(self.memories),
+            tables: of_each(self.tables),
+        }
+    }
+
+    fn plus(&self, other: &Self) -> Self {
+        Self {
+            instances: self.instances.saturating_add(other.instances),
+            memories: self.memories.saturating_add(other.memories),
+            tables: self.tables.saturating_add(other.tables),
+        }
+    }
+
+    fn minus(&self, other: &Self) -> Self {
+        Self {
+            instances: self.instances - other.instances,
+            memories: self.memories - other.memories,
+            tables: self.tables - other.tables,
+        }
     }
 }
 
@@ -73,19 +103,76 @@ impl fmt::Display for SlotKind {
     }
 }
 
+/// Of so many equal parts of the reserve an owner may have one.
+const PARTS_OF_RESERVE: usize = 16;
+
+/// Slots of the pool that the stores of all owners have together. A part of the pool is a reserve for
+/// owners that have little, so that a few that have all they may are not all that there is room for.
+#[derive(Debug)]
+pub struct PoolSlots {
+    /// What anybody may take.
+    open: Slots,
+    /// What an owner may have that takes of the reserve.
+    little: Slots,
+    used: Mutex<Slots>,
+}
+
+impl PoolSlots {
+    /// Those of a pool of which so many percent are a reserve. An owner may take of it as long as it has
+    /// no more than a sixteenth of the reserve.
+    pub fn new(pool: &PoolSettings, reserve_percent: usize) -> Arc<Self> {
+        let all = Slots {
+            instances: pool.instances as usize,
+            memories: pool.memories as usize,
+            tables: pool.tables as usize,
+        };
+        let reserve = all.each(|slots| slots * reserve_percent / 100);
+        Arc::new(Self {
+            open: all.minus(&reserve),
+            little: reserve.each(|slots| slots / PARTS_OF_RESERVE),
+            used: Mutex::default(),
+        })
+    }
+
+    /// Takes `slots` for an owner that has `owners` with them.
+    fn take(&self, slots: &Slots, owners: &Slots) -> Result<(), LimitExceeded> {
+        let mut used = self.used.lock();
+        let sum = used.plus(slots);
+        for (kind, open) in sum.beyond(&self.open) {
+            if owners
+                .beyond(&self.little)
+                .any(|(beyond, _)| beyond == kind)
+            {
+                return Err(LimitExceeded::Pool(format!(
+                    "{open} {kind} are in use, and the rest is for those who have few"
+                )));
+            }
+        }
+        *used = sum;
+        Ok(())
+    }
+
+    fn give_back(&self, slots: &Slots) {
+        let mut used = self.used.lock();
+        *used = used.minus(slots);
+    }
+}
+
 /// Slots that the stores of one owner have together. Clones of the `Arc` are the same account.
 #[derive(Debug)]
 pub struct SlotAccount {
     limit: Slots,
     used: Mutex<Slots>,
+    pool: Arc<PoolSlots>,
 }
 
 impl SlotAccount {
-    /// An account of as many as `limit`.
-    pub fn new(limit: Slots) -> Arc<Self> {
+    /// An account of as many as `limit` of those of `pool`.
+    pub fn new(limit: Slots, pool: Arc<PoolSlots>) -> Arc<Self> {
         Arc::new(Self {
             limit,
             used: Mutex::default(),
+            pool,
         })
     }
 
@@ -97,14 +184,11 @@ impl SlotAccount {
     /// Takes what one store needs, once for as long as it lives, or says of what there is not enough.
     pub fn take(self: &Arc<Self>, slots: Slots) -> Result<TakenSlots, LimitExceeded> {
         let mut used = self.used.lock();
-        let sum = Slots {
-            instances: used.instances.saturating_add(slots.instances),
-            memories: used.memories.saturating_add(slots.memories),
-            tables: used.tables.saturating_add(slots.tables),
-        };
-        if let Some(exceeded) = sum.beyond(&self.limit) {
-            return Err(exceeded);
+        let sum = used.plus(&slots);
+        if let Some((kind, limit)) = sum.beyond(&self.limit).next() {
+            return Err(LimitExceeded::SharedSlots { kind, limit });
         }
+        self.pool.take(&slots, &sum)?;
         *used = sum;
         Ok(TakenSlots {
             account: self.clone(),
@@ -123,8 +207,7 @@ pub struct TakenSlots {
 impl Drop for TakenSlots {
     fn drop(&mut self) {
         let mut used = self.account.used.lock();
-        used.instances -= self.slots.instances;
-        used.memories -= self.slots.memories;
-        used.tables -= self.slots.tables;
+        *used = used.minus(&self.slots);
+        self.account.pool.give_back(&self.slots);
     }
 }

@@ -11,7 +11,7 @@ use canopy_backend_logs::LogStore;
 use canopy_capability_blobs::Addresses;
 use canopy_capability_network::{EgressUsage, Network, NetworkError};
 use canopy_driver::DriverHealth;
-use canopy_engine::{Artifacts, Engine, MemoryAccount};
+use canopy_engine::{Artifacts, Engine, MemoryAccount, PoolSlots};
 use canopy_ids::{Digest, DriverInstanceId, InstallationId, TenantId};
 use http::{Request, Response};
 
@@ -120,6 +120,7 @@ impl Runtime {
         sql.paid_by(cpu.payer());
         let prepared = settings.prepared_installations;
         let node_memory = settings.node_memory_bytes;
+        let pool = PoolSlots::new(&engine.settings().pool, settings.pool_reserve_percent);
         let settings = Arc::new(settings);
         let messages = Messages::new(storage.clone(), settings.messages.clone(), logs.clone());
         let inner = Arc::new(Inner {
@@ -130,6 +131,7 @@ impl Runtime {
                 settings,
                 holdings: TenantHoldings::default(),
                 memory: MemoryAccount::new(node_memory),
+                pool,
                 cpu,
             },
             artifacts,

@@ -30,6 +30,9 @@ pub struct RuntimeSettings {
     /// has of each; beyond it instances of the tenant that wait are ended, and where none does the call
     /// is refused.
     pub tenant_slots: Slots,
+    /// What part of the node's pool, in percent, is for tenants alone that have no more than a sixteenth of
+    /// that part. Default 20; others are told that the node is busy when the rest is taken.
+    pub pool_reserve_percent: usize,
     /// Bytes that the host keeps for one instance beside the instance's own memory: header fields and the
     /// texts of requests, values of calls that are under way, with 1 KiB more for each call, results that
     /// the instance has not taken, values that it looks at or writes piece by piece. Default 4 MiB. Beyond
@@ -85,6 +88,7 @@ impl Default for RuntimeSettings {
                 memories: 500,
                 tables: 1_000,
             },
+            pool_reserve_percent: 20,
             kept_bytes: 4 << 20,
             driver_store_resources: 1_000,
             driver_kept_bytes: 32 << 20,

@@ -16,8 +16,8 @@ use canopy_capability_network::{Gateway, Network, NetworkCtx};
 use canopy_capability_sql::SqlCtx;
 use canopy_driver::Proxies;
 use canopy_engine::{
-    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, LimitExceeded, MemoryAccount, SlotAccount,
-    Slots, StoreLimits,
+    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, LimitExceeded, MemoryAccount, PoolSlots,
+    SlotAccount, Slots, StoreLimits,
 };
 use canopy_ids::{Label, TenantId};
 use parking_lot::Mutex;
@@ -41,6 +41,7 @@ pub(crate) struct StoreParts {
     pub(crate) holdings: TenantHoldings,
     /// What all instances of the node have.
     pub(crate) memory: Arc<MemoryAccount>,
+    pub(crate) pool: Arc<PoolSlots>,
     pub(crate) cpu: TenantCpu,
 }
 
@@ -56,9 +57,10 @@ pub(crate) struct Holdings {
 
 impl TenantHoldings {
     /// Those of a tenant, with the limits that it has now. They are there as long as somebody holds them.
-    fn of(&self, tenant: &TenantSpec, node: &Arc<MemoryAccount>, slots: Slots) -> Arc<Holdings> {
+    fn of(tenant: &TenantSpec, parts: &StoreParts) -> Arc<Holdings> {
+        let node = &parts.memory;
         let bytes = tenant.limits.memory_bytes.min(node.limit() / 2);
-        let mut tenants = self.0.lock();
+        let mut tenants = parts.holdings.0.lock();
         if let Some(holdings) = tenants.get(&tenant.id).and_then(Weak::upgrade) {
             holdings.memory.set(bytes);
             return holdings;
@@ -66,7 +68,7 @@ impl TenantHoldings {
         tenants.retain(|_, holdings| holdings.strong_count() > 0);
         let holdings = Arc::new(Holdings {
             memory: MemoryAccount::part_of(node.clone(), bytes),
-            slots: SlotAccount::new(slots),
+            slots: SlotAccount::new(parts.settings.tenant_slots, parts.pool.clone()),
         });
         tenants.insert(tenant.id, Arc::downgrade(&holdings));
         holdings
@@ -206,8 +208,7 @@ impl Stores {
             package: component.package.clone(),
             version: component.version.clone(),
         };
-        let slots = parts.settings.tenant_slots;
-        let holdings = parts.holdings.of(tenant, &parts.memory, slots);
+        let holdings = TenantHoldings::of(tenant, &parts);
         let takes = Slots::of(compiled, parts.engine.settings());
         let cpu = parts.cpu.of(&parts.engine, tenant);
         let (tenant_id, egress) = (tenant.id, tenant.limits.egress);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use canopy_engine::{CpuBudget, LimitExceeded, SlotAccount, SlotKind, Slots, StoreLimits};
+use canopy_engine::{
+    CpuBudget, LimitExceeded, PoolSettings, PoolSlots, SlotAccount, SlotKind, Slots, StoreLimits,
+};
 use wasmtime::component::Linker;
 
 use crate::{component, engine};
@@ -39,11 +41,12 @@ async fn what_a_component_is_said_to_take_is_what_its_store_has_of_the_pool() {
 
 #[test]
 fn stores_of_one_owner_have_so_many_slots_together_and_give_them_back() {
-    let account = SlotAccount::new(Slots {
+    let limit = Slots {
         instances: 3,
         memories: 20,
         tables: 128,
-    });
+    };
+    let account = SlotAccount::new(limit, PoolSlots::new(&PoolSettings::default(), 0));
     let of_tables = Slots {
         instances: 1,
         memories: 1,
@@ -83,4 +86,36 @@ fn stores_of_one_owner_have_so_many_slots_together_and_give_them_back() {
     );
     drop((second, third));
     assert_eq!(account.used(), Slots::default());
+}
+
+#[test]
+fn a_part_of_the_pool_is_for_those_who_have_little_of_it() {
+    let pool = PoolSettings {
+        instances: 320,
+        memories: 320,
+        tables: 320,
+        ..PoolSettings::default()
+    };
+    // 160 are for anybody; of the other 160 whoever takes them has 10 at most.
+    let pool = PoolSlots::new(&pool, 50);
+    let slots = |instances, memories| Slots {
+        instances,
+        memories,
+        tables: 0,
+    };
+    let account = || SlotAccount::new(slots(160, 160), pool.clone());
+    let (much, little, other) = (account(), account(), account());
+    let all_of_it = much.take(slots(160, 1)).expect("open to anybody");
+    let few = little.take(slots(10, 1)).expect("no more than little");
+    let more = little.take(slots(1, 1)).expect_err("more than little");
+    assert!(matches!(&more, LimitExceeded::Pool(_)), "{more:?}");
+    let refused = much.take(slots(1, 1)).expect_err("it has enough");
+    assert!(refused.to_string().contains("160 instances"), "{refused}");
+    assert_eq!(little.used(), slots(10, 1), "nothing of it was taken");
+    // Many memories are no reason to be refused while none are short.
+    let memories = other.take(slots(1, 100)).expect("1 of the reserve");
+    drop(few);
+    drop(memories);
+    drop(all_of_it);
+    little.take(slots(160, 160)).expect("all are back");
 }

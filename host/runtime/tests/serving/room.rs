@@ -55,6 +55,32 @@ async fn a_tenant_is_refused_more_of_the_pool_than_it_may_have_and_others_are_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tenants_that_have_much_of_the_pool_leave_some_of_it_to_others() {
+    // 16 for anybody, and 16 for tenants of which each has 1.
+    let settings = RuntimeSettings {
+        pool_reserve_percent: 50,
+        ..RuntimeSettings::default()
+    };
+    let node = Node::with(settings, |engine| engine.pool.instances = 32);
+    let (greedy, other) = (node.app("sleep"), node.app("sleep"));
+    for app in [&greedy, &other] {
+        node.runtime.prepare(&app.spec()).await.expect("ready");
+    }
+    let asked = (0..18).map(|_| node.get(&greedy, "/?ms=500"));
+    let others = async {
+        for _ in 0..10 {
+            assert_eq!(node.get(&other, "/?ms=20").await.expect("answer").0, 200);
+        }
+    };
+    let (asked, ()) = tokio::join!(join_all(asked), others);
+    let (answered, refused): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+    assert_eq!(answered.len(), 16);
+    for refused in refused.into_iter().filter_map(Result::err) {
+        assert!(matches!(refused, ServeError::Unavailable), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn instances_that_wait_give_way_to_others_of_their_own_tenant() {
     let node = node(2);
     let count = async |app: &App| node.get(app, "/count").await.expect("answer").1;

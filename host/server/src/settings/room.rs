@@ -5,12 +5,21 @@ use super::{Settings, SettingsError};
 /// So many tenants that have all they may do not fill the pool.
 const TENANTS: u64 = 2;
 
+/// Most of the pool is for those who need much of it.
+const MOST_RESERVE: usize = 50;
+
 /// Refuses a node that lets in more requests than its pool has room for, and one on which a single
 /// tenant could take most of the pool, or not enough of it for one component.
 pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     let pool = &settings.engine.pool;
     let tenant = &settings.runtime.tenant_slots;
     let requests = settings.admission.node_concurrency as u64;
+    if settings.runtime.pool_reserve_percent > MOST_RESERVE {
+        return Err(SettingsError::Value {
+            key: "guest.pool_reserve_percent",
+            message: format!("it must be at most {MOST_RESERVE}"),
+        });
+    }
     for (other, than) in [
         ("engine.pool.instances", pool.instances),
         ("engine.pool.memories", pool.memories),

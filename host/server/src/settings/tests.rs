@@ -130,6 +130,11 @@ fn what_does_not_fit_into_the_pool_is_refused_by_name() {
             "engine.pool.memories_per_component",
         ),
         (
+            "[guest]\npool_reserve_percent = 51",
+            "guest.pool_reserve_percent",
+            "at most 50",
+        ),
+        (
             "[engine.pool]\ntables = 1999",
             "guest.tenant_tables",
             "engine.pool.tables",

@@ -199,6 +199,8 @@ keys! {
         "Linear memories of all instances of one tenant together; at most half of `engine.pool.memories`.";
     count "guest.tenant_tables" => runtime.tenant_slots.tables:
         "Tables of all instances of one tenant together; at most half of `engine.pool.tables`.";
+    count "guest.pool_reserve_percent" => runtime.pool_reserve_percent:
+        "What part of `engine.pool` is for tenants alone that have no more than a sixteenth of that part; at most 50.";
     size "guest.kept" => runtime.kept_bytes:
         "What the node keeps for one instance beside its memory: header fields, values of calls under way with 1 KiB more for each, results that are not taken; one call that is alone may have more.";
     size "guest.random" => runtime.random_bytes:
