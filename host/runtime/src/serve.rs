@@ -286,13 +286,20 @@ impl Task {
 }
 
 /// An instance yet to be made, in a store of its own. Where its tenant has as many as it may, those of
-/// them that wait give way.
+/// them that wait give way; where the node has, anybody's.
 fn fresh(inner: &Inner, stores: &Stores) -> Result<Instance, ServeError> {
+    let tenant = stores.tenant();
     loop {
-        match stores.store() {
+        let limit = match stores.store() {
             Ok(store) => return Ok(Instance::unborn(store)),
-            Err(_) if inner.make_own_room(stores.tenant()) => {}
-            Err(limit) => return Err(limit.into()),
+            Err(limit) => limit,
+        };
+        let has_room = match limit {
+            LimitExceeded::Pool(_) => inner.make_room(tenant),
+            _ => inner.make_own_room(tenant),
+        };
+        if !has_room {
+            return Err(limit.into());
         }
     }
 }
