@@ -213,11 +213,13 @@ pub(crate) async fn a10_all_slots(arena: &Arena) {
 }
 
 /// Ten times what an installation can answer, for some seconds: it answers what it can, and refuses the
-/// others soon. As everything here, on a machine that may be loaded: `tests/bench` has the goal.
+/// others soon, most of them as soon as they come by its own records. As everything here, on a machine that
+/// may be loaded: `tests/bench` has the goal.
 pub(crate) async fn a11_overload(arena: &Arena) {
     // 64 slots, a second each.
     const SERVED: usize = 64;
     const SECONDS: usize = 4;
+    let before = arena.node.log().len();
     let began = Instant::now();
     let asked = (0..10 * SERVED * SECONDS).map(|number| async move {
         let due = Duration::from_secs(1) * u32::try_from(number).expect("few") / 10;
@@ -247,6 +249,34 @@ pub(crate) async fn a11_overload(arena: &Arena) {
         after < Duration::from_millis(900),
         "refusals take {after:?}"
     );
+    // Some wait until nobody has been served for `admission.shed_after`; those who come then do not.
+    let by_node = refusals(arena, before, refused.len()).await;
+    let soon = by_node.iter().filter(|ms| **ms < 5.0).count();
+    assert!(
+        soon >= by_node.len() * 3 / 4,
+        "{soon} of {} refusals in less than 5 ms",
+        by_node.len()
+    );
+}
+
+/// How many milliseconds each refusal took the node by its own records, the first after so many bytes of
+/// its log. They are written a moment after the answers.
+async fn refusals(arena: &Arena, before: usize, count: usize) -> Vec<f64> {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let log = arena.node.log();
+        let records = log[before..]
+            .lines()
+            .filter(|line| line.contains("canopy::request") && line.contains(" status=429 "));
+        let took = records.filter_map(|line| line.split_once(" duration_ms="));
+        let took = took.filter_map(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        let took: Vec<f64> = took.collect();
+        if took.len() >= count {
+            break took;
+        }
+        assert!(Instant::now() < until, "{} of {count} records", took.len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Slots that are all taken for seconds: of those who come then only the first waits, though for nothing.
