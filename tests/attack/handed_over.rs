@@ -1,7 +1,7 @@
 //! What hostile applications hand to the host: too much in one call, bodies without end, lines of logs;
 //! and what its clocks tell them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::arena::{Arena, GRAIN, MIB, REQUEST_BODY};
+use crate::client::{connect_from, get};
 use crate::components::{http_with, install};
 
 /// Header fields that are made of a list of names and values, which are texts and lists.
@@ -238,6 +239,86 @@ pub(crate) async fn a18_outgoing_bodies(arena: &Arena) {
     }
 }
 
+/// The same by WASI 0.3, where a body comes to its end by its trailers: a part of one is followed by an error
+/// there, or by a trap. Nobody takes more of a body than its client does.
+pub(crate) async fn a18_outgoing_bodies_by_0_3(arena: &Arena) {
+    let peer = Peer::listen().await;
+    let address = peer.address;
+    let path = format!("/pour-part?{address}");
+    let honest = arena.get("hostile-p3", &path).await;
+    assert!(honest.text.contains("1000 bytes; 200"), "{honest:?}");
+    let bodies = peer.take(1).await;
+    assert!(bodies[0].is_whole && bodies[0].bytes == 1000, "{bodies:?}");
+    let of_time = ["cpu-limit", "host-time-limit", "deadline-exceeded"];
+    for (way, ends, told, is_answer) in [
+        ("tiny", &of_time[..], "; ErrorCode::", true),
+        ("endless", &[], "HttpRequestBodySize", true),
+        ("large", &[], "HttpRequestBodySize", false),
+        ("beyond", &["trap"], "", true),
+        (
+            "unfinished",
+            &["deadline-exceeded"],
+            "HttpResponseTimeout",
+            true,
+        ),
+        ("abandoned", &[], "InternalError", true),
+        ("trapped", &["trap"], "", true),
+    ] {
+        let path = format!("/pour-{way}?{address}");
+        for reply in join_all((0..4).map(|_| arena.get("hostile-p3", &path))).await {
+            let is_told = reply.status == 200 && !told.is_empty() && reply.text.contains(told);
+            assert!(ends.contains(&reply.code()) || is_told, "{way}: {reply:?}");
+        }
+        let at_least = match way {
+            "beyond" | "trapped" => 0,
+            _ => 4,
+        };
+        for body in peer.take(at_least).await {
+            assert!(!body.is_whole, "{way}: {body:?}");
+            assert!(body.bytes <= REQUEST_BODY, "{way}: {body:?}");
+        }
+        let path = format!("/pour-{way}");
+        let count = if is_answer { 4 } else { 0 };
+        for reply in join_all((0..count).map(|_| arena.get("hostile-p3", &path))).await {
+            let broken = reply.status == 200 && !reply.is_whole();
+            assert!(broken || reply.status >= 500, "{way}: {reply:?}");
+        }
+    }
+    back_pressure(arena).await;
+}
+
+/// Clients that take nothing of an answer without end: its guest is not let go on.
+async fn back_pressure(arena: &Arena) {
+    let way = format!("untaken-{}", arena.next_version());
+    let request = get("hostile-p3.attacker.localhost", &format!("/pour-{way}"));
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let client = connect_from(Ipv4Addr::LOCALHOST, arena.address()).await;
+        let mut client = client.expect("connected");
+        client.write_all(request.as_bytes()).await.expect("sent");
+        clients.push(client);
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    let stopped = loop {
+        let stopped = stopped_after(arena, &way);
+        if stopped.len() == clients.len() {
+            break stopped;
+        }
+        assert!(Instant::now() < until, "they are let go on: {stopped:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(stopped.iter().all(|bytes| *bytes < 16 * MIB), "{stopped:?}");
+}
+
+/// After how many bytes the answers of `way` went on no more, as their guests wrote in the log.
+fn stopped_after(arena: &Arena, way: &str) -> Vec<u64> {
+    let log = log_of(arena, "hostile-p3");
+    let said = format!("{way}: no more after ");
+    let said = log.lines().filter_map(|line| line.split_once(&said));
+    let bytes = said.filter_map(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    bytes.collect()
+}
+
 /// Lines come faster than a log takes them: what is dropped is counted, and the log says so.
 pub(crate) async fn a19_log_flood(arena: &Arena) {
     let lines = if arena.full { 2_000_000 } else { 200_000 };
@@ -258,18 +339,16 @@ pub(crate) async fn a19_log_flood(arena: &Arena) {
 
 /// The last record of the flooded log that says how much was dropped.
 fn dropped(arena: &Arena) -> Option<String> {
-    let log = [
-        "logs",
-        "log-flood",
-        "--tenant",
-        "attacker",
-        "--tail",
-        "1000",
-    ];
-    let log = arena.node.cli(log).stdout;
+    let log = log_of(arena, "log-flood");
     let mut lines = log.lines().rev();
     let line = lines.find(|line| line.contains(" bytes were dropped"))?;
     Some(line.to_owned())
+}
+
+/// The last records of one of the attacker's applications.
+fn log_of(arena: &Arena, app: &str) -> String {
+    let line = format!("logs {app} --tenant attacker --tail 1000");
+    arena.node.cli(line.split(' ')).stdout
 }
 
 /// No clock tells a guest of anything shorter than the grain that is set.

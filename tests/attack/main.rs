@@ -70,7 +70,8 @@ static CASES: &[Case] = cases! {
         a12_resources a13_pinned_memory a14_borrows_between_components a32_no_file_system a33_wrong_answers
         a40_leftover_memory;
     handed_over:
-        a15_too_much_in_one_call a16_random a17_headers a18_outgoing_bodies a19_log_flood a31_clock_grain;
+        a15_too_much_in_one_call a16_random a17_headers a18_outgoing_bodies a18_outgoing_bodies_by_0_3
+        a19_log_flood a31_clock_grain;
     drivers:
         d01_nothing_of_others d02_forged_caller d03_failing_driver d04_circle_through_drivers
         d05_hosts_of_others;

@@ -5,7 +5,8 @@
 //! `/huge-header` ask for more than there is, `/grain` tells what the clocks say of the shortest events.
 //! `/outward?PORT&SAID&GIVEN` sends a request to this machine that says of its body that it has SAID bytes
 //! (`-`: nothing), and gives GIVEN, with fields in its trailers that it may not have; it tells which of them
-//! the host took, and what came of it.
+//! the host took, and what came of it. `/pour-WAY?AUTHORITY` sends a request with such a body as `bodies.rs`
+//! has ways, and `/pour-WAY` answers with one.
 
 use std::rc::Rc;
 
@@ -16,6 +17,8 @@ use wasip3::http::client;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
 use wasip3::random::random::get_random_bytes;
 use wasip3::{spawn_local, wit_future, wit_stream};
+
+mod bodies;
 
 mod bindings {
     wit_bindgen::generate!({
@@ -33,6 +36,12 @@ impl wasip3::exports::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((&target, "0&0"));
+        if let Some(way) = path.strip_prefix("/pour-") {
+            return Ok(match target.split_once('?') {
+                Some((_, authority)) => text(bodies::send(way, authority).await),
+                None => bodies::answer(way),
+            });
+        }
         if path == "/outward" {
             return Ok(text(outward(query).await));
         }
