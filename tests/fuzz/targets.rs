@@ -1,6 +1,9 @@
 //! What is fuzzed, and what must hold of every input. The outcome of a run is a text: inputs that
 //! bring new ones are worth keeping.
 
+#[path = "targets/crossing.rs"]
+mod crossing;
+
 use canopy_api_types::{
     BindingPut, DriverPut, EgressPut, InstallationPut, PublisherPut, SecretPut, TenantPut,
     TokenCreate, VersionPut,
@@ -85,6 +88,22 @@ pub(crate) static TARGETS: &[Target] = &[
         seeds: &[b"\0\x10\0\0\0\x03\0\0\0abc", b"\x02\x08\0\0\0\x02\0\0\0\x10\0\0\0\x01\0\0\0", b"\x05\x01\0\0\0"],
         words: &["\u{0}\u{0}\u{0}\u{0}", "\u{1}\u{0}\u{0}\u{0}", "\u{8}\u{0}\u{0}\u{0}", "abcd", "\u{7f}\u{7f}\u{7f}\u{7f}"],
         prepare: component_values,
+    },
+    Target {
+        name: "crossing-values",
+        seeds: &[
+            b"\0\x01\x0c\x08\0\0\0\x03\0\0\0\x10\0\0\0\x03\0\0\0abc",
+            b"\x01\x02\x0d\x0c\x08\0\0\0\x02\0\0\0\x10\0\0\0\x02\0\0\0\x08\0\0\0\x02\0\0\0\x08\0\0\0\x04\0\0\0",
+            b"\0\x07\x10\x03\0\x13\x05\x0e\x0b\x08\0\0\0\0\0\0\0\x01\xff\xff\xff\x01\0\0\0\x41\0\0\0",
+            b"\0\x09\x11\x01\x03\x09\x08\x0d\x0b\x14\x02\x10\0\0\0\0\0\0\0\x01\x01\0\0\0\0\0\0\x02\0\0\0\0\0\0\0",
+            b"\0\x0e\x0f\x03\x0f\x03\x07\x08\x09\x0a\x0f\x03\x02\x02\x02\x02\x20\0\0\0\0\0\0\0",
+            b"\0\x08\x0d\x0f\x02\x12\x03\x13\x02\x0d\x08\0\0\0\x04\0\0\0\x10\0\0\0\x04\0\0\0",
+        ],
+        words: &[
+            "\u{0}\u{0}\u{0}\u{0}", "\u{8}\u{0}\u{0}\u{0}", "\u{10}\u{0}\u{0}\u{0}\u{4}\u{0}\u{0}\u{0}", "\u{0}\u{d8}\u{0}\u{0}",
+            "\u{0}\u{0}\u{10}\u{0}", "\u{7f}\u{7f}\u{7f}\u{7f}", "\u{d}\u{d}", "\u{d}\u{10}\u{1}", "\u{f}\u{3}", "\u{11}\u{2}", "\u{14}\u{c}\u{d}\u{3}",
+        ],
+        prepare: crossing::crossing_values,
     },
 ];
 
@@ -228,21 +247,10 @@ fn component_values() -> Run {
            (func (export \"poke\") (param \"bits\" u64) (canon lift (core func $i \"poke\")))
            {functions})"
     );
-    let mut settings = EngineSettings {
-        hostcall_bytes: CALL_BYTES,
-        ..EngineSettings::default()
-    };
-    settings.pool.instances = 4;
-    settings.pool.memories = 8;
-    settings.pool.tables = 64;
-    settings.pool.stacks = 8;
-    let engine = Engine::new(&settings).expect("an engine");
+    let engine = engine();
     let bytes = wat::parse_str(text).expect("valid text");
     let component = Component::from_binary(engine.raw(), &bytes).expect("a component");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime();
     Box::new(move |input| {
         let (first, memory) = input.split_first().unwrap_or((&0, &[]));
         let number = usize::from(*first) % TYPES.len();
@@ -275,6 +283,26 @@ fn component_values() -> Run {
             Err(error) => format!("{}: {}", TYPES[number], error.root_cause()),
         }
     })
+}
+
+/// An engine for few instances at once.
+fn engine() -> Engine {
+    let mut settings = EngineSettings {
+        hostcall_bytes: CALL_BYTES,
+        ..EngineSettings::default()
+    };
+    settings.pool.instances = 4;
+    settings.pool.memories = 8;
+    settings.pool.tables = 64;
+    settings.pool.stacks = 8;
+    Engine::new(&settings).expect("an engine")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Bytes of a value, somewhat less than what it takes of memory.

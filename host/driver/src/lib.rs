@@ -79,6 +79,7 @@ mod board;
 )]
 mod canonical;
 mod context;
+mod crossing;
 mod error;
 mod exports;
 mod failure;
@@ -101,6 +102,7 @@ mod supervise;
 mod values;
 
 pub use context::CallContext;
+pub use crossing::Crossing;
 pub use error::{DriverFailed, FailureCause, HostResourceHeld, LinkError, ProxiesFull};
 pub use handle::DriverHandle;
 pub use host::{DriverHost, DriverProgram, Room};

@@ -80,9 +80,12 @@ impl Value {
     /// What it takes of memory.
     pub(crate) fn bytes(&self) -> usize {
         let within = match self {
-            Self::Text(text) => text.len(),
-            Self::Block(bytes) => bytes.len(),
-            Self::Many(values) => values.iter().map(Self::bytes).sum(),
+            Self::Text(text) => text.capacity(),
+            Self::Block(bytes) => bytes.capacity(),
+            Self::Many(values) => {
+                let spare = values.capacity() - values.len();
+                spare * size_of::<Self>() + values.iter().map(Self::bytes).sum::<usize>()
+            }
             Self::Case(_, Some(value)) => value.bytes(),
             Self::Resource(_) | Self::Future(_) | Self::Stream(_) => size_of::<ResourceAny>(),
             Self::Scalar(_) | Self::Case(_, None) => 0,

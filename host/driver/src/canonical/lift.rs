@@ -19,7 +19,7 @@ pub(super) fn from_flat(
         return from_memory(cx, tuple, pointer as usize);
     }
     let types = tuple.types.iter();
-    types.map(|ty| flat(cx, *ty, &mut src)).collect()
+    exactly(types.map(|ty| flat(cx, *ty, &mut src)))
 }
 
 /// Reads all values of a function from memory.
@@ -48,8 +48,7 @@ fn flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &mut &[ValRaw]) -> Res
     }
     let mut many = |types: &mut dyn ExactSizeIterator<Item = InterfaceType>| {
         cx.consume_fuel_array(types.len(), size_of::<Value>())?;
-        let values = types.map(|ty| flat(cx, ty, src)).collect::<Result<_>>()?;
-        Ok(Value::Many(values))
+        exactly(types.map(|ty| flat(cx, ty, src))).map(Value::Many)
     };
     match ty {
         InterfaceType::Record(index) => many(&mut types[index].fields.iter().map(|field| field.ty)),
@@ -60,7 +59,7 @@ fn flat(cx: &mut LiftContext<'_>, ty: InterfaceType, src: &mut &[ValRaw]) -> Res
         }
         InterfaceType::String => {
             let pair = [take(src, 1)?[0], take(src, 1)?[0]];
-            String::linear_lift_from_flat(cx, ty, &pair).map(Value::Text)
+            String::linear_lift_from_flat(cx, ty, &pair).map(text)
         }
         InterfaceType::List(_) | InterfaceType::Map(_) => {
             let (pointer, length) = (take(src, 1)?[0].get_u32(), take(src, 1)?[0].get_u32());
@@ -127,7 +126,7 @@ fn load(cx: &mut LiftContext<'_>, ty: InterfaceType, offset: usize) -> Result<Va
             let list = &types[index];
             many(&mut (0..list.size).map(|_| list.element))
         }
-        InterfaceType::String => String::linear_lift_from_memory(cx, ty, bytes).map(Value::Text),
+        InterfaceType::String => String::linear_lift_from_memory(cx, ty, bytes).map(text),
         InterfaceType::List(_) | InterfaceType::Map(_) => {
             let (pointer, length) = bytes.split_at(4);
             let (pointer, length) = (little_endian(pointer), little_endian(length));
@@ -152,15 +151,24 @@ fn load(cx: &mut LiftContext<'_>, ty: InterfaceType, offset: usize) -> Result<Va
 /// Reads values that follow each other in memory.
 fn each(
     cx: &mut LiftContext<'_>,
-    types: impl Iterator<Item = InterfaceType>,
+    types: impl ExactSizeIterator<Item = InterfaceType>,
     mut offset: usize,
 ) -> Result<Vec<Value>> {
     let known = cx.types;
-    let values = types.map(|ty| {
+    exactly(types.map(|ty| {
         let at = known.canonical_abi(&ty).next_field32_size(&mut offset);
         load(cx, ty, at)
-    });
-    values.collect()
+    }))
+}
+
+/// Values in as much memory as they take, which has been counted before; `collect` would take up to four
+/// times as much, as it does not know how many come.
+fn exactly(values: impl ExactSizeIterator<Item = Result<Value>>) -> Result<Vec<Value>> {
+    let mut all = Vec::with_capacity(values.len());
+    for value in values {
+        all.push(value?);
+    }
+    Ok(all)
 }
 
 /// Reads the elements of a list or map.
@@ -189,11 +197,11 @@ fn list(
         return block(element, bytes.to_vec());
     }
     let places = (0..length).map(|number| pointer + number * size);
-    let values: Result<_> = match ty {
+    let values = match ty {
         InterfaceType::List(index) => {
             cx.consume_fuel_array(length, size_of::<Value>())?;
             let element = types[index].element;
-            places.map(|at| load(cx, element, at)).collect()
+            exactly(places.map(|at| load(cx, element, at)))
         }
         InterfaceType::Map(index) => {
             cx.consume_fuel_array(length, size_of::<Value>() * 3)?;
@@ -203,11 +211,17 @@ fn list(
                 let value = load(cx, map.value, at + map.value_offset32 as usize)?;
                 Ok(Value::Many(vec![key, value]))
             };
-            places.map(entry).collect()
+            exactly(places.map(entry))
         }
         _ => Err(mistaken()),
     };
     values.map(Value::Many)
+}
+
+/// A string in as much memory as it takes: one that was not in UTF-8 has grown by and by.
+fn text(mut text: String) -> Value {
+    text.shrink_to_fit();
+    Value::Text(text)
 }
 
 /// A list of numbers, as it is in memory, once its elements are what they must be.
