@@ -264,6 +264,13 @@ async fn a_foreign_component_takes_messages_by_its_own_handler() {
         (refused.status, refused.problem().as_str()),
         (501, "requests-not-supported")
     );
+    let shown = node.run("installation show listener --tenant acme");
+    assert!(shown.get("url").is_none(), "{shown}");
+    let listed = node.cli(["installation", "list", "--tenant", "acme"]);
+    for line in listed.stdout.lines() {
+        let (of_courier, has_url) = (line.starts_with("courier"), line.contains("http://"));
+        assert_eq!(of_courier, has_url, "{}", listed.stdout);
+    }
     let topics = node.run("messages list listener --tenant acme");
     assert_eq!(
         (&topics[0]["topic"], &topics[0]["concurrency"]),

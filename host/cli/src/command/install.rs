@@ -2,7 +2,6 @@
 
 use canopy_api_types::{Installation, InstallationPut, PackageVersion};
 use canopy_ids::{BindingKey, Label};
-use canopy_manifest::answers_requests;
 
 use super::settings::Settings;
 use super::{PackageRef, TenantArg};
@@ -107,7 +106,6 @@ impl Install {
 
 /// What an installation takes: requests, messages, or both.
 fn handled(now: &Installation, version: &PackageVersion) -> String {
-    let answers = version.exports.iter().any(answers_requests);
     let topics: Vec<_> = version
         .subscriptions
         .iter()
@@ -118,10 +116,10 @@ fn handled(now: &Installation, version: &PackageVersion) -> String {
         "messages that applications of {} send to {topics}",
         now.tenant
     );
-    match (answers, takes) {
-        (true, false) => format!("It answers at {}", now.url),
-        (true, true) => format!("It answers at {}\nIt takes {messages}", now.url),
-        (false, _) => format!(
+    match (&now.url, takes) {
+        (Some(url), false) => format!("It answers at {url}"),
+        (Some(url), true) => format!("It answers at {url}\nIt takes {messages}"),
+        (None, _) => format!(
             "It answers no requests. It takes {messages}.\n\
              Send one by canopy:networking/messages or wasmcloud:messaging/consumer from another \
              application of the tenant.\n\

@@ -37,7 +37,7 @@ impl Installation {
                             installation.name.to_string(),
                             installation.package.to_string(),
                             installation.version.to_string(),
-                            installation.url.clone(),
+                            installation.url.clone().unwrap_or_default(),
                         ]
                     });
                     let none = "No installations. Install with `canopy install PUBLISHER/PACKAGE`.";
@@ -74,7 +74,7 @@ fn describe(installation: &Noun) -> String {
     fields([
         ("name", installation.name.to_string()),
         ("tenant", installation.tenant.to_string()),
-        ("url", installation.url.clone()),
+        ("url", installation.url.clone().unwrap_or_default()),
         ("domains", installation.domains.join("\n")),
         ("package", installation.package.to_string()),
         ("version", installation.version.to_string()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use canopy_api_types::{Installation, InstallationPut, InterfaceSource, Page};
 use canopy_ids::{BindingKey, DriverInstanceId, InstallationId, Label};
-use canopy_manifest::Kind;
+use canopy_manifest::{Kind, answers_requests};
 use canopy_store::{
     InstallationRow, InstallationWrite, PageRequest, Precondition, SecretChanges, StoreError,
     TenantRow, Written,
@@ -470,10 +470,13 @@ impl App {
             }
         });
         let interfaces = interfaces.collect();
-        let host = format!("{}.{}.{}", row.name, tenant.name, self.settings.base);
+        let url = release.exports.iter().any(answers_requests).then(|| {
+            let host = format!("{}.{}.{}", row.name, tenant.name, self.settings.base);
+            self.settings.url(&host)
+        });
         Ok(Installation {
             id: row.id,
-            url: self.settings.url(&host),
+            url,
             name: row.name,
             tenant: tenant.name.clone(),
             package: row.package,

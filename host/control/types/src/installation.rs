@@ -84,8 +84,9 @@ pub struct Installation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub previous_version: Option<Version>,
-    /// Where it answers.
-    pub url: String,
+    /// Where it answers; absent where it answers no requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Custom domains that it answers on too.
     pub domains: Vec<String>,
     /// The whole configuration.

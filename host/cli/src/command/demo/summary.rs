@@ -33,7 +33,13 @@ fn text(places: &Places<'_>, connection: &Connection, done: &Done, remembered: b
         &done.mailroom,
         &done.documents,
     ];
-    let [acme, globex, mail, documents] = installed.map(|place| place.url.trim_end_matches('/'));
+    let [acme, globex, mail, documents] = installed.map(|place| {
+        place
+            .url
+            .as_deref()
+            .unwrap_or_default()
+            .trim_end_matches('/')
+    });
     let store = match &places.redis {
         Some(server) => format!(
             "stores in Redis (port {}) through the driver redis",

@@ -160,10 +160,8 @@ impl Bench {
             let tenant = self.tenants[at.tenant()].name.as_str();
             let path = ["tenants", tenant, "installations", at.app()];
             let installed: Installation = self.api.put(&path, &body, Condition::Absent).await?;
-            let url = installed
-                .url
-                .parse()
-                .map_err(|error| Error::local(&installed.url, error))?;
+            let url = installed.url.unwrap_or_default();
+            let url = url.parse().map_err(|error| Error::local(&url, error))?;
             self.urls.push((at, url));
         }
         Ok(())
