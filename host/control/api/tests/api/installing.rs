@@ -6,7 +6,7 @@ use canopy_ids::InstallationId;
 use serde_json::{Value, json};
 
 use crate::logs::write_log;
-use crate::support::{Answer, NOTES, Node, app, marked, serving};
+use crate::support::{Answer, NOTES, Node, app, marked};
 
 pub(crate) const INSTALLATION: &str = "tenants/one/installations/notes";
 
@@ -31,24 +31,6 @@ fn names(answer: &Answer) -> Vec<String> {
         .iter()
         .map(|item| item["name"].as_str().expect("a name").to_owned())
         .collect()
-}
-
-#[tokio::test]
-async fn what_takes_messages_alone_has_no_address() {
-    let node = Node::furnished().await;
-    let manifest = "kind = \"app\"\n[[subscriptions]]\ntopic = \"orders\"";
-    let component = serving("wasmcloud:messaging/handler@0.2.0", "");
-    let published = node
-        .publish("listener", "1.0.0", manifest, &component)
-        .await;
-    assert_eq!(published.status, 201, "{published:?}");
-    let path = "tenants/one/installations/listener";
-    let installed = node.put(path, json!({ "package": "acme/listener" })).await;
-    assert_eq!(installed.status, 201, "{installed:?}");
-    for shown in [installed.json(), node.get(path).await.json()] {
-        assert_eq!(shown["name"], "listener");
-        assert!(shown.get("url").is_none(), "{shown}");
-    }
 }
 
 #[tokio::test]
