@@ -1,18 +1,33 @@
 //! The real servers that drivers talk to, each private to one case and gone with it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A port of the loopback address that nobody listens on.
+/// Ports that no system gives by itself, to a connection or to whoever asks for any, between the time when
+/// one is looked for here and when its server listens on it.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+
+/// A port of the loopback address that nobody listens on, another one each time.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Other processes that look for ports begin elsewhere.
+    let first = std::process::id().wrapping_mul(101);
+    for _ in PORTS {
+        let number = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
+        let port = u16::try_from(port).expect("a port");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports of {PORTS:?} are in use");
 }
 
 /// Waits until something accepts connections on `port`.
