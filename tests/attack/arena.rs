@@ -97,7 +97,7 @@ pub(crate) struct Before {
 
 pub(crate) const MIB: u64 = 1 << 20;
 
-/// After so many rounds, each in an order of its own, the node keeps all that it keeps at most: slots of its
+/// After so many rounds, each in an order of its own, little is new to the node of what it keeps: slots of its
 /// pool that have been used, native code, what its allocator has for all the threads there are.
 const NEW_ROUNDS: usize = 2;
 /// How long it may take until what was taken is given back.

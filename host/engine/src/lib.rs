@@ -21,7 +21,9 @@
 //! StoreLimits::new(memory_bytes, &EngineSettings)               one sum for all memories and tables
 //!   .within(Arc<MemoryAccount>)                                 and a sum over several stores, which may be
 //!                                                               part of that of a node
-//! SlotAccount::new(Slots).take(Slots::of(&Component, …))        what several stores may have of the pool;
+//! PoolSlots::new(&PoolSettings, percent)                        the pool, and what of it is for who has little
+//! SlotAccount::new(Slots, Arc<PoolSlots>)
+//!   .take(Slots::of(&Component, …))                             what several stores may have of the pool;
 //!   StoreLimits::holding(TakenSlots)                            given back when the store is dropped
 //! CpuBudget::new(Duration): .meter(future) .used() .renew()     time that the guest's own code runs
 //!   .of_call() -> CpuSpent                                      and, apart from it, what the host did in its calls
