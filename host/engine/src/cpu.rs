@@ -12,7 +12,9 @@
 //! owner (`cpu_account.rs`), both count.
 //!
 //! A slice beyond the first ticks runs beside the runtime's threads (`aside.rs`), so that however many
-//! guests compute, the requests of others meet threads that are free.
+//! guests compute, the requests of others meet threads that are free. Where a component's calls have
+//! been long of late, so does the first one, and it takes turns as the others do: many that begin at
+//! once would keep everybody waiting for two ticks each.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -152,6 +154,11 @@ impl CpuBudget {
         lengths.is_some_and(|lengths| lengths.are_short())
     }
 
+    fn calls_are_long(&self) -> bool {
+        let lengths = self.0.lengths.as_ref();
+        lengths.is_some_and(|lengths| lengths.are_long())
+    }
+
     /// Has the budget told whenever the guest's code is entered or left.
     fn hook<T: 'static>(&self, store: &mut Store<T>) {
         let budget = self.clone();
@@ -163,10 +170,19 @@ impl CpuBudget {
     }
 
     /// Measures `future`, which must drive the store that this budget is installed in. Whatever
-    /// of the guest runs outside of a measured future is charged by whole ticks.
+    /// of the guest runs outside of a measured future is charged by whole ticks. Where the component's
+    /// calls have been long of late, its turn is waited for first.
     pub fn meter<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let budget = self.clone();
         async move {
+            if let Some(account) = budget
+                .0
+                .account
+                .as_ref()
+                .filter(|_| budget.calls_are_long())
+            {
+                budget.slice(account.turn()).await;
+            }
             let mut future = pin!(future);
             poll_fn(|context| {
                 let mut poll = || {
@@ -245,16 +261,19 @@ impl CpuBudget {
         let budget = self.clone();
         Ok(UpdateDeadline::YieldCustom(
             slice.div_ceil(state.tick),
-            Box::pin(async move {
-                let mut place = turn.await;
-                budget.0.begins_slice.store(true, Relaxed);
-                // Behind whatever has become ready meanwhile: a task that is woken by another may be
-                // run at once, before all that wait.
-                tokio::task::yield_now().await;
-                place.begin();
-                *budget.0.place.lock() = Some(place);
-            }),
+            Box::pin(async move { budget.slice(turn).await }),
         ))
+    }
+
+    /// Waits for its turn. The next poll runs beside the runtime's threads, and has the place.
+    async fn slice(&self, turn: impl Future<Output = Place>) {
+        let mut place = turn.await;
+        self.0.begins_slice.store(true, Relaxed);
+        // Behind whatever has become ready meanwhile: a task that is woken by another may be run at
+        // once, before all that wait.
+        tokio::task::yield_now().await;
+        place.begin();
+        *self.0.place.lock() = Some(place);
     }
 }
 

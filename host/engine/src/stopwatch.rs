@@ -33,13 +33,31 @@ const EXACT: u8 = 2;
 /// After so many short calls in a row those to come are taken to be short.
 const PROOF: u32 = 64;
 
+/// After a long call, and until there have been so many short ones in a row, those to come are taken
+/// to be long.
+const RELIEF: u32 = 4;
+
 /// How long the calls of one component have been of late. To be shared by its instances.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CallLengths {
     short_in_a_row: AtomicU32,
 }
 
+impl Default for CallLengths {
+    /// Of a component whose calls nobody has seen: they are taken to be neither short nor long.
+    fn default() -> Self {
+        Self {
+            short_in_a_row: AtomicU32::new(RELIEF),
+        }
+    }
+}
+
 impl CallLengths {
+    /// Whether the next call is taken to be a long one.
+    pub(crate) fn are_long(&self) -> bool {
+        self.short_in_a_row.load(Relaxed) < RELIEF
+    }
+
     /// Whether the next call is taken to be a short one.
     pub(crate) fn are_short(&self) -> bool {
         self.short_in_a_row.load(Relaxed) >= PROOF
@@ -402,6 +420,8 @@ mod tests {
     #[test]
     fn calls_are_taken_to_be_short_after_many_that_were_and_until_one_is_not() {
         let lengths = CallLengths::default();
+        assert!(!lengths.are_short() && !lengths.are_long());
+        lengths.note(false);
         for _ in 1..PROOF {
             lengths.note(true);
             assert!(!lengths.are_short());
@@ -411,6 +431,20 @@ mod tests {
         assert!(lengths.are_short());
         lengths.note(false);
         assert!(!lengths.are_short());
+    }
+
+    #[test]
+    fn calls_are_taken_to_be_long_after_one_that_was_and_until_some_are_not() {
+        let lengths = CallLengths::default();
+        assert!(!lengths.are_long());
+        lengths.note(false);
+        for _ in 0..RELIEF {
+            assert!(lengths.are_long());
+            lengths.note(true);
+        }
+        assert!(!lengths.are_long() && !lengths.are_short());
+        lengths.note(false);
+        assert!(lengths.are_long());
     }
 
     #[test]

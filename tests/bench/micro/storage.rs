@@ -68,12 +68,15 @@ async fn beneath(folder: &Path, what: &str, time: Duration, encryption: Encrypti
             operations(time, 1, 1, memory, get).await
         }
         "set" => {
-            let group = GroupCommit::new(database(GroupCommit::TABLE));
+            let (group, writer) = GroupCommit::new(database(GroupCommit::TABLE));
             let set = move |writer, number| {
                 let (key, value) = pair(writer, number);
                 group.clone().set(key, value)
             };
-            operations(time, WRITERS, 1, memory, set).await
+            let found = operations(time, WRITERS, 1, memory, set).await;
+            // A process that ends takes the engine's library from a thread that still closes the database.
+            writer.join().expect("the writer ends");
+            found
         }
         "insert" => {
             let database = Arc::new(database(TABLE));

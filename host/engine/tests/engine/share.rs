@@ -1,11 +1,13 @@
 //! CPU time between owners: who gets how much when cores are short, who need not wait, and what is
 //! left behind.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use canopy_engine::{
-    CpuAccount, CpuBudget, CpuRate, Engine, EngineSettings, LimitExceeded, StoreLimits,
+    CallLengths, CpuAccount, CpuBudget, CpuRate, Engine, EngineSettings, LimitExceeded, StoreLimits,
 };
 use tokio::task::{JoinHandle, yield_now};
 use wasmtime::component::{Component, Linker};
@@ -28,9 +30,18 @@ fn spawn(
     account: &Arc<CpuAccount>,
     limit: Duration,
 ) -> JoinHandle<Option<LimitExceeded>> {
-    let (engine, component, account) = (engine.clone(), component.clone(), account.clone());
-    tokio::spawn(async move {
-        let cpu = CpuBudget::paid_by(account, limit);
+    let cpu = CpuBudget::paid_by(account.clone(), limit);
+    tokio::spawn(run(engine, component, cpu))
+}
+
+/// Runs a guest to its end within `cpu`; the limit that ended it.
+fn run(
+    engine: &Engine,
+    component: &Component,
+    cpu: CpuBudget,
+) -> impl Future<Output = Option<LimitExceeded>> + Send + use<> {
+    let (engine, component) = (engine.clone(), component.clone());
+    async move {
         let limits = StoreLimits::new(1 << 20, engine.settings());
         let mut store = engine.new_store(limits, |limits| limits, &cpu);
         let linker = Linker::new(engine.raw());
@@ -43,7 +54,7 @@ fn spawn(
         outcome
             .err()
             .map(|error| LimitExceeded::of(&error).expect("a limit"))
-    })
+    }
 }
 
 /// An engine with room for many guests.
@@ -118,6 +129,39 @@ async fn a_short_call_does_not_wait_for_hundreds_that_spin() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let waited = greedy.used() - before;
     assert!(waited < Duration::from_millis(100), "{waited:?}");
+    for guest in guests {
+        guest.abort();
+        drop(guest.await);
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn where_calls_have_been_long_the_next_waits_for_its_turn_and_others_do_not() {
+    const SPINNERS: usize = 16;
+    let engine = roomy(SPINNERS as u32 + 8);
+    let spins = component(&engine, &runs(LOOP));
+    let short = component(&engine, &runs(SHORT));
+    let greedy = engine.cpu_account(100, PLENTY);
+    let account = engine.cpu_account(100, PLENTY);
+    let guests: Vec<_> = (0..SPINNERS)
+        .map(|_| spawn(&engine, &spins, &greedy, LONG))
+        .collect();
+    until(|| engine.waiting_for_cpu() + 8 >= SPINNERS).await;
+
+    let lengths = Arc::new(CallLengths::default());
+    let limit = Duration::from_millis(20);
+    let within = |limit| CpuBudget::paid_by_with(account.clone(), limit, lengths.clone());
+    let mut context = Context::from_waker(Waker::noop());
+    let unknown = pin!(run(&engine, &short, within(LONG)));
+    assert_eq!(unknown.poll(&mut context), Poll::Ready(None));
+
+    let long = run(&engine, &spins, within(limit)).await;
+    assert_eq!(long, Some(LimitExceeded::Cpu { limit }));
+    let waiting = engine.waiting_for_cpu();
+    let mut known = pin!(run(&engine, &short, within(LONG)));
+    assert!(known.as_mut().poll(&mut context).is_pending());
+    assert_eq!(engine.waiting_for_cpu(), waiting + 1);
+    assert_eq!(known.await, None);
     for guest in guests {
         guest.abort();
         drop(guest.await);

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Params, ToSql};
@@ -71,10 +72,11 @@ impl GroupCommit {
         "CREATE TABLE pair (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID";
     pub(super) const SET: &str = "INSERT OR REPLACE INTO pair VALUES (?, ?)";
 
-    pub(super) fn new(database: Database) -> Self {
+    /// And its thread, which ends after the last clone.
+    pub(super) fn new(database: Database) -> (Self, JoinHandle<()>) {
         let (sender, writes) = channel();
-        std::thread::spawn(move || write(&database, &writes));
-        Self(sender)
+        let writer = std::thread::spawn(move || write(&database, &writes));
+        (Self(sender), writer)
     }
 
     /// Returns when the key is on the disk.

@@ -7,13 +7,17 @@
 //! and `refusals` is the p99 of how long a refusal (429 or 503) took from when it was asked for.
 //!
 //! One thread serves all connections: with one for each, most of what is measured on a small machine
-//! is how the load's own threads take turns with the server's.
+//! is how the load's own threads take turns with the server's. It sleeps until a request is due, and
+//! for [`GLANCE`] at most while answers are awaited, which it then takes all at once: a thread that each
+//! answer wakes takes the processor from a server on the same machine once more for every request. So
+//! a latency is up to that much too long, whoever answers.
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Write};
 use std::mem;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
@@ -24,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
 /// Requests are due from so long after the start, when all connections are there.
 const LEAD: Duration = Duration::from_millis(200);
+/// How often it is looked whether answers have come.
+const GLANCE: Duration = Duration::from_micros(50);
 /// How many connections one look at them tells of.
 const EVENTS: usize = 64;
 
@@ -134,18 +140,17 @@ impl Load {
                 self.begin(index, due(next));
                 next += 1;
             }
+            let awaited = self.idle.len() < self.connections.len();
             let wait = match next < count && !self.idle.is_empty() {
-                true => due(next)
-                    .saturating_duration_since(Instant::now())
-                    .min(LOOK),
-                false => LOOK,
+                true => due(next).saturating_duration_since(Instant::now()),
+                false => GLANCE,
             };
-            let wait = Timespec::try_from(wait).map_err(Error::other)?;
+            thread::sleep(if awaited { wait.min(GLANCE) } else { wait });
             events.clear();
             epoll::wait(
                 &self.poll,
                 rustix::buffer::spare_capacity(&mut events),
-                Some(&wait),
+                Some(&Timespec::default()),
             )?;
             for event in &events {
                 self.take(event.data.u64() as usize);
