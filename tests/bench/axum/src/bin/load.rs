@@ -7,10 +7,10 @@
 //! and `refusals` is the p99 of how long a refusal (429 or 503) took from when it was asked for.
 //!
 //! One thread serves all connections: with one for each, most of what is measured on a small machine
-//! is how the load's own threads take turns with the server's. It sleeps until a request is due, and
-//! for [`GLANCE`] at most while answers are awaited, which it then takes all at once: a thread that each
-//! answer wakes takes the processor from a server on the same machine once more for every request. So
-//! a latency is up to that much too long, whoever answers.
+//! is how the load's own threads take turns with the server's. Where requests are due nearly as often as
+//! every [`GLANCE`], no answer wakes it, but it looks that often for all that have come: otherwise it
+//! would take the processor from a server on the same machine once more for every request. So a
+//! latency is up to that much too long then, whoever answers.
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Write};
@@ -131,6 +131,7 @@ impl Load {
         let due = |number: usize| begun + Duration::from_secs_f64(number as f64 / rate);
         let mut events = Vec::with_capacity(EVENTS);
         let (mut next, mut looked) = (0, Instant::now());
+        let glances = rate * GLANCE.as_secs_f64() > 0.25;
         while self.found.latencies.len() < count {
             let now = Instant::now();
             while next < count
@@ -140,17 +141,22 @@ impl Load {
                 self.begin(index, due(next));
                 next += 1;
             }
-            let awaited = self.idle.len() < self.connections.len();
-            let wait = match next < count && !self.idle.is_empty() {
-                true => due(next).saturating_duration_since(Instant::now()),
-                false => GLANCE,
+            let mut wait = match next < count && !self.idle.is_empty() {
+                true => due(next)
+                    .saturating_duration_since(Instant::now())
+                    .min(LOOK),
+                false => LOOK,
             };
-            thread::sleep(if awaited { wait.min(GLANCE) } else { wait });
+            if glances {
+                thread::sleep(wait.min(GLANCE));
+                wait = Duration::ZERO;
+            }
+            let wait = Timespec::try_from(wait).map_err(Error::other)?;
             events.clear();
             epoll::wait(
                 &self.poll,
                 rustix::buffer::spare_capacity(&mut events),
-                Some(&Timespec::default()),
+                Some(&wait),
             )?;
             for event in &events {
                 self.take(event.data.u64() as usize);
