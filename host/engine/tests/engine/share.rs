@@ -137,8 +137,8 @@ async fn a_short_call_does_not_wait_for_hundreds_that_spin() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn where_calls_have_been_long_the_next_waits_for_its_turn_and_others_do_not() {
-    const SPINNERS: usize = 16;
-    let engine = roomy(SPINNERS as u32 + 8);
+    const SPINNERS: u32 = 16;
+    let engine = roomy(SPINNERS + 8);
     let spins = component(&engine, &runs(LOOP));
     let short = component(&engine, &runs(SHORT));
     let greedy = engine.cpu_account(100, PLENTY);
@@ -146,7 +146,7 @@ async fn where_calls_have_been_long_the_next_waits_for_its_turn_and_others_do_no
     let guests: Vec<_> = (0..SPINNERS)
         .map(|_| spawn(&engine, &spins, &greedy, LONG))
         .collect();
-    until(|| engine.waiting_for_cpu() + 8 >= SPINNERS).await;
+    until(|| engine.waiting_for_cpu() + 8 >= SPINNERS as usize).await;
 
     let lengths = Arc::new(CallLengths::default());
     let limit = Duration::from_millis(20);
