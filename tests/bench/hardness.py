@@ -156,6 +156,8 @@ def neighbours(options, rate=100):
             for attack in running:
                 attack.terminate()
                 attack.wait()
+            # A node that still ends what the attackers began is not quiet.
+            time.sleep(2)
     finally:
         canopy.stop()
     pairs = zip(rounds["attacked"], rounds["quiet"])
