@@ -232,12 +232,17 @@ impl Load {
             return Ok(None);
         };
         let head = String::from_utf8_lossy(&asked.bytes[..end]).to_ascii_lowercase();
-        let length: usize = head
+        let body = &asked.bytes[end + 4..];
+        let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length:"))
-            .and_then(|value| value.trim().parse().ok())
-            .ok_or_else(|| Error::other("an answer without its length"))?;
-        if asked.bytes.len() < end + 4 + length {
+            .and_then(|value| value.trim().parse::<usize>().ok());
+        let is_whole = match length {
+            Some(length) => body.len() >= length,
+            None if head.contains("transfer-encoding: chunked") => body.ends_with(b"0\r\n\r\n"),
+            None => return Err(Error::other("an answer without its length")),
+        };
+        if !is_whole {
             return Ok(None);
         }
         if head.contains("connection: close") {
