@@ -2,11 +2,11 @@
 //!
 //! Threat: guests that compute keep every core busy, and whoever has most of them has most of the
 //! node. What is decided, in order: (1) a guest that has run for less than two ticks of the engine
-//! does not wait here, unless calls of its component have been longer of late; (2) one that has run for longer needs a *place* for each further slice of
-//! [`SLICE`](crate::engine::SLICE), and there are as many places as cores. It runs beside the
-//! runtime's threads, so a short request meets none of these slices; (3) a free place goes to the
-//! owner who has had least CPU time for its weight, and among the guests of one owner to the one
-//! that has waited longest.
+//! does not wait here, unless calls of its component have been longer of late; (2) one that has run
+//! for longer needs a *place* for each further slice of [`SLICE`](crate::engine::SLICE), and there
+//! are as many places as cores. It runs beside the runtime's threads, so a short request meets none
+//! of these slices; (3) a free place goes to the owner who has had least CPU time for its weight, and
+//! among the guests of one owner to the one that has waited longest.
 //!
 //! An owner's time counts from when it begins to compete: one that was quiet gets no more than its
 //! share for that, and one that had the node for itself does not pay for it long ([`LAG`]).
