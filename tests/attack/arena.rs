@@ -21,6 +21,7 @@ const SETTINGS: &str = "\
 header_timeout = \"2 s\"
 body_idle_timeout = \"2 s\"
 write_stall_timeout = \"2 s\"
+linger_timeout = \"2 s\"
 http2_idle_timeout = \"2 s\"
 http2_all_windows = \"64 MiB\"
 [limits.default]

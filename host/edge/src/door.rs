@@ -52,6 +52,11 @@ pub struct DoorSettings {
     pub header_timeout: Duration,
     /// Time that may pass without the client taking a further byte of what is sent to it.
     pub write_stall_timeout: Duration,
+    /// Time for which the rest of a request's body is still taken, and forgotten, once the request has
+    /// been answered, so that its client comes to read the answer.
+    pub linger_timeout: Duration,
+    /// Bytes of it that are taken.
+    pub linger_bytes: usize,
     /// Header fields of one request; beyond it the connection answers by itself, with 431.
     pub max_headers: usize,
     /// Bytes of one request's head.
@@ -84,6 +89,8 @@ impl DoorSettings {
             first_bytes: self.header_timeout,
             write_stall: self.write_stall_timeout,
             control_frames: self.http2_control_frames,
+            linger: self.linger_timeout,
+            linger_bytes: self.linger_bytes,
         }
     }
 

@@ -75,6 +75,11 @@ impl Framing {
         false
     }
 
+    /// Whether a request's head has been read, and its body not to the end.
+    pub(crate) fn is_within_a_body(&self) -> bool {
+        !matches!(self.state, State::Head | State::Lost)
+    }
+
     /// Moves bytes up to the end of the line; false if the line goes on.
     fn take_line(&mut self, bytes: &mut &[u8]) -> bool {
         let end = bytes.iter().position(|&byte| byte == b'\n');
@@ -204,6 +209,24 @@ mod tests {
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{TWICE}\r\n0\r\n\r\n"
         );
         assert!(!Framing::new().read(request.as_bytes()));
+    }
+
+    #[test]
+    fn a_body_is_followed_to_its_end() {
+        for (begun, rest) in [
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhell", "o"),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+                "0\r\nT: 1\r\n\r\n",
+            ),
+        ] {
+            let mut framing = Framing::new();
+            assert!(!framing.is_within_a_body());
+            framing.read(begun.as_bytes());
+            assert!(framing.is_within_a_body(), "{begun}");
+            framing.read(rest.as_bytes());
+            assert!(!framing.is_within_a_body(), "{begun}{rest}");
+        }
     }
 
     proptest! {

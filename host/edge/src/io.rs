@@ -1,8 +1,14 @@
 //! A client's connection with the limits that hyper does not set itself: time for the first bytes,
 //! time for the client to take what is sent, the refusal of lengths declared twice, and of floods
 //! of HTTP/2 frames that bring nothing.
+//!
+//! A client that is answered before all of its request's body has come may still be sending it. If
+//! the connection were closed then, the system would answer what comes by a reset, and the client
+//! could lose the answer by it. So the rest of the body is taken for a while, and forgotten (RFC
+//! 9112, section 9.6).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +45,10 @@ pub(crate) struct IoLimits {
     pub write_stall: Duration,
     /// HTTP/2 frames a second that bring no request forward.
     pub control_frames: u32,
+    /// Time for which the rest of a body is taken whose request has been answered.
+    pub linger: Duration,
+    /// Bytes of it that are taken.
+    pub linger_bytes: usize,
 }
 
 /// A connection that ends with an error when its client sends no beginning of a request in time,
@@ -53,7 +63,13 @@ pub(crate) struct GuardedIo<T> {
     conflict: LengthConflict,
     flood: Flood,
     streams: Arc<Streams>,
+    linger: Duration,
+    linger_timer: Option<Pin<Box<Sleep>>>,
+    linger_left: usize,
 }
+
+/// What is taken at once of what nobody wants.
+const FORGOTTEN: usize = 16 << 10;
 
 impl<T> GuardedIo<T> {
     /// Guards `inner`.
@@ -68,6 +84,9 @@ impl<T> GuardedIo<T> {
             conflict: LengthConflict::default(),
             flood: Flood::new(limits.control_frames),
             streams: Streams::new(),
+            linger: limits.linger,
+            linger_timer: None,
+            linger_left: limits.linger_bytes,
         }
     }
 
@@ -151,6 +170,32 @@ impl<T> GuardedIo<T> {
     }
 }
 
+impl<T: AsyncRead + Unpin> GuardedIo<T> {
+    /// Takes the rest of the body that is under way, until its client is done or gone, or the limits
+    /// are reached.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger;
+        let timer = self
+            .linger_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + linger)));
+        if timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut room = [MaybeUninit::uninit(); FORGOTTEN];
+        while self.framing.is_within_a_body() && self.linger_left > 0 {
+            let mut buffer = ReadBuf::uninit(&mut room);
+            let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
+            let bytes = buffer.filled();
+            if outcome.is_err() || bytes.is_empty() {
+                break;
+            }
+            self.framing.read(bytes);
+            self.linger_left = self.linger_left.saturating_sub(bytes.len());
+        }
+        Poll::Ready(())
+    }
+}
+
 fn timed_out(message: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, message)
 }
@@ -184,7 +229,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for GuardedIo<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -215,13 +260,22 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for GuardedIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.linger_timer.is_none() {
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        // Of HTTP/2 the framing follows nothing.
+        if this.framing.is_within_a_body() {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -230,6 +284,8 @@ mod tests {
         first_bytes: TIME,
         write_stall: TIME,
         control_frames: 10,
+        linger: TIME,
+        linger_bytes: 100,
     };
 
     #[tokio::test(start_paused = true)]
@@ -299,6 +355,53 @@ mod tests {
         let mut io = GuardedIo::new(server, LIMITS);
         let error = io.write_all(&[0; 64]).await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// A connection that is being closed after 4 bytes of the body of 1,000 that `client` sends.
+    async fn closing(client: &mut DuplexStream, server: DuplexStream) -> JoinHandle<Instant> {
+        let mut io = GuardedIo::new(server, LIMITS);
+        let begun = b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\nbody";
+        client.write_all(begun).await.expect("written");
+        let mut got = vec![0; begun.len()];
+        io.read_exact(&mut got).await.expect("what was sent");
+        tokio::spawn(async move {
+            io.shutdown().await.expect("closed");
+            Instant::now()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_of_a_body_is_taken_for_so_long_and_so_much() {
+        let (mut client, server) = duplex(64);
+        let begun = Instant::now();
+        let closed = closing(&mut client, server).await;
+        client.write_all(&[b'x'; 90]).await.expect("taken");
+        assert_eq!(client.read(&mut [0]).await.expect("an end"), 0);
+        assert_eq!(closed.await.expect("no panic") - begun, LIMITS.linger);
+
+        let (mut client, server) = duplex(64);
+        let closed = closing(&mut client, server).await;
+        let error = client.write_all(&[b'x'; 900]).await.expect_err("too much");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        closed.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_leaves_or_is_done_is_not_waited_for() {
+        let (mut client, server) = duplex(1024);
+        let begun = Instant::now();
+        let closed = closing(&mut client, server).await;
+        drop(client);
+        assert_eq!(closed.await.expect("no panic"), begun);
+
+        let (mut client, server) = duplex(1024);
+        let mut io = GuardedIo::new(server, LIMITS);
+        let whole = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody";
+        client.write_all(whole).await.expect("written");
+        let mut got = vec![0; whole.len()];
+        io.read_exact(&mut got).await.expect("what was sent");
+        io.shutdown().await.expect("closed");
+        assert_eq!(Instant::now(), begun);
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,6 +21,11 @@ pub struct EdgeSettings {
     pub body_idle_timeout: Duration,
     /// Time that may pass without the client taking a further byte of what is sent to it.
     pub write_stall_timeout: Duration,
+    /// Time for which the rest of a request's body is still taken, and forgotten, once the request has
+    /// been answered, so that its client comes to read the answer.
+    pub linger_timeout: Duration,
+    /// Bytes of it that are taken.
+    pub linger_bytes: usize,
     /// Time for one transfer to or from a pre-signed address. Default: 1 hour.
     pub transfer_timeout: Duration,
     /// Header fields of one request.
@@ -71,6 +76,8 @@ impl Default for EdgeSettings {
             header_timeout: Duration::from_secs(10),
             body_idle_timeout: Duration::from_secs(20),
             write_stall_timeout: Duration::from_secs(20),
+            linger_timeout: Duration::from_secs(5),
+            linger_bytes: 16 << 20,
             transfer_timeout: Duration::from_secs(3600),
             max_headers: 64,
             max_header_bytes: 32 << 10,
@@ -100,6 +107,8 @@ impl EdgeSettings {
             max_connections_per_address: self.max_connections_per_address,
             header_timeout: self.header_timeout,
             write_stall_timeout: self.write_stall_timeout,
+            linger_timeout: self.linger_timeout,
+            linger_bytes: self.linger_bytes,
             // Somewhat more than the limit, so that a request a little over it gets an explanation.
             max_headers: 2 * self.max_headers,
             max_head_bytes: self.max_header_bytes + self.max_uri_bytes,

@@ -26,6 +26,10 @@ pub(crate) struct ApiSettings {
     pub(crate) body_idle_timeout: Duration,
     /// Time that may pass without the client taking a further byte of what is sent to it.
     pub(crate) write_stall_timeout: Duration,
+    /// Time for which the rest of a body is still taken whose request has been answered.
+    pub(crate) linger_timeout: Duration,
+    /// Bytes of it that are taken.
+    pub(crate) linger_bytes: usize,
     /// Header fields of one request.
     pub(crate) max_headers: usize,
     /// Bytes of one request's head.
@@ -56,6 +60,8 @@ impl Default for ApiSettings {
             header_timeout: Duration::from_secs(20),
             body_idle_timeout: Duration::from_secs(20),
             write_stall_timeout: Duration::from_secs(20),
+            linger_timeout: Duration::from_secs(5),
+            linger_bytes: 16 << 20,
             max_headers: 64,
             max_header_bytes: 32 << 10,
             http2_max_streams: 64,
@@ -83,6 +89,8 @@ pub(crate) async fn serve(
         max_connections_per_address: settings.max_connections_per_address,
         header_timeout: settings.header_timeout,
         write_stall_timeout: settings.write_stall_timeout,
+        linger_timeout: settings.linger_timeout,
+        linger_bytes: settings.linger_bytes,
         max_headers: settings.max_headers,
         max_head_bytes: settings.max_header_bytes,
         http2_max_streams: settings.http2_max_streams,

@@ -165,6 +165,20 @@ async fn a_client_that_takes_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_answered_while_it_sends_can_read_the_answer() {
+    let node = Node::start(Setup::default()).await;
+    let mut stream = node.connect().await;
+    let length = 2 << 20;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: nobody.acme.localhost\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.readable().await.expect("answered");
+    stream.write_all(&vec![b'x'; length]).await.expect("taken");
+    assert_eq!(status(&read_all(&mut stream).await), 404);
+}
+
+#[tokio::test]
 async fn an_http2_stream_that_is_never_read_ends_with_the_wall_limit() {
     let limits = Limits {
         wall: Duration::from_millis(300),

@@ -139,6 +139,10 @@ keys! {
         "Time without a further byte of a request body, after which it is broken off.";
     time "api.write_stall_timeout" => api.write_stall_timeout:
         "Time in which a client takes nothing of what is sent, after which its connection is closed.";
+    time "api.linger_timeout" => api.linger_timeout:
+        "Time for which the rest of a request's body is still taken once the request has been answered.";
+    size "api.linger_bytes" => api.linger_bytes:
+        "Bytes of it that are taken; then the connection is closed.";
     count "api.max_headers" => api.max_headers:
         "Header fields of one request to the API; beyond it status 431.";
     size "api.max_header_bytes" => api.max_header_bytes:

@@ -108,6 +108,10 @@ keys! {
         "Time without a further byte of a request body, after which it is broken off.";
     time "edge.write_stall_timeout" => edge.write_stall_timeout:
         "Time in which a client takes nothing of what is sent, after which its connection is closed.";
+    time "edge.linger_timeout" => edge.linger_timeout:
+        "Time for which the rest of a request's body is still taken once the request has been answered.";
+    size "edge.linger_bytes" => edge.linger_bytes:
+        "Bytes of it that are taken; then the connection is closed.";
     time "edge.transfer_timeout" => edge.transfer_timeout:
         "Time for one transfer to or from a pre-signed address.";
     count "edge.max_headers" => edge.max_headers:
