@@ -117,6 +117,8 @@ impl Runtime {
         let platform =
             Platform::new(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
         let cpu = TenantCpu::default();
+        storage.paid_by(cpu.payer());
+        blobs.paid_by(cpu.payer());
         sql.paid_by(cpu.payer());
         let prepared = settings.prepared_installations;
         let node_memory = settings.node_memory_bytes;

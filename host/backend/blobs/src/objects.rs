@@ -15,7 +15,7 @@ use crate::index::{self, Change, Content, PageRoom};
 use crate::pool::Pool;
 use crate::segment::SegmentId;
 use crate::store::{Pin, Store};
-use crate::transfer::{self, Bounds, aside};
+use crate::transfer::{self, Bounds};
 
 /// The objects of one installation.
 pub(crate) struct Objects {
@@ -65,7 +65,7 @@ impl Objects {
         read: impl FnOnce(&Connection) -> Result<T, BlobError> + Send + 'static,
     ) -> Result<T, BlobError> {
         let store = self.store().await?;
-        aside(move || store.read(read)).await
+        store.aside(move |store| store.read(read)).await
     }
 
     async fn write<T: Send + 'static>(
@@ -73,7 +73,7 @@ impl Objects {
         change: impl FnOnce(&Connection, &mut Change) -> Result<T, BlobError> + Send + 'static,
     ) -> Result<T, BlobError> {
         let store = self.writable().await?;
-        aside(move || store.write(change)).await
+        store.aside(move |store| store.write(change)).await
     }
 }
 
@@ -124,10 +124,9 @@ impl Blobs for Objects {
 
         // Refused before the body is taken, as far as that can be said already.
         let (look, wanted) = (id.clone(), options.condition.clone());
-        let replaced = {
-            let store = store.clone();
-            aside(move || store.read(|conn| replaced(conn, &look, wanted.as_ref()))).await?
-        };
+        let replaced = store
+            .aside(move |store| store.read(|conn| replaced(conn, &look, wanted.as_ref())))
+            .await?;
         let bounds = Bounds {
             limit: options
                 .max_size
@@ -137,7 +136,7 @@ impl Blobs for Objects {
             replaced,
         };
         let incoming = transfer::receive(&store, body, bounds).await?;
-        aside(move || {
+        let work = move |store: &Arc<Store>| {
             let segment = incoming.writer.finish().map_err(transfer::io_failed)?;
             let named = segment.id;
             let result = store.write(move |conn, change| {
@@ -157,18 +156,18 @@ impl Blobs for Objects {
                     change,
                 )
             });
-            discard_if_failed(&store, named, &result);
+            discard_if_failed(store, named, &result);
             drop((incoming.reserved, incoming.permit));
             result
-        })
-        .await
+        };
+        store.aside(work).await
     }
 
     async fn get(&self, id: ObjectId<'_>, range: Option<ByteRange>) -> Result<Reading, BlobError> {
         let id = self.name(id)?;
         let store = self.store().await?;
         let permit = transfer::begin_reading(&store)?;
-        aside(move || {
+        let work = move |store: &Arc<Store>| {
             let locked = store.lock()?;
             let conn = locked.conn();
             let (object, info) = index::head(conn, id.as_ref())?;
@@ -179,7 +178,7 @@ impl Blobs for Objects {
                     .ok_or(BlobError::Range { size: info.size })?,
             };
             let pieces = index::pieces(conn, object)?;
-            let pin = Pin::new(&store, conn, pieces.iter().map(|piece| piece.id).collect());
+            let pin = Pin::new(store, conn, pieces.iter().map(|piece| piece.id).collect());
             drop(locked);
             Ok(Reading {
                 body: transfer::send(pin, permit, &pieces, (offset, offset + length)),
@@ -187,8 +186,8 @@ impl Blobs for Objects {
                 offset,
                 length,
             })
-        })
-        .await
+        };
+        store.aside(work).await
     }
 
     async fn head(&self, id: ObjectId<'_>) -> Result<ObjectInfo, BlobError> {
@@ -289,25 +288,27 @@ impl Blobs for Objects {
         check::part(number, self.limits())?;
         let upload = upload.to_owned();
         let store = self.writable().await?;
-        let (look, reader) = (upload.clone(), store.clone());
-        aside(move || reader.read(|conn| index::find_upload(conn, &look).map(drop))).await?;
+        let look = upload.clone();
+        store
+            .aside(move |store| store.read(|conn| index::find_upload(conn, &look).map(drop)))
+            .await?;
         let bounds = Bounds {
             limit: self.limits().object_bytes,
             size: None,
             replaced: 0,
         };
         let incoming = transfer::receive(&store, body, bounds).await?;
-        aside(move || {
+        let work = move |store: &Arc<Store>| {
             let segment = incoming.writer.finish().map_err(transfer::io_failed)?;
             let named = segment.id;
             let result = store.write(move |conn, change| {
                 index::put_part(conn, &upload, number, &segment, change)
             });
-            discard_if_failed(&store, named, &result);
+            discard_if_failed(store, named, &result);
             drop((incoming.reserved, incoming.permit));
             result
-        })
-        .await
+        };
+        store.aside(work).await
     }
 
     async fn parts(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canopy_backend::files::{erase_dir, finish_erasures, replace_dir};
-use canopy_backend::{Ledger, Scope, StorageError, StorageKind};
+use canopy_backend::{CpuPayers, Ledger, Scope, StorageError, StorageKind};
 use canopy_backend_keys::Keyring;
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
@@ -32,6 +32,7 @@ pub(crate) struct Pool {
     pub(crate) settings: Arc<BlobSettings>,
     pub(crate) keyring: Keyring,
     pub(crate) ledger: Ledger,
+    pub(crate) payers: Arc<CpuPayers>,
     places: Mutex<Places>,
 }
 
@@ -58,6 +59,7 @@ impl Pool {
             settings: Arc::new(settings),
             keyring,
             ledger,
+            payers: Arc::default(),
             places: Mutex::default(),
         }
     }
@@ -156,6 +158,7 @@ impl Pool {
             settings: self.settings.clone(),
             keyring: self.keyring.clone(),
             ledger: self.ledger.clone(),
+            payers: self.payers.clone(),
             first,
         })?;
         self.places.lock().swept.insert(scope);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use canopy_backend::blob::{AddressKey, BlobLimits, BlobProvider, Blobs};
-use canopy_backend::{Ledger, Scope, StorageError};
+use canopy_backend::{CpuPayer, Ledger, Scope, StorageError};
 use canopy_backend_keys::Keyring;
 
 use crate::objects::Objects;
@@ -69,6 +69,10 @@ impl BlobStorage {
 impl BlobProvider for BlobStorage {
     fn limits(&self) -> BlobLimits {
         self.pool.settings.limits
+    }
+
+    fn paid_by(&self, payer: CpuPayer) {
+        self.pool.payers.set(payer);
     }
 
     async fn open(&self, scope: Scope) -> Result<Arc<dyn Blobs>, StorageError> {

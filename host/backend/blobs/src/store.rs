@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use canopy_backend::blob::BlobError;
-use canopy_backend::{Ledger, Scope, StorageError};
+use canopy_backend::{CpuPayers, Ledger, Scope, StorageError};
 use canopy_backend_keys::{FileKey, FileKeys, Keyring, TenantKeys};
 use canopy_backend_sqlite::{Log, die, is_fatal};
 use parking_lot::{Mutex, MutexGuard};
@@ -18,6 +18,7 @@ use crate::folder::Folder;
 use crate::index::{self, Change};
 use crate::segment::{self, SegmentId};
 use crate::settings::BlobSettings;
+use crate::transfer::aside;
 
 /// Who waits for a commit, told what became of it.
 type Told = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
@@ -29,6 +30,7 @@ pub(crate) struct Store {
     pub(crate) folder: Folder,
     pub(crate) settings: Arc<BlobSettings>,
     pub(crate) keyring: Keyring,
+    payers: Arc<CpuPayers>,
     pub(crate) account: Arc<Account>,
     /// Bodies that may be written at once.
     pub(crate) writes: Arc<Semaphore>,
@@ -62,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) settings: Arc<BlobSettings>,
     pub(crate) keyring: Keyring,
     pub(crate) ledger: Ledger,
+    pub(crate) payers: Arc<CpuPayers>,
     /// Whether nobody in this process has opened it before.
     pub(crate) first: bool,
 }
@@ -76,6 +79,7 @@ impl Store {
             settings,
             keyring,
             ledger,
+            payers,
             first,
         } = parts;
         let failed = |error: &dyn std::fmt::Display| {
@@ -104,6 +108,7 @@ impl Store {
             scope,
             folder,
             keyring,
+            payers,
             account: Arc::new(Account::new(scope, ledger, total)),
             writes: Arc::new(Semaphore::new(settings.limits.concurrent_writes)),
             reads: Arc::new(Semaphore::new(settings.limits.concurrent_reads)),
@@ -129,6 +134,19 @@ impl Store {
     pub(crate) fn idle(&self) -> Duration {
         let used = Duration::from_millis(self.used_at.load(Ordering::Relaxed));
         self.opened.elapsed().saturating_sub(used)
+    }
+
+    /// Does what waits for the disk, on a thread that may. Its time of the processor is the tenant's.
+    pub(crate) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let store = self.clone();
+        aside(move || {
+            let _meter = store.payers.begin(store.scope.tenant);
+            work(&store)
+        })
+        .await
     }
 
     /// Nothing is read or written any more.
@@ -397,7 +415,7 @@ impl Pin {
         }
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 }

@@ -82,10 +82,9 @@ pub(crate) async fn receive(
         account: store.account.clone(),
         bytes: 0,
     };
-    let begin = store.clone();
-    let mut writer =
-        aside(move || SegmentWriter::create(&begin.folder, &begin.file_key()?).map_err(io_failed))
-            .await?;
+    let mut writer = store
+        .aside(|store| SegmentWriter::create(&store.folder, &store.file_key()?).map_err(io_failed))
+        .await?;
     let (mut batch, mut received) = (BytesMut::new(), 0);
     loop {
         let bytes = body.next().await.transpose()?;
@@ -112,11 +111,12 @@ pub(crate) async fn receive(
         }
         if batch.len() >= BATCH || (ended && !batch.is_empty()) {
             let full = batch.split().freeze();
-            writer = aside(move || {
-                writer.write(&full).map_err(io_failed)?;
-                Ok(writer)
-            })
-            .await?;
+            writer = store
+                .aside(move |_| {
+                    writer.write(&full).map_err(io_failed)?;
+                    Ok(writer)
+                })
+                .await?;
         }
         if ended {
             break;
@@ -176,10 +176,12 @@ pub(crate) fn send(
         current: None,
     };
     Box::pin(stream::try_unfold(sending, |mut sending| {
-        aside(move || {
+        let store = sending.pin.store().clone();
+        let next = move |_: &Arc<Store>| {
             let bytes = sending.next().map_err(|error| sending.failed(error))?;
             Ok(bytes.map(|bytes| (bytes, sending)))
-        })
+        };
+        async move { store.aside(next).await }
     }))
 }
 

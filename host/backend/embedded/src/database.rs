@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use canopy_backend::{Scope, StorageError};
+use canopy_backend::{CpuMeter, Scope, StorageError};
 use canopy_backend_keys::FileKeys;
 use canopy_backend_sqlite::{self as sqlite, Snapshot, check, die};
+use canopy_ids::TenantId;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -29,6 +30,7 @@ const SLOWEST: u32 = 64;
 
 #[derive(Debug)]
 pub(crate) struct Database {
+    tenant: TenantId,
     name: String,
     path: PathBuf,
     keys: FileKeys,
@@ -106,6 +108,7 @@ impl Database {
             reading: Arc::new(Semaphore::new(shared.settings.readers)),
             used_at: AtomicU64::new(0),
             slowness: AtomicU32::new(0),
+            tenant: scope.tenant,
             name,
             shared,
         })
@@ -174,11 +177,13 @@ impl Database {
             Some(conn) if place == Place::Here && !lease.is_slow() => lease.run(conn, query),
             conn => {
                 let task = move || {
+                    let mut meter = lease.meter();
                     let conn = match conn {
                         Some(conn) => conn,
                         None => lease.open_reader()?,
                     };
                     let result = lease.run(conn, query);
+                    meter.charge();
                     drop(permit);
                     result
                 };
@@ -187,6 +192,11 @@ impl Database {
                     .map_err(|error| StorageError::Failed(error.to_string()))?
             }
         }
+    }
+
+    /// Of what this thread does from here on.
+    fn meter(&self) -> CpuMeter {
+        self.shared.payers.begin(self.tenant)
     }
 
     fn run<T>(
@@ -254,6 +264,7 @@ impl Database {
     fn empty_queue(&self) {
         let _guard = EndOnPanic(&self.name);
         let mut writer = self.writer.lock();
+        let mut meter = self.meter();
         loop {
             let batch: Vec<Queued> = {
                 let mut queue = self.queue.lock();
@@ -268,7 +279,9 @@ impl Database {
                 .into_iter()
                 .map(|queued| (queued.change, (queued.reply, queued.room)))
                 .unzip();
-            match writer.commit(changes.iter()) {
+            let committed = writer.commit(changes.iter());
+            meter.charge();
+            match committed {
                 Ok(committed) => {
                     self.shared.counters.committed(&committed);
                     for ((reply, _), result) in waiting.into_iter().zip(committed.replies) {

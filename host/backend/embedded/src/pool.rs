@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use canopy_backend::files::erase_dir;
-use canopy_backend::{Clock, Ledger, Scope, StorageError, StorageKind};
+use canopy_backend::{Clock, CpuPayers, Ledger, Scope, StorageError, StorageKind};
 use canopy_backend_keys::Keyring;
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
@@ -39,6 +39,7 @@ pub(crate) struct Pool {
 pub(crate) struct Shared {
     pub(crate) settings: EmbeddedSettings,
     pub(crate) counters: Counters,
+    pub(crate) payers: CpuPayers,
     pub(crate) keys: Keyring,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use canopy_backend::files::{create_dir, finish_erasures};
 use canopy_backend::{
-    Clock, KeyValue, KeyValueProvider, Ledger, Operation, Scope, StorageError, StorageLimits,
-    StorageQuota, SystemClock, Transaction,
+    Clock, CpuPayer, CpuPayers, KeyValue, KeyValueProvider, Ledger, Operation, Scope, StorageError,
+    StorageLimits, StorageQuota, SystemClock, Transaction,
 };
 use canopy_backend_keys::{KeyError, Keyring, OperatorKey};
 use canopy_ids::{InstallationId, TenantId};
@@ -131,6 +131,7 @@ impl EmbeddedStorage {
         let shared = Shared {
             settings,
             counters: Counters::default(),
+            payers: CpuPayers::default(),
             keys,
             ledger,
             clock,
@@ -186,6 +187,10 @@ fn lock_file(dir: &Path) -> io::Result<File> {
 impl KeyValueProvider for EmbeddedStorage {
     fn limits(&self) -> StorageLimits {
         self.pool.shared.settings.limits
+    }
+
+    fn paid_by(&self, payer: CpuPayer) {
+        self.pool.shared.payers.set(payer);
     }
 
     async fn open(&self, scope: Scope, name: &str) -> Result<Arc<dyn KeyValue>, StorageError> {

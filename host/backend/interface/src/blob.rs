@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::{Scope, StorageError};
+use crate::{CpuPayer, Scope, StorageError};
 
 pub use body::{BlobBody, body_of, whole_body};
 pub use error::BlobError;
@@ -325,6 +325,9 @@ pub struct AddressKey {
 pub trait BlobProvider: Send + Sync + 'static {
     /// How much one installation may store, and one operation may carry.
     fn limits(&self) -> BlobLimits;
+    /// Has `payer` told, from now on, of the processor time that operations use on threads of this
+    /// node. A backend that works elsewhere has nothing to tell.
+    fn paid_by(&self, _payer: CpuPayer) {}
     /// The objects of `scope`.
     async fn open(&self, scope: Scope) -> Result<Arc<dyn Blobs>, StorageError>;
     /// The key for addresses of `scope`: of that version if it still exists, or the newest.

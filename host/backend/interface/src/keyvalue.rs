@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Scope, StorageError};
+use crate::{CpuPayer, Scope, StorageError};
 
 /// How much a backend takes. Every operation over a limit is refused whole, with
 /// [`StorageError::TooLarge`] or [`StorageError::TooManyKeys`].
@@ -258,6 +258,9 @@ pub trait KeyValue: Send + Sync + 'static {
 pub trait KeyValueProvider: Send + Sync + 'static {
     /// How much one operation may carry.
     fn limits(&self) -> StorageLimits;
+    /// Has `payer` told, from now on, of the processor time that operations use on threads of this
+    /// node. A backend that works elsewhere has nothing to tell.
+    fn paid_by(&self, _payer: CpuPayer) {}
     /// The bucket `name` of `scope`, made if it does not exist yet.
     async fn open(&self, scope: Scope, name: &str) -> Result<Arc<dyn KeyValue>, StorageError>;
     /// The buckets of `scope` that something was stored in, in the order of their names' bytes.

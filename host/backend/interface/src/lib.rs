@@ -10,6 +10,7 @@ pub mod blob;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cpu;
 mod error;
 pub mod files;
 mod kept;
@@ -23,6 +24,7 @@ mod scope;
 pub mod sql;
 
 pub use clock::{Clock, SystemClock};
+pub use cpu::{CpuMeter, CpuPayer, CpuPayers};
 pub use error::{QuotaOf, StorageError};
 pub use kept::{Held, Kept, KeptFull};
 pub use keyvalue::{

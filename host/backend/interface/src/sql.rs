@@ -4,12 +4,10 @@
 //! That is the backend's [`SqlProvider::dialect`], and part of what a package is written for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use canopy_ids::TenantId;
 
-use crate::{Held, Kept, KeptFull, Scope, StorageError};
+use crate::{CpuPayer, Held, Kept, KeptFull, Scope, StorageError};
 
 /// The name of the database that every installation has without asking for it.
 pub const DEFAULT_DATABASE: &str = "default";
@@ -307,9 +305,6 @@ pub enum MigrateError {
         error: SqlError,
     },
 }
-
-/// Is told of processor time of this node that statements of a tenant have used.
-pub type CpuPayer = Arc<dyn Fn(TenantId, Duration) + Send + Sync>;
 
 /// The SQL databases of installations.
 #[async_trait]

@@ -171,7 +171,7 @@ impl Sql for Handle {
                 let mut lease = lease;
                 let outcome = handle.run(&mut lease, &tried, &cancel, Some(&mut sink));
                 drop(lease);
-                running.charge();
+                running.meter.charge();
                 sink.end(outcome);
             });
             match pending.rows().await {
@@ -193,7 +193,7 @@ impl Sql for Handle {
             let statements = std::slice::from_ref(&*statement);
             let outcomes = handle.write(&mut lease, statements, &cancel, Some(&mut sink));
             let outcome = outcomes.map(|outcomes| outcomes.first().copied().unwrap_or_default());
-            running.charge();
+            running.meter.charge();
             finish(lease, || {
                 sink.end(outcome.map_err(|(_, error)| Stop::Error(error)))
             });
@@ -238,7 +238,7 @@ pub(crate) async fn on_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(move || {
         let mut running = thread.begin();
         let result = work(&mut lease);
-        running.charge();
+        running.meter.charge();
         // Whoever waited may have gone.
         finish(lease, || drop(send.send(result)));
     });

@@ -9,13 +9,12 @@ use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use canopy_backend::sql::{CpuPayer, SqlError};
-use canopy_backend::{Scope, StorageError, StorageKind};
+use canopy_backend::sql::SqlError;
+use canopy_backend::{CpuMeter, CpuPayers, Scope, StorageError, StorageKind};
 use canopy_backend_keys::Keyring;
 use canopy_backend_sqlite::memory::Pool;
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -42,7 +41,7 @@ pub(crate) struct Node {
     erased: Mutex<HashSet<Scope>>,
     tenants: Mutex<HashMap<TenantId, Weak<Semaphore>>>,
     statements: Arc<Semaphore>,
-    payer: Mutex<Option<CpuPayer>>,
+    pub(crate) payers: Arc<CpuPayers>,
     /// Memory of the statements of all tenants, and of each.
     memory: Arc<Pool>,
     memories: Mutex<HashMap<TenantId, Weak<Pool>>>,
@@ -56,7 +55,7 @@ pub(crate) struct Node {
 /// The right to run a statement, on a thread of its own.
 pub(crate) struct Thread {
     tenant: TenantId,
-    payer: Option<CpuPayer>,
+    payers: Arc<CpuPayers>,
     _tenant: OwnedSemaphorePermit,
     _node: OwnedSemaphorePermit,
     /// Lives as long as one of the tenant's statements runs or waits.
@@ -67,40 +66,16 @@ impl Thread {
     /// The statement runs, on this thread, until the returned value is dropped.
     pub(crate) fn begin(self) -> Running {
         Running {
-            since: self.payer.is_some().then(cpu_time),
-            thread: self,
+            meter: self.payers.begin(self.tenant),
+            _thread: self,
         }
     }
 }
 
 /// A statement that runs. The processor time of its thread is the tenant's.
 pub(crate) struct Running {
-    thread: Thread,
-    /// What the thread had used when the tenant was last charged, where somebody keeps an account.
-    since: Option<Duration>,
-}
-
-impl Running {
-    /// Charges the tenant with what the thread has used so far.
-    pub(crate) fn charge(&mut self) {
-        if let (Some(payer), Some(since)) = (&self.thread.payer, &mut self.since) {
-            let now = cpu_time();
-            payer(self.thread.tenant, now.saturating_sub(*since));
-            *since = now;
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.charge();
-    }
-}
-
-/// Processor time of this thread.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
+    pub(crate) meter: CpuMeter,
+    _thread: Thread,
 }
 
 impl Node {
@@ -125,16 +100,11 @@ impl Node {
             databases: Mutex::default(),
             erased: Mutex::default(),
             tenants: Mutex::default(),
-            payer: Mutex::default(),
+            payers: Arc::default(),
             closed: AtomicBool::new(false),
             _lock: lock,
             _idle: idle,
         }
-    }
-
-    /// Has `payer` told of the processor time of statements that begin from now on.
-    pub(crate) fn paid_by(&self, payer: CpuPayer) {
-        *self.payer.lock() = Some(payer);
     }
 
     /// The folder of the databases of `scope`.
@@ -212,7 +182,7 @@ impl Node {
             .await?;
         Ok(Thread {
             tenant,
-            payer: self.payer.lock().clone(),
+            payers: self.payers.clone(),
             _tenant: of_tenant,
             _node: of_node,
             _tenants: tenants,

@@ -11,10 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use canopy_backend::files::create_dir;
 use canopy_backend::sql::{
-    CpuPayer, DatabaseMigrations, Dialect, MigrateError, Migrated, Sql, SqlError, SqlLimits,
-    SqlProvider,
+    DatabaseMigrations, Dialect, MigrateError, Migrated, Sql, SqlError, SqlLimits, SqlProvider,
 };
-use canopy_backend::{Ledger, Scope, StorageError};
+use canopy_backend::{CpuPayer, Ledger, Scope, StorageError};
 use canopy_backend_keys::Keyring;
 
 use crate::account::{self, Account};
@@ -155,7 +154,7 @@ impl SqlProvider for SqlStorage {
     }
 
     fn paid_by(&self, payer: CpuPayer) {
-        self.node.paid_by(payer);
+        self.node.payers.set(payer);
     }
 
     fn limits(&self) -> SqlLimits {

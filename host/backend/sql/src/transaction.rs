@@ -223,7 +223,7 @@ impl SqlTransaction for Transaction {
                 let sinking = Some(&mut sink as &mut dyn Sink);
                 let result = run(&handle, &shared, &mut locked, &tried, upgraded, sinking);
                 drop(locked);
-                running.charge();
+                running.meter.charge();
                 sink.finish(result);
             });
             let rows = pending.rows_of(Some(self.shared.reading.clone())).await;

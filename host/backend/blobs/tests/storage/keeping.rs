@@ -1,6 +1,7 @@
 //! What is kept, how much of it, and in how many files.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use canopy_backend::blob::{BlobError, BlobProvider, PutOptions, body_of};
 use canopy_backend::{Maintenance, QuotaOf, Scope, StorageError, StorageQuota, Usage};
@@ -375,4 +376,34 @@ async fn only_so_many_bodies_are_read_and_written_at_once() {
         .put(id("it"), PutOptions::default(), Box::pin(inner))
         .await
         .expect("the first");
+}
+
+/// Bodies are encrypted, hashed and decrypted by threads of the storage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_processor_time_of_bodies_is_their_tenants() {
+    const LEAST: Duration = Duration::from_millis(1);
+    let storage = Storage::new();
+    let blobs = storage.objects().await;
+    let charges: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = charges.clone();
+    storage.blobs.paid_by(Arc::new(move |tenant, time| {
+        told.lock().expect("lock").push((tenant, time));
+    }));
+    let charged = |since: Instant, way: &str| {
+        let charges = std::mem::take(&mut *charges.lock().expect("lock"));
+        let tenant = storage.scope.tenant;
+        assert!(charges.iter().all(|(charged, _)| *charged == tenant));
+        let sum: Duration = charges.iter().map(|(_, time)| *time).sum();
+        let passed = since.elapsed() + LEAST;
+        assert!(
+            (LEAST..=passed).contains(&sum),
+            "{way}: {sum:?} of {passed:?}"
+        );
+    };
+    let since = Instant::now();
+    put(&*blobs, "it", "x".repeat(8 << 20)).await;
+    charged(since, "put");
+    let since = Instant::now();
+    assert_eq!(read(&*blobs, "it").await.expect("there").len(), 8 << 20);
+    charged(since, "get");
 }

@@ -1,8 +1,9 @@
-//! What one tenant may have of the places for open databases.
+//! What one tenant may have of the places for open databases, and what it pays for.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use canopy_backend::Scope;
+use canopy_backend::{KeyValueProvider, Scope};
 use canopy_backend_embedded::EmbeddedSettings;
 use canopy_ids::InstallationId;
 
@@ -48,4 +49,35 @@ async fn a_tenant_with_many_installations_closes_its_own_databases() {
     let opened = storage.stats().opened;
     neighbour.increment("n", 1).await.expect("increment");
     assert_eq!(storage.stats().opened, opened, "it was open all the time");
+}
+
+/// Writes are committed by a thread of the storage, and listings read by one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_processor_time_of_other_threads_is_the_tenants() {
+    const LEAST: Duration = Duration::from_millis(1);
+    let dir = tempfile::tempdir().expect("a folder");
+    let storage = open(dir.path(), EmbeddedSettings::default());
+    let charges: Arc<Mutex<Vec<_>>> = Arc::default();
+    let told = charges.clone();
+    storage.paid_by(Arc::new(move |tenant, time| {
+        told.lock().expect("lock").push((tenant, time));
+    }));
+    let (scope, other) = (scope(), scope());
+    let (bucket, _silent) = (bucket(&storage, scope).await, bucket(&storage, other).await);
+    let since = Instant::now();
+    for number in 0..64 {
+        let set = bucket.set(&number.to_string(), vec![7; 64 << 10]);
+        set.await.expect("written");
+    }
+    // What is left to do after a write is charged when it is done.
+    let passed = since.elapsed() + LEAST;
+    let so_far = std::mem::take(&mut *charges.lock().expect("lock"));
+    assert!(so_far.iter().all(|(tenant, _)| *tenant == scope.tenant));
+    let sum: Duration = so_far.iter().map(|(_, time)| *time).sum();
+    assert!((LEAST..=passed).contains(&sum), "{sum:?} of {passed:?}");
+
+    storage.buckets(other).await.expect("none");
+    assert_eq!(storage.buckets(scope).await.expect("one").len(), 1);
+    let charges = std::mem::take(&mut *charges.lock().expect("lock"));
+    assert!(!charges.is_empty());
 }
