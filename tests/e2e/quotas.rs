@@ -244,8 +244,8 @@ async fn installations_of_a_tenant_share_its_quota_to_the_byte() {
         (&json!(BYTES), &json!(BYTES))
     );
     assert_eq!(put(&one, "c", "x").await, 500);
-    // A body that would never end is refused as soon as it is too long. No more is sent than that: a
-    // client that is still writing when the connection is closed may never see the answer.
+    // A body that would never end is refused as soon as it is too long. No more is sent than that: what
+    // comes after the answer is taken for a while only, and its client might then not see it.
     let endless = futures::stream::iter([Ok(vec![0_u8; 10_000])])
         .chain(futures::stream::pending::<Result<_, std::io::Error>>());
     assert_eq!(put(&two, "b", Body::wrap_stream(endless)).await, 500);

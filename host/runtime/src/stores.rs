@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use canopy_backend::Kept;
 use canopy_backend::CpuPayer;
+use canopy_backend::Kept;
 use canopy_backend_logs::{Log, LogContext, LogOwner, LogStore};
 use canopy_capability_blobs::BlobsCtx;
 use canopy_capability_config::ConfigCtx;
