@@ -1,5 +1,5 @@
-//! Detects HTTP/1 requests that declare their length twice, by `Content-Length` and by
-//! `Transfer-Encoding`.
+//! Follows HTTP/1 requests: detects those that declare their length twice, by `Content-Length` and by
+//! `Transfer-Encoding`, and knows whether a body is under way.
 //!
 //! Two servers in a row that believe different ones can be made to disagree about where a request
 //! ends, which lets one client's bytes become another's request. hyper decides for the encoding and
