@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use canopy_backend::{KeyValueProvider, Scope};
-use canopy_backend_embedded::EmbeddedSettings;
-use canopy_ids::InstallationId;
+use canopy_backend_embedded::{EmbeddedSettings, EmbeddedStorage};
+use canopy_ids::{InstallationId, TenantId};
 
 use crate::bucket;
 use crate::support::{open, scope};
@@ -56,29 +56,38 @@ async fn a_tenant_with_many_installations_closes_its_own_databases() {
 async fn the_processor_time_of_other_threads_is_the_tenants() {
     const LEAST: Duration = Duration::from_millis(1);
     let dir = tempfile::tempdir().expect("a folder");
+    let scope = scope();
     let storage = open(dir.path(), EmbeddedSettings::default());
+    let charges = charged(&storage);
+    let store = bucket(&storage, scope).await;
+    let since = Instant::now();
+    for number in 0..64 {
+        let key = format!("key {number}");
+        let set = store.set(&key, vec![7; 64 << 10]).await;
+        set.expect("written");
+    }
+    storage.close().await;
+    let passed = since.elapsed();
+    let charges = std::mem::take(&mut *charges.lock().expect("lock"));
+    assert!(charges.iter().all(|(tenant, _)| *tenant == scope.tenant));
+    let sum: Duration = charges.iter().map(|(_, time)| *time).sum();
+    assert!((LEAST..=passed).contains(&sum), "{sum:?} of {passed:?}");
+
+    // One that has written nothing.
+    let storage = open(dir.path(), EmbeddedSettings::default());
+    let charges = charged(&storage);
+    assert_eq!(storage.buckets(scope).await.expect("one").len(), 1);
+    let charges = std::mem::take(&mut *charges.lock().expect("lock"));
+    assert!(!charges.is_empty());
+    assert!(charges.iter().all(|(tenant, _)| *tenant == scope.tenant));
+}
+
+/// Whom `storage` charges from now on, and with what.
+fn charged(storage: &EmbeddedStorage) -> Arc<Mutex<Vec<(TenantId, Duration)>>> {
     let charges: Arc<Mutex<Vec<_>>> = Arc::default();
     let told = charges.clone();
     storage.paid_by(Arc::new(move |tenant, time| {
         told.lock().expect("lock").push((tenant, time));
     }));
-    let (scope, other) = (scope(), scope());
-    let (bucket, _silent) = (bucket(&storage, scope).await, bucket(&storage, other).await);
-    let since = Instant::now();
-    for number in 0..64 {
-        let key = format!("key {number}");
-        let set = bucket.set(&key, vec![7; 64 << 10]).await;
-        set.expect("written");
-    }
-    // What is left to do after a write is charged when it is done.
-    let passed = since.elapsed() + LEAST;
-    let so_far = std::mem::take(&mut *charges.lock().expect("lock"));
-    assert!(so_far.iter().all(|(tenant, _)| *tenant == scope.tenant));
-    let sum: Duration = so_far.iter().map(|(_, time)| *time).sum();
-    assert!((LEAST..=passed).contains(&sum), "{sum:?} of {passed:?}");
-
-    storage.buckets(other).await.expect("none");
-    assert_eq!(storage.buckets(scope).await.expect("one").len(), 1);
-    let charges = std::mem::take(&mut *charges.lock().expect("lock"));
-    assert!(!charges.is_empty());
+    charges
 }
