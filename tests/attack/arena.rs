@@ -63,7 +63,7 @@ pub(crate) const REQUEST_BODY: u64 = MIB;
 /// Components kept loaded though nothing uses them, by these settings.
 const RESIDENT: u64 = 32;
 /// Requests of one installation under way at once, by default.
-const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 
 /// A node with a victim and attackers.
 pub(crate) struct Arena {
@@ -102,7 +102,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// pool that have been used, native code, what its allocator has for all the threads there are.
 const NEW_ROUNDS: usize = 2;
 /// How long it may take until what was taken is given back.
-const GIVEN_BACK: Duration = Duration::from_secs(30);
+pub(crate) const GIVEN_BACK: Duration = Duration::from_secs(30);
 
 impl Arena {
     pub(crate) async fn start(full: bool, seed: u64) -> Self {

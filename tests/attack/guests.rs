@@ -4,9 +4,13 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use tokio::time::sleep;
 
-use crate::arena::{Arena, MIB};
+use crate::arena::{Arena, GIVEN_BACK, MIB, SLOTS};
 use crate::components::{composed, http, install, module, publish};
+
+/// So many frames of the guest that sleeps are most of the stack it may have.
+const DEPTH: u32 = 5_000;
 
 /// Imports the clock and the random source, for guests that need something of the host.
 const HOST: &str = r#"
@@ -104,6 +108,29 @@ pub(crate) async fn a03_recursion(arena: &Arena) {
             "{reply:?}"
         );
         assert_eq!(arena.get(app, "/alive").await.status, 200);
+    }
+    deep_stacks_are_given_back(arena).await;
+}
+
+/// Calls that wait at the depth of their stacks, in all slots at once.
+async fn deep_stacks_are_given_back(arena: &Arena) {
+    let waiting = |depth: u32| {
+        let path = format!("/?ms=500&depth={depth}");
+        join_all((0..SLOTS).map(move |_| {
+            let path = path.clone();
+            async move { arena.get("sleep", &path).await }
+        }))
+    };
+    waiting(0).await;
+    let before = arena.own_memory();
+    for reply in waiting(DEPTH).await {
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let until = Instant::now() + GIVEN_BACK;
+    while arena.own_memory() > before + 8 * MIB {
+        let now = arena.own_memory();
+        assert!(Instant::now() < until, "{before} bytes before, {now} now");
+        sleep(Duration::from_millis(25)).await;
     }
 }
 
@@ -275,7 +302,7 @@ async fn refusals(arena: &Arena, before: usize, count: usize) -> Vec<f64> {
             break took;
         }
         assert!(Instant::now() < until, "{} of {count} records", took.len());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -323,7 +350,7 @@ pub(crate) async fn a13_pinned_memory(arena: &Arena) {
         let mut highest = before;
         let mut asked = pin!(join_all((0..AT_ONCE).map(|_| arena.get(app, path))));
         loop {
-            let a_while = tokio::time::sleep(Duration::from_millis(10));
+            let a_while = sleep(Duration::from_millis(10));
             tokio::select! {
                 replies = &mut asked => break (highest.saturating_sub(before), replies),
                 () = a_while => highest = highest.max(arena.own_memory()),

@@ -81,6 +81,9 @@ pub struct PoolSettings {
     /// Bytes of a memory that stay resident after its instance is gone, so that the next instance
     /// starts faster. They are cleared. Default: 1 MiB.
     pub resident_memory_bytes: usize,
+    /// Bytes of a stack that stay resident after its store is gone. All of a stack is cleared, and
+    /// what a deep call has used beyond these is given back. Default: 32 KiB.
+    pub resident_stack_bytes: usize,
     /// Components kept loaded though nothing uses them at the moment; each holds one open file.
     /// Default: 1,000.
     pub resident_components: usize,
@@ -147,6 +150,7 @@ impl Default for PoolSettings {
             memories_per_component: 8,
             tables_per_component: 64,
             resident_memory_bytes: MIB,
+            resident_stack_bytes: 32 * KIB,
             resident_components: 1_000,
         }
     }
@@ -292,12 +296,13 @@ impl EngineSettings {
             .max_component_instance_size(16 * MIB)
             .linear_memory_keep_resident(pool.resident_memory_bytes)
             .table_keep_resident(64 * KIB)
-            .async_stack_keep_resident(64 * KIB)
+            .async_stack_keep_resident(pool.resident_stack_bytes)
             .pagemap_scan(Enabled::Auto);
         config
             .allocation_strategy(InstanceAllocationStrategy::Pooling(pooling))
             .max_wasm_stack(self.guest_stack_bytes)
-            .async_stack_size(self.call_stack_bytes);
+            .async_stack_size(self.call_stack_bytes)
+            .async_stack_zeroing(true);
         config
     }
 

@@ -42,6 +42,8 @@ keys! {
         "Tables that one component may have.";
     size "engine.pool.resident_memory_bytes" => engine.pool.resident_memory_bytes:
         "What of a memory stays resident, cleared, for the next instance to start faster.";
+    size "engine.pool.resident_stack_bytes" => engine.pool.resident_stack_bytes:
+        "What of a stack stays resident, cleared, for the next instance's calls.";
     count "engine.pool.resident_components" => engine.pool.resident_components:
         "Components kept loaded though nothing uses them.";
     size "engine.compile.memory_bytes" => engine.compile.memory_bytes:
