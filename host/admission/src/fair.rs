@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use canopy_ids::TenantId;
 use parking_lot::Mutex;
+use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
 
 use crate::queue::{Full, Queue, wait};
@@ -34,6 +35,8 @@ pub(crate) struct FairGate {
 #[derive(Debug, Default)]
 struct State {
     running: usize,
+    /// How many wait, of all tenants.
+    waiting: usize,
     /// Tenants that have a slot or wait for one.
     tenants: HashMap<TenantId, Share>,
 }
@@ -87,14 +90,13 @@ impl FairGate {
                 share.queue.moved();
                 return Ok(self.slot(tenant));
             }
-            share.queue.join(until)?
+            let turn = share.queue.join(until)?;
+            state.waiting += 1;
+            turn
         };
+        let _waiting = Waiting { gate: self, tenant };
         let look = || self.state.lock().shed(tenant, until);
-        let slot = wait(turn, until, self.shed_after, look).await;
-        if slot.is_err() {
-            self.state.lock().leave(tenant);
-        }
-        slot
+        wait(turn, until, self.shed_after, look).await
     }
 
     fn slot(self: &Arc<Self>, tenant: TenantId) -> FairSlot {
@@ -113,32 +115,44 @@ impl FairGate {
         free > self.reserve || has_little()
     }
 
-    /// Gives free slots to those who wait. A slot sent to a waiter who has just left comes back
-    /// through its own drop.
-    fn pass_on(self: &Arc<Self>) {
-        loop {
-            let (grant, slot) = {
-                let mut state = self.state.lock();
-                let Some(tenant) = state.neediest() else {
-                    return;
-                };
-                let State { running, tenants } = &mut *state;
-                let Some(share) = tenants.get_mut(&tenant) else {
-                    return;
-                };
-                // The others have more of their shares than this one.
-                if !self.may_run(*running, share) {
-                    return;
-                }
-                let Some(grant) = share.queue.next() else {
-                    return;
-                };
-                *running += 1;
-                share.running += 1;
-                (grant, self.slot(tenant))
-            };
-            let _ = grant.send(slot);
+    /// Takes a slot for the tenant that comes next, if one is free for it.
+    fn next(&self, state: &mut State) -> Option<(TenantId, Sender<FairSlot>)> {
+        let tenant = state.neediest()?;
+        let State {
+            running, tenants, ..
+        } = state;
+        let share = tenants.get_mut(&tenant)?;
+        // The others have more of their shares than this one.
+        if !self.may_run(*running, share) {
+            return None;
         }
+        let grant = share.queue.next()?;
+        *running += 1;
+        share.running += 1;
+        Some((tenant, grant))
+    }
+
+    /// Gives a slot to `next`, and those that are free besides to those who wait. A slot sent to a
+    /// waiter who has just left comes back through its own drop.
+    fn pass_on(self: &Arc<Self>, mut next: Option<(TenantId, Sender<FairSlot>)>) {
+        while let Some((tenant, grant)) = next {
+            let _ = grant.send(self.slot(tenant));
+            next = self.next(&mut self.state.lock());
+        }
+    }
+}
+
+/// One of a tenant who waits, or has left.
+struct Waiting<'a> {
+    gate: &'a FairGate,
+    tenant: TenantId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.state.lock();
+        state.waiting -= 1;
+        state.leave(self.tenant);
     }
 }
 
@@ -161,6 +175,9 @@ impl State {
 
     /// Of the tenants that wait, the one that has least of its share.
     fn neediest(&mut self) -> Option<TenantId> {
+        if self.waiting == 0 {
+            return None;
+        }
         let mut found: Option<(u128, u128, TenantId)> = None;
         for (tenant, share) in &mut self.tenants {
             if share.queue.is_empty() {
@@ -195,7 +212,7 @@ impl State {
 
 impl Drop for FairSlot {
     fn drop(&mut self) {
-        {
+        let next = {
             let mut state = self.gate.state.lock();
             state.running -= 1;
             if let Some(share) = state.tenants.get_mut(&self.tenant) {
@@ -204,8 +221,9 @@ impl Drop for FairSlot {
                     state.leave(self.tenant);
                 }
             }
-        }
-        self.gate.pass_on();
+            self.gate.next(&mut state)
+        };
+        self.gate.pass_on(next);
     }
 }
 
@@ -319,6 +337,26 @@ mod tests {
             task.await.expect("no panic");
         }
         assert_eq!(order.lock()[0], late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_one_who_left_nothing_is_kept() {
+        let gate = FairGate::new(1, 0, LONG);
+        let held = gate
+            .enter(TenantId::new(), 100, soon())
+            .await
+            .expect("free");
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.enter(TenantId::new(), 100, soon()).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(gate.state.lock().waiting, 1);
+        waiting.abort();
+        assert!(waiting.await.is_err(), "it has left");
+        assert_eq!(gate.state.lock().waiting, 0);
+        drop(held);
+        assert!(gate.state.lock().tenants.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot::Sender;
 use tokio::time::Instant;
 
 use crate::queue::{Full, Queue, wait};
@@ -68,30 +69,36 @@ impl Gate {
         wait(turn, until, self.shed_after, look).await
     }
 
-    /// Gives the places that are free to those who wait. A slot sent to a waiter who has just left
-    /// comes back through its own drop.
-    fn pass_on(self: &Arc<Self>) {
-        loop {
-            let grant = {
-                let mut state = self.state.lock();
-                if state.running >= state.limit {
-                    return;
-                }
-                let Some(grant) = state.queue.next() else {
-                    return;
-                };
-                state.running += 1;
-                grant
-            };
+    /// Gives a place to `next`, and those that are free besides to those who wait. A slot sent to a
+    /// waiter who has just left comes back through its own drop.
+    fn pass_on(self: &Arc<Self>, mut next: Option<Sender<Slot>>) {
+        while let Some(grant) = next {
             let _ = grant.send(Slot(Arc::clone(self)));
+            next = self.state.lock().next();
         }
+    }
+}
+
+impl State {
+    /// Takes a place for whoever waits longest, if one is free.
+    fn next(&mut self) -> Option<Sender<Slot>> {
+        if self.running >= self.limit {
+            return None;
+        }
+        let grant = self.queue.next()?;
+        self.running += 1;
+        Some(grant)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.state.lock().running -= 1;
-        self.0.pass_on();
+        let next = {
+            let mut state = self.0.state.lock();
+            state.running -= 1;
+            state.next()
+        };
+        self.0.pass_on(next);
     }
 }
 

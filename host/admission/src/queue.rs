@@ -158,10 +158,11 @@ impl<S> Queue<S> {
     /// There is a slot: who gets it, if anybody waits.
     pub(crate) fn next(&mut self) -> Option<oneshot::Sender<S>> {
         self.moved();
-        let now = Instant::now();
-        if self.pass(now) {
+        if self.is_empty() {
             return None;
         }
+        let now = Instant::now();
+        self.pass(now);
         let waiter = self.waiting.pop_front()?;
         self.served.count(self.busy);
         self.served_long.count(self.busy);
