@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::arena::{Arena, GIVEN_BACK, MIB, SLOTS};
 use crate::components::{composed, http, install, module, publish};
 
-/// So many frames of the guest that sleeps are most of the stack it may have.
+/// So many frames of the guest that sleeps take a quarter of a MiB, half of the stack it may have.
 const DEPTH: u32 = 5_000;
 
 /// Imports the clock and the random source, for guests that need something of the host.

@@ -142,7 +142,7 @@ impl FairGate {
     }
 }
 
-/// One of a tenant who waits, or has left.
+/// Counts one of `tenant` among those who wait, until it is dropped: with a slot, or without.
 struct Waiting<'a> {
     gate: &'a FairGate,
     tenant: TenantId,
