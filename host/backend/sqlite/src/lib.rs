@@ -14,6 +14,7 @@
 mod check;
 mod error;
 mod fault;
+mod library;
 mod log;
 pub mod memory;
 mod open;

@@ -122,7 +122,6 @@ impl Pool {
 
 /// SQLite's own allocator, which does the work.
 static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
-static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 struct Allocator(ffi::sqlite3_mem_methods);
 
@@ -132,39 +131,37 @@ unsafe impl Send for Allocator {}
 // SAFETY: as above; nothing changes the table.
 unsafe impl Sync for Allocator {}
 
-/// Puts the counting into SQLite, before its first use in the process. `false`: SQLite was in use
-/// before, so budgets limit nothing.
-pub fn install() -> bool {
-    *INSTALLED.get_or_init(|| {
-        let mut methods = ffi::sqlite3_mem_methods {
-            xMalloc: None,
-            xFree: None,
-            xRealloc: None,
-            xSize: None,
-            xRoundup: None,
-            xInit: None,
-            xShutdown: None,
-            pAppData: std::ptr::null_mut(),
-        };
-        // SAFETY: SQLite fills the table that is passed, or says that it is in use already.
-        let found = unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &mut methods) };
-        if found != ffi::SQLITE_OK || methods.xMalloc.is_none() {
-            return false;
-        }
-        let counting = ffi::sqlite3_mem_methods {
-            xMalloc: Some(malloc),
-            xFree: Some(free),
-            xRealloc: Some(realloc),
-            ..methods
-        };
-        if ALLOCATOR.set(Allocator(methods)).is_err() {
-            return false;
-        }
+/// Puts the counting into SQLite, before its first use in the process. Where others have used it
+/// before, budgets limit nothing.
+pub(crate) fn install() {
+    let mut methods = ffi::sqlite3_mem_methods {
+        xMalloc: None,
+        xFree: None,
+        xRealloc: None,
+        xSize: None,
+        xRoundup: None,
+        xInit: None,
+        xShutdown: None,
+        pAppData: std::ptr::null_mut(),
+    };
+    // SAFETY: SQLite fills the table that is passed, or says that it is in use already.
+    let found = unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &mut methods) };
+    if found != ffi::SQLITE_OK || methods.xMalloc.is_none() {
+        return;
+    }
+    let counting = ffi::sqlite3_mem_methods {
+        xMalloc: Some(malloc),
+        xFree: Some(free),
+        xRealloc: Some(realloc),
+        ..methods
+    };
+    if ALLOCATOR.set(Allocator(methods)).is_ok() {
         // SAFETY: SQLite copies the table. Its functions live as long as the process, and those of
         // SQLite's own allocator that they call were put into `ALLOCATOR` before.
-        let set = unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &counting) };
-        set == ffi::SQLITE_OK
-    })
+        unsafe {
+            ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &counting);
+        }
+    }
 }
 
 /// What one piece of work may still take.

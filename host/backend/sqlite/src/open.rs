@@ -9,11 +9,12 @@ use std::time::Duration;
 use canopy_backend::files::{create_dir, sync_dir};
 use canopy_backend_keys::{FileKey, FileKeys};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use zeroize::Zeroizing;
 
 use crate::OpenError;
 use crate::fault::{die, found_disk_full, is_failed_synchronisation};
+use crate::library::connect;
 
 /// Only a checkpoint that waits for readers, and a recovery after a crash, ever hold others up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,9 +59,7 @@ pub fn open(
             keys.newest()
         }
     };
-    crate::memory::install();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut conn = Connection::open_with_flags(path, flags)?;
+    let mut conn = connect(path)?;
     let mut is_new = false;
     let prepared = prepare(&mut conn, path, key, format, cache_bytes, &mut is_new);
     let Err(error) = prepared else {
@@ -92,9 +91,7 @@ pub fn open_reader(
             "there is no database",
         ))
     })?;
-    crate::memory::install();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = connect(path)?;
     let prepare = || -> rusqlite::Result<()> {
         set_key(&conn, key)?;
         configure(&conn, cache_bytes)?;

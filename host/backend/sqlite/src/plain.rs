@@ -5,10 +5,11 @@ use std::fs::File;
 use std::path::Path;
 
 use canopy_backend_keys::FileKeys;
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
+use crate::library::connect;
 use crate::open::{Format, begin_log, create, key_of, pragma, remove, set_key};
 
 /// Writes all that is in the encrypted database `path`, which nobody writes to, to the plain
@@ -84,12 +85,6 @@ fn import(from: &Path, path: &Path, keys: &FileKeys, format: &Format) -> Result<
     conn.close().map_err(|(_, error)| error)?;
     File::open(path)?.sync_all()?;
     Ok(())
-}
-
-fn connect(path: &Path) -> Result<Connection, OpenError> {
-    crate::memory::install();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
 }
 
 /// Not defensive: what copies a schema must write it.

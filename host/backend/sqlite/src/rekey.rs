@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use canopy_backend::files::sync_dir;
 use canopy_backend_keys::FileKeys;
+use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 
 use crate::OpenError;
 use crate::fault::{die, is_fatal};
+use crate::library::connect;
 use crate::open::{begin_log, beside, configure, create, key_of, remove, set_key};
 
 /// Memory for pages while a file is copied.
@@ -45,14 +46,9 @@ pub fn rekey(path: &Path, keys: &FileKeys) -> Result<bool, OpenError> {
 }
 
 fn write(path: &Path, unfinished: &Path, keys: &FileKeys) -> Result<(), OpenError> {
-    crate::memory::install();
-    let open = |path: &Path| -> Result<Connection, OpenError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Ok(Connection::open_with_flags(path, flags)?)
-    };
     let closed = |(_, error): (Connection, rusqlite::Error)| OpenError::from(error);
     let key = key_of(path, keys)?.unwrap_or(keys.newest());
-    let source = open(path)?;
+    let source = connect(path)?;
     set_key(&source, key)?;
     configure(&source, CACHE_BYTES)?;
     match source.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
@@ -63,7 +59,7 @@ fn write(path: &Path, unfinished: &Path, keys: &FileKeys) -> Result<(), OpenErro
     }
 
     create(unfinished)?;
-    let mut target = open(unfinished)?;
+    let mut target = connect(unfinished)?;
     set_key(&target, keys.newest())?;
     configure(&target, CACHE_BYTES)?;
     {
