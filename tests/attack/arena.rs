@@ -219,8 +219,13 @@ impl Arena {
 
     /// Asks one of the attacker's applications and reads the answer to its end.
     pub(crate) async fn get(&self, app: &str, path: &str) -> Reply {
+        self.get_from(Ipv4Addr::LOCALHOST, app, path).await
+    }
+
+    /// The same from another address of the loopback network.
+    pub(crate) async fn get_from(&self, source: Ipv4Addr, app: &str, path: &str) -> Reply {
         let request = get(&format!("{app}.attacker.localhost"), path);
-        request_from(Ipv4Addr::LOCALHOST, self.address(), request.as_bytes()).await
+        request_from(source, self.address(), request.as_bytes()).await
     }
 
     /// Asks one of the attacker's applications so many times at once for what has no end but by its budgets
@@ -256,15 +261,7 @@ impl Arena {
 
     /// Memory of the node in bytes, without files that are mapped.
     pub(crate) fn own_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
-        let status = status.expect("the node runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        1024 * kib
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .expect("its memory")
+        own_memory(self.pid)
     }
 
     pub(crate) fn footprint(&self) -> Footprint {
@@ -383,20 +380,19 @@ fn is_panic(line: &str) -> bool {
     line.starts_with("thread '") && line.contains("panicked at ")
 }
 
+/// Memory of a process in bytes, without files that are mapped: their pages are on the disk as well, and the
+/// kernel takes and gives them as it likes.
+fn own_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is alive");
+    let kib = status.lines().find_map(|line| {
+        let kib = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
+        kib.trim().parse::<u64>().ok()
+    });
+    1024 * kib.expect("its memory")
+}
+
 impl Footprint {
     pub(crate) fn of(pid: u32) -> Self {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is alive");
-        let memory = status
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?
-                    .trim()
-                    .strip_suffix(" kB")?
-                    .trim()
-                    .parse::<u64>()
-                    .ok()
-            })
-            .expect("resident memory");
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is alive");
         let (mut kept, mut descriptors) = (0, 0);
         for file in files.flatten() {
@@ -407,7 +403,7 @@ impl Footprint {
             }
         }
         Self {
-            memory: memory << 10,
+            memory: own_memory(pid),
             descriptors,
             kept,
         }

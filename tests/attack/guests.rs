@@ -1,5 +1,6 @@
 //! Hostile applications: what a guest does, and the one cause by which it ends.
 
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -222,7 +223,11 @@ pub(crate) async fn a07_memory_growth(arena: &Arena) {
 /// A tenant that wants more slots than it may have waits or is refused; the victim never is.
 pub(crate) async fn a10_all_slots(arena: &Arena) {
     let count = if arena.full { 1200 } else { 400 };
-    let replies = join_all((0..count).map(|_| arena.get("sleep", "/?ms=1500"))).await;
+    // One address may not have as many connections.
+    let sources = [3, 4].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let asked = (0..count)
+        .map(|number| arena.get_from(sources[number % sources.len()], "sleep", "/?ms=1500"));
+    let replies = join_all(asked).await;
     let mut refused = 0;
     for reply in &replies {
         match reply.status {
