@@ -261,7 +261,15 @@ impl Arena {
 
     /// Memory of the node in bytes, without files that are mapped.
     pub(crate) fn own_memory(&self) -> u64 {
-        own_memory(self.pid)
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("the node runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        1024 * kib
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("its memory")
     }
 
     pub(crate) fn footprint(&self) -> Footprint {
@@ -380,19 +388,20 @@ fn is_panic(line: &str) -> bool {
     line.starts_with("thread '") && line.contains("panicked at ")
 }
 
-/// Memory of a process in bytes, without files that are mapped: their pages are on the disk as well, and the
-/// kernel takes and gives them as it likes.
-fn own_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is alive");
-    let kib = status.lines().find_map(|line| {
-        let kib = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    1024 * kib.expect("its memory")
-}
-
 impl Footprint {
     pub(crate) fn of(pid: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is alive");
+        let memory = status
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix("VmRSS:")?
+                    .trim()
+                    .strip_suffix(" kB")?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            })
+            .expect("resident memory");
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it is alive");
         let (mut kept, mut descriptors) = (0, 0);
         for file in files.flatten() {
@@ -403,7 +412,7 @@ impl Footprint {
             }
         }
         Self {
-            memory: own_memory(pid),
+            memory: memory << 10,
             descriptors,
             kept,
         }
