@@ -39,7 +39,7 @@ idle_close = \"1 s\"
 host_time = \"400 ms\"
 [engine.pool]
 resident_components = 32
-resident_memory_bytes = \"64 KiB\"
+resident_memory_bytes = \"16 KiB\"
 [engine.compile]
 memory_bytes = \"1 GiB\"
 cpu_seconds = 6

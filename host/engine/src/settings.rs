@@ -79,7 +79,8 @@ pub struct PoolSettings {
     /// Tables that one component may have. Default: 64.
     pub tables_per_component: u32,
     /// Bytes of a memory that stay resident after its instance is gone, so that the next instance
-    /// starts faster. They are cleared. Default: 1 MiB.
+    /// starts faster. They are cleared, and count for nobody. Default: 1 MiB; a node takes less where
+    /// the machine has little memory ([`resident_within`](Self::resident_within)).
     pub resident_memory_bytes: usize,
     /// Bytes of a stack that stay resident after its store is gone. All of a stack is cleared, and
     /// what a deep call has used beyond these is given back. Default: 32 KiB.
@@ -87,6 +88,21 @@ pub struct PoolSettings {
     /// Components kept loaded though nothing uses them at the moment; each holds one open file.
     /// Default: 1,000.
     pub resident_components: usize,
+}
+
+/// What part of the machine's memory, one in so many, may stay resident of the pool's memories.
+const RESIDENT_PART: u64 = 10;
+
+/// What resident memory is a multiple of.
+const PAGE: u64 = 4096;
+
+impl PoolSettings {
+    /// Bytes of each memory that may stay resident on a machine with so many: a tenth of them for all
+    /// memories together, once guests have used each.
+    pub fn resident_within(&self, machine: u64) -> usize {
+        let each = machine / RESIDENT_PART / u64::from(self.memories.max(1));
+        usize::try_from(each - each % PAGE).unwrap_or(usize::MAX)
+    }
 }
 
 /// What compiling one component may use. Compilation runs in a child process.
@@ -348,4 +364,21 @@ impl EngineSettings {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_a_machine_may_stay_resident_of_all_memories_together() {
+        let pool = PoolSettings::default();
+        for machine in [0_u64, 1 << 30, 4 << 30, 64 << 30] {
+            let each = pool.resident_within(machine) as u64;
+            let all = each * u64::from(pool.memories);
+            assert!(all <= machine / 10, "{all} of {machine}");
+            let page_more = (each + PAGE) * u64::from(pool.memories);
+            assert!(page_more > machine / 10, "{all} of {machine}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use canopy_backend_embedded::{EmbeddedParts, EmbeddedStorage};
 use canopy_backend_logs::LogStore;
 use canopy_backend_sql::SqlStorage;
 use canopy_edge::{Certificates, Edge, Listener};
-use canopy_engine::{Artifacts, CompilerCommand, Engine};
+use canopy_engine::{Artifacts, CompilerCommand, Engine, PoolSettings};
 use canopy_runtime::{Runtime, RuntimeParts};
 use canopy_store::{Components, Store};
 use canopy_tenant::{Routes, Snapshot};
@@ -85,6 +85,8 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
     ];
     ledger.measure_with(data.storage(), &storages);
     let logs = LogStore::open(data.logs(), settings.logs.clone())?;
+    let machine = crate::machine::memory();
+    keep_memory(machine, &mut settings.engine.pool);
     let engine = Engine::new(&settings.engine)?;
     let compiler = CompilerCommand::this_program(["compile"])?;
     let artifacts = Artifacts::open(&engine, data.artifacts(), compiler)?;
@@ -94,7 +96,6 @@ pub(crate) async fn run(mut settings: Settings, new_operator_token: bool) -> any
         Arc::new(move |digest: &canopy_ids::Digest| components.path(digest))
     };
     let mut guests = settings.runtime.clone();
-    let machine = crate::machine::memory();
     guests.node_memory_bytes = settings.node_memory.of(machine).context(
         "setting `guest.node_memory`: this machine does not say how much memory it has; name a size",
     )?;
@@ -289,6 +290,22 @@ fn keep_descriptors(limit: Option<u64>, settings: &mut Settings) {
     let api = &mut settings.api;
     let half = (api.max_connections / 2).max(1);
     api.max_connections_per_address = api.max_connections_per_address.min(half);
+}
+
+/// Sees to it that what guests have used of the pool, and nobody uses now, leaves the machine's memory to
+/// those that are at work.
+fn keep_memory(machine: Option<u64>, pool: &mut PoolSettings) {
+    let Some(machine) = machine else { return };
+    let (asked, room) = (pool.resident_memory_bytes, pool.resident_within(machine));
+    if asked > room {
+        tracing::info!(
+            asked,
+            room,
+            machine,
+            "less than `engine.pool.resident_memory_bytes` stays resident: the machine has little memory"
+        );
+        pool.resident_memory_bytes = room;
+    }
 }
 
 /// Gives a new operator token to whoever started the node. It is nowhere else.

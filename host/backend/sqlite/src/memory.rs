@@ -9,6 +9,8 @@
 //! budget was. So a page of a connection's cache that another statement has read is a gain for the one
 //! that throws it out: exact to the size of that cache.
 //!
+//! The memory itself is that of the process's own allocator, as all else is (decision 0052).
+//!
 //! A budget can be of a [`Pool`], which others draw from too: a little is each one's own, and what it
 //! needs beyond is there only as long as the pool lasts.
 
@@ -17,10 +19,12 @@
     reason = "SQLite takes an allocator only as a table of C functions"
 )]
 
+use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 
 use rusqlite::ffi;
 
@@ -120,47 +124,23 @@ impl Pool {
     }
 }
 
-/// SQLite's own allocator, which does the work.
-static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
-
-struct Allocator(ffi::sqlite3_mem_methods);
-
-// SAFETY: the table holds pointers to functions that may be called from any thread, and a pointer
-// that SQLite's own allocators leave null.
-unsafe impl Send for Allocator {}
-// SAFETY: as above; nothing changes the table.
-unsafe impl Sync for Allocator {}
-
 /// Puts the counting into SQLite, before its first use in the process. Where others have used it
 /// before, budgets limit nothing.
 pub(crate) fn install() {
-    let mut methods = ffi::sqlite3_mem_methods {
-        xMalloc: None,
-        xFree: None,
-        xRealloc: None,
-        xSize: None,
-        xRoundup: None,
-        xInit: None,
-        xShutdown: None,
-        pAppData: std::ptr::null_mut(),
-    };
-    // SAFETY: SQLite fills the table that is passed, or says that it is in use already.
-    let found = unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &mut methods) };
-    if found != ffi::SQLITE_OK || methods.xMalloc.is_none() {
-        return;
-    }
     let counting = ffi::sqlite3_mem_methods {
         xMalloc: Some(malloc),
         xFree: Some(free),
         xRealloc: Some(realloc),
-        ..methods
+        xSize: Some(size),
+        xRoundup: Some(round_up),
+        xInit: Some(begin),
+        xShutdown: Some(end),
+        pAppData: null_mut(),
     };
-    if ALLOCATOR.set(Allocator(methods)).is_ok() {
-        // SAFETY: SQLite copies the table. Its functions live as long as the process, and those of
-        // SQLite's own allocator that they call were put into `ALLOCATOR` before.
-        unsafe {
-            ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &counting);
-        }
+    // SAFETY: SQLite copies the table, or says that it is in use already. The functions live as long as
+    // the process.
+    unsafe {
+        ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &counting);
     }
 }
 
@@ -226,13 +206,6 @@ impl Drop for Within<'_> {
     }
 }
 
-fn original() -> &'static ffi::sqlite3_mem_methods {
-    match ALLOCATOR.get() {
-        Some(allocator) => &allocator.0,
-        None => unreachable!("the counting is put into SQLite after its allocator was noted"),
-    }
-}
-
 /// Whether `bytes` more may be taken.
 fn may_take(bytes: i64) -> bool {
     let Some(share) = NOW.get() else { return true };
@@ -256,59 +229,129 @@ fn took(bytes: i64) {
     }
 }
 
-unsafe extern "C" fn malloc(bytes: c_int) -> *mut c_void {
-    if !may_take(bytes.into()) {
-        return std::ptr::null_mut();
+/// What a piece of SQLite's memory is a multiple of, and lies at a multiple of.
+const UNIT: usize = 8;
+
+/// The allocator of the process has to be told how much it is given back, and SQLite asks how much it has.
+/// So before each piece of memory lies its size.
+const HEAD: usize = UNIT;
+const _: () = assert!(size_of::<usize>() <= HEAD && align_of::<usize>() <= UNIT);
+
+/// What is allocated for a piece of so many bytes.
+fn layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes.checked_add(HEAD)?, UNIT).ok()
+}
+
+/// Puts a piece's size before it; null if there is no piece.
+///
+/// # Safety
+///
+/// `whole` is null, or as large as the layout of `bytes`.
+unsafe fn piece(whole: *mut u8, bytes: usize) -> *mut c_void {
+    if whole.is_null() {
+        return null_mut();
     }
-    // SAFETY: SQLite's own function, called as SQLite calls this one.
-    let taken = unsafe { original().xMalloc.map(|malloc| malloc(bytes)) };
-    let taken = taken.unwrap_or(std::ptr::null_mut());
+    // SAFETY: as the caller says, and it lies where `UNIT` asks for.
+    unsafe {
+        whole.cast::<usize>().write(bytes);
+        whole.add(HEAD).cast()
+    }
+}
+
+/// Where a piece's size lies, and what is allocated begins.
+///
+/// # Safety
+///
+/// `memory` is a piece that was allocated here and not freed.
+unsafe fn whole(memory: *mut c_void) -> *mut u8 {
+    // SAFETY: as the caller says.
+    unsafe { memory.cast::<u8>().sub(HEAD) }
+}
+
+/// Bytes of a piece; none of null.
+///
+/// # Safety
+///
+/// `memory` is null, or a piece that was allocated here and not freed.
+unsafe fn length(memory: *mut c_void) -> usize {
+    if memory.is_null() {
+        return 0;
+    }
+    // SAFETY: as the caller says.
+    unsafe { whole(memory).cast::<usize>().read() }
+}
+
+/// Bytes that SQLite asks for, as it counts and as Rust does. It never asks for none.
+fn asked(bytes: c_int) -> Option<(usize, Layout)> {
+    let bytes = usize::try_from(round_up_to_unit(bytes)).ok()?;
+    Some((bytes, layout(bytes)?))
+}
+
+fn round_up_to_unit(bytes: c_int) -> c_int {
+    const BELOW: c_int = 7;
+    const _: () = assert!(UNIT == 8);
+    bytes.saturating_add(BELOW) & !BELOW
+}
+
+unsafe extern "C" fn malloc(bytes: c_int) -> *mut c_void {
+    let Some((bytes, layout)) = asked(bytes).filter(|(bytes, _)| may_take(signed(*bytes))) else {
+        return null_mut();
+    };
+    // SAFETY: the layout has room for a size at least.
+    let taken = unsafe { piece(std::alloc::alloc(layout), bytes) };
     if !taken.is_null() {
-        // SAFETY: it was allocated just now.
-        took(unsafe { size(taken) });
+        took(signed(bytes));
     }
     taken
 }
 
 unsafe extern "C" fn free(memory: *mut c_void) {
-    if !memory.is_null() && NOW.get().is_some() {
-        // SAFETY: SQLite frees what it was given.
-        took(-unsafe { size(memory) });
-    }
-    if let Some(free) = original().xFree {
-        // SAFETY: SQLite's own function, called as SQLite calls this one.
-        unsafe { free(memory) };
-    }
+    // SAFETY: SQLite frees what it was given.
+    let bytes = unsafe { length(memory) };
+    let Some(layout) = layout(bytes).filter(|_| !memory.is_null()) else {
+        return;
+    };
+    took(-signed(bytes));
+    // SAFETY: it was allocated here, by this layout.
+    unsafe { std::alloc::dealloc(whole(memory), layout) };
 }
 
 unsafe extern "C" fn realloc(memory: *mut c_void, bytes: c_int) -> *mut c_void {
     // SAFETY: SQLite passes what it was given.
-    let before = unsafe { size(memory) };
-    if !may_take(i64::from(bytes) - before) {
-        return std::ptr::null_mut();
-    }
-    // SAFETY: SQLite's own function, called as SQLite calls this one.
-    let taken = unsafe { original().xRealloc.map(|realloc| realloc(memory, bytes)) };
-    let taken = taken.unwrap_or(std::ptr::null_mut());
+    let before = unsafe { length(memory) };
+    let may = |bytes: usize| may_take(signed(bytes) - signed(before));
+    let Some((bytes, asked)) = asked(bytes).filter(|(bytes, _)| may(*bytes)) else {
+        return null_mut();
+    };
+    let Some(had) = layout(before).filter(|_| !memory.is_null()) else {
+        return null_mut();
+    };
+    // SAFETY: it was allocated here, by the layout of what it had, and its new size is a layout's.
+    let taken = unsafe { piece(std::alloc::realloc(whole(memory), had, asked.size()), bytes) };
     if !taken.is_null() {
-        // SAFETY: it was allocated just now.
-        took(unsafe { size(taken) } - before);
+        took(signed(bytes) - signed(before));
     }
     taken
 }
 
-/// Bytes of what was allocated at `memory`.
-///
-/// # Safety
-///
-/// `memory` is null, or was allocated by SQLite's own allocator and not freed.
-unsafe fn size(memory: *mut c_void) -> i64 {
-    if memory.is_null() {
-        return 0;
-    }
-    // SAFETY: as the caller says.
-    let size = unsafe { original().xSize.map(|size| size(memory)) };
-    size.unwrap_or(0).into()
+unsafe extern "C" fn size(memory: *mut c_void) -> c_int {
+    // SAFETY: SQLite passes what it was given.
+    let bytes = unsafe { length(memory) };
+    c_int::try_from(bytes).unwrap_or(c_int::MAX)
+}
+
+unsafe extern "C" fn round_up(bytes: c_int) -> c_int {
+    round_up_to_unit(bytes)
+}
+
+unsafe extern "C" fn begin(_: *mut c_void) -> c_int {
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn end(_: *mut c_void) {}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -322,6 +365,32 @@ mod tests {
             took(bytes);
         }
         may
+    }
+
+    #[test]
+    fn a_piece_keeps_what_is_in_it_as_it_grows_and_where_it_may_not() {
+        let mut budget = Budget::new(10_000);
+        budget.within(|| {
+            // SAFETY: as SQLite calls them.
+            unsafe {
+                let small = malloc(13);
+                assert_eq!(size(small), 16);
+                assert!(small.cast::<u64>().is_aligned());
+                small.cast::<u8>().write_bytes(7, 16);
+                let large = realloc(small, 9_000);
+                assert_eq!(size(large), 9_000);
+                assert!(realloc(large, 20_000).is_null(), "over the budget");
+                let kept = std::slice::from_raw_parts(large.cast::<u8>(), 16);
+                assert_eq!(kept, [7; 16]);
+                assert!(malloc(2_000).is_null(), "over the budget");
+                free(large);
+                let again = malloc(10_000);
+                assert!(!again.is_null(), "all of it was given back");
+                free(again);
+                free(null_mut());
+            }
+        });
+        assert_eq!(budget.share.left, 10_000);
     }
 
     #[test]
