@@ -29,23 +29,47 @@ impl Reply {
         }
     }
 
-    pub(crate) fn body(&self) -> &str {
-        self.text
-            .split_once("\r\n\r\n")
-            .map_or("", |(_, body)| body)
+    /// As much of the body as has come, whether with a length or in pieces, as that of a guest which the
+    /// machine kept waiting.
+    pub(crate) fn body(&self) -> String {
+        let (head, mut rest) = self.parts();
+        let head = head.to_ascii_lowercase();
+        if !head
+            .lines()
+            .any(|line| line == "transfer-encoding: chunked")
+        {
+            return rest.to_owned();
+        }
+        let mut body = String::new();
+        while let Some((length, after)) = rest.split_once("\r\n") {
+            let length = usize::from_str_radix(length, 16).unwrap_or(0);
+            let Some(piece) = after.get(..length).filter(|piece| !piece.is_empty()) else {
+                break;
+            };
+            body.push_str(piece);
+            let after = &after[length..];
+            rest = after.strip_prefix("\r\n").unwrap_or(after);
+        }
+        body
+    }
+
+    /// The head, and what came after it.
+    fn parts(&self) -> (&str, &str) {
+        let parts = self.text.split_once("\r\n\r\n");
+        parts.unwrap_or((&self.text, ""))
     }
 
     /// Whether the body has come to its end, by the length or by the last chunk.
     pub(crate) fn is_whole(&self) -> bool {
-        let head = self.text.split("\r\n\r\n").next().unwrap_or_default();
+        let (head, body) = self.parts();
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             let is_length = name.eq_ignore_ascii_case("content-length");
             is_length.then(|| value.trim().parse::<usize>().ok())?
         });
         match length {
-            Some(length) => self.body().len() == length,
-            None => self.body().ends_with("0\r\n\r\n"),
+            Some(length) => body.len() == length,
+            None => body.ends_with("0\r\n\r\n"),
         }
     }
 

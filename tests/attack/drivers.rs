@@ -21,7 +21,8 @@ async fn ask(arena: &Arena, tenant: &str, path: &str) -> Reply {
 async fn seen(arena: &Arena, tenant: &str) -> String {
     let reply = ask(arena, tenant, "/seen").await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    let (_, list) = reply.body().split_once('[').expect("a list");
+    let body = reply.body();
+    let (_, list) = body.split_once('[').expect("a list");
     let (list, _) = list.split_once(']').expect("a list");
     list.to_owned()
 }

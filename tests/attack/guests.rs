@@ -517,7 +517,8 @@ pub(crate) async fn a14_borrows_between_components(arena: &Arena) {
 pub(crate) async fn a32_no_file_system(arena: &Arena) {
     let reply = arena.get("prowler", "/").await;
     assert_eq!(reply.status, 200, "{reply:?}");
-    let mut lines = reply.body().lines().filter(|line| line.contains(' '));
+    let body = reply.body();
+    let mut lines = body.lines().filter(|line| line.contains(' '));
     let tried = lines.next_back().expect("what it did");
     let tried: u32 = (tried.strip_suffix(" ways tried"))
         .and_then(|count| count.parse().ok())
@@ -563,7 +564,8 @@ pub(crate) async fn a40_leftover_memory(arena: &Arena) {
         });
         for reply in join_all(scans).await {
             assert_eq!(reply.status, 200, "{reply:?}");
-            let found = reply.body().lines().nth(1).unwrap_or(reply.body());
+            let body = reply.body();
+            let found = body.lines().nth(1).unwrap_or(&body);
             assert_eq!(found, "0", "words that somebody else wrote: {reply:?}");
         }
     }

@@ -333,8 +333,8 @@ pub(crate) async fn a28_a29_framing_outward(arena: &Arena) {
     let told = arena
         .get("hostile-p3", &format!("/outward?{port}&-&5"))
         .await;
-    let took = told
-        .body()
+    let body = told.body();
+    let took = body
         .split_once("took ")
         .and_then(|(_, rest)| rest.split_once(';'));
     let (took, came) = took.unwrap_or_else(|| panic!("{told:?}"));
