@@ -41,7 +41,7 @@ keys! {
     count "engine.pool.tables_per_component" => engine.pool.tables_per_component:
         "Tables that one component may have.";
     size "engine.pool.resident_memory_bytes" => engine.pool.resident_memory_bytes:
-        "What of a memory stays resident, cleared, for the next instance to start faster.";
+        "What of a memory stays resident, cleared, for the next instance to start faster; of all together no more than a tenth of the machine's memory.";
     size "engine.pool.resident_stack_bytes" => engine.pool.resident_stack_bytes:
         "What of a stack stays resident, cleared, for the next instance's calls.";
     count "engine.pool.resident_components" => engine.pool.resident_components:
